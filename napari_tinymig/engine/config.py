@@ -59,6 +59,10 @@ class StudentSpec(Frozen):
         None,
         description="mobile only: 'imagenet' (timm hub), or a local .safetensors/.pth of mobilenetv2_100; None = random.",
     )
+    front: Literal["none", "local_contrast"] = Field(
+        "none", description="local_contrast: each channel minus its local mean over its local deviation (MR coils)."
+    )
+    presence: bool = Field(False, description="A frame-level head: is the object there at all (polyp, locator)?")
 
 
 class AugmentSpec(Frozen):
@@ -104,6 +108,8 @@ class AugmentSpec(Frozen):
         description="Volumes: probability that neighbour slices are replaced by the middle one.",
     )
     negatives: float = Field(0.0, ge=0, le=1, description="Polyp: probability of a synthetic frame without polyp.")
+    frame: float = Field(0.0, ge=0, le=1, description="Probability that the photograph ends inside the grid (tight crop).")
+    aspect: float = Field(0.0, ge=0, le=0.5, description="Largest relative stretch of one axis against the other.")
 
 
 class TeacherSpec(Frozen):
