@@ -1,0 +1,11 @@
+"""The door to training: starts, watches and stops workers. No Qt, no torch; plain threads and callbacks.
+
+run = start("finetune", settings, folder)
+for message in run.messages():
+    ...
+outcome = run.wait()
+"""
+
+from .worker import Outcome, WorkerRun, start, training_threads
+
+__all__ = ["Outcome", "WorkerRun", "start", "training_threads"]
