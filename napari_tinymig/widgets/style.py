@@ -1,0 +1,365 @@
+"""The visual language of all panels: colours from napari's theme, spacing, and the few parts every panel is made of.
+
+A panel is a `Panel`: a scrolling column of `Section` cards under one sentence that says what the panel is for. In it
+live at most one `primary_button`, a `Badge` for a state, an `EmptyState` where there is nothing yet, and one
+`MessageLine` that says what went wrong and what to do. Nothing sets colours or fonts by itself: widgets carry a
+dynamic property `role`, and the style sheet of the panel, made from napari's theme, gives each role its looks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from napari.utils.theme import get_theme
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtWidgets import (
+    QFormLayout,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+GAP = 6  # between parts of one section, px
+MARGIN = 10  # around a section's content, px
+MIN_WIDTH = 300  # a panel docked right in a 1280 px wide window still leaves 2/3 to the canvas
+
+Role = Literal["heading", "hint", "value", "badge", "primary", "danger", "link", "card", "empty", "line", "title"]
+Tone = Literal["plain", "good", "warn", "bad"]
+
+
+@dataclass(frozen=True)
+class Palette:
+    """The colours of one theme as CSS strings. accent: primary action; the four tones: states and messages."""
+
+    background: str
+    card: str
+    border: str
+    text: str
+    muted: str
+    accent: str
+    accent_hover: str
+    on_accent: str
+    good: str
+    warn: str
+    bad: str
+    dark: bool
+
+    def tone(self, tone: Tone) -> str:
+        """The text colour of a tone."""
+        return {"plain": self.text, "good": self.good, "warn": self.warn, "bad": self.bad}[tone]
+
+
+def palette(theme_id: str) -> Palette:
+    """Colours for a napari theme; napari's own error red is too dark to read on its dark background (1.9:1)."""
+    theme = get_theme(theme_id)
+    dark = theme.type == "dark"
+    return Palette(
+        background=theme.background.as_hex(),
+        card=theme.foreground.as_hex(),
+        border=theme.primary.as_hex(),
+        text=theme.text.as_hex(),
+        muted="#a9b0ba" if dark else "#55565a",
+        accent="#4f7cf0" if dark else "#2d5bd0",
+        accent_hover="#6a92f5" if dark else "#2450bb",
+        on_accent="#ffffff",
+        good="#6fd08c" if dark else "#12693a",
+        warn="#f0c04a" if dark else "#7a5200",
+        bad="#ff8d85" if dark else "#b3141c",
+        dark=dark,
+    )
+
+
+def style_sheet(p: Palette) -> str:
+    """The one style sheet of every panel."""
+    tones = "".join(
+        f'QLabel[tone="{tone}"] {{ color: {p.tone(tone)}; }}' for tone in ("good", "warn", "bad")
+    )  # after the roles, so that a tone wins over a role's colour
+    return f"""
+    QLabel {{ background: transparent; }}
+    QLabel[role="title"] {{ color: {p.muted}; }}
+    QLabel[role="heading"] {{ font-weight: 600; }}
+    QLabel[role="hint"], QLabel[role="line"] {{ color: {p.muted}; }}
+    QLabel[role="value"] {{ font-weight: 600; }}
+    QLabel[role="empty"] {{ color: {p.muted}; padding: 14px 8px; border: 1px dashed {p.border}; border-radius: 6px; }}
+    QLabel[role="badge"] {{ border: 1px solid {p.border}; border-radius: 8px; padding: 1px 8px; }}
+    QFrame[role="card"] {{ background: {p.card}; border-radius: 6px; }}
+    QFrame[role="card"] QWidget {{ background-color: {p.card}; }}
+    QFrame[role="card"] QComboBox, QFrame[role="card"] QLineEdit, QFrame[role="card"] QAbstractSpinBox,
+    QFrame[role="card"] QPushButton, QFrame[role="card"] QProgressBar {{ background-color: {p.border}; }}
+    QFrame[role="card"] QLabel {{ background: transparent; }}
+    QPushButton {{ padding: 5px 8px; border-radius: 4px; }}
+    QFrame[role="card"] QPushButton[role="primary"], QPushButton[role="primary"] {{
+        background-color: {p.accent}; color: {p.on_accent}; font-weight: 600; padding: 7px 10px; border-radius: 4px; }}
+    QFrame[role="card"] QPushButton[role="primary"]:hover, QPushButton[role="primary"]:hover {{
+        background-color: {p.accent_hover}; }}
+    QFrame[role="card"] QPushButton[role="primary"]:disabled, QPushButton[role="primary"]:disabled {{
+        background-color: {p.border}; color: {p.muted}; }}
+    QPushButton[role="danger"] {{ color: {p.bad}; }}
+    QFrame[role="card"] QPushButton[role="link"], QPushButton[role="link"] {{
+        background: transparent; color: {p.accent_hover if p.dark else p.accent}; text-align: left; padding: 2px 0; }}
+    QTableView, QTableWidget {{ background-color: {p.background}; gridline-color: {p.border}; }}
+    QProgressBar {{ border-radius: 4px; text-align: center; min-height: 16px; }}
+    QProgressBar::chunk {{ background-color: {p.accent}; border-radius: 4px; }}
+    {tones}
+    """
+
+
+def with_role(widget: QWidget, role: Role) -> Any:
+    """`widget` with its role in the visual language (returned, so that it can be used in place)."""
+    widget.setProperty("role", role)
+    return widget
+
+
+def restyle(widget: QWidget) -> None:
+    """Make Qt look at a widget's dynamic properties again."""
+    widget.style().unpolish(widget)
+    widget.style().polish(widget)
+
+
+def text_label(text: str, role: Role = "line", selectable: bool = False) -> QLabel:
+    """A wrapping label with a role. Text is plain: file names may hold angle brackets."""
+    label = with_role(QLabel(text), role)
+    label.setWordWrap(role not in ("badge", "heading", "value"))
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    if selectable:
+        label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return label
+
+
+def button(text: str, on_click: Callable[[], Any], role: Role | None = None, tip: str = "") -> QPushButton:
+    """A push button; role 'primary' at most once per panel, 'danger' for what discards, 'link' for the secondary."""
+    made = QPushButton(text)
+    if role:
+        with_role(made, role)
+    made.setToolTip(tip)
+    made.setCursor(Qt.CursorShape.PointingHandCursor)
+    made.clicked.connect(lambda _checked=False: on_click())
+    return made
+
+
+def primary_button(text: str, on_click: Callable[[], Any], tip: str = "") -> QPushButton:
+    """The one thing to do in this panel."""
+    return button(text, on_click, "primary", tip)
+
+
+def row(*widgets: QWidget, stretch: int | None = 0) -> QHBoxLayout:
+    """Widgets side by side; `stretch` is the index of the one that takes the spare width, None = equal."""
+    line = QHBoxLayout()
+    line.setContentsMargins(0, 0, 0, 0)
+    line.setSpacing(GAP)
+    for i, widget in enumerate(widgets):
+        line.addWidget(widget, 1 if stretch is None or i == stretch else 0)
+    return line
+
+
+class Badge(QLabel):
+    """A small rounded state with its reason as tool tip, e.g. 'CPU' - 'no CUDA driver'."""
+
+    def __init__(self, text: str = "", reason: str = "", tone: Tone = "plain"):
+        super().__init__()
+        with_role(self, "badge")
+        self.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
+        self.say(text, reason, tone)
+
+    def say(self, text: str, reason: str = "", tone: Tone = "plain") -> None:
+        self.setText(text)
+        self.setToolTip(reason)
+        self.setProperty("tone", tone)
+        restyle(self)
+
+
+class MessageLine(QLabel):
+    """One line for what happened; hidden when there is nothing to say. Errors: found, expected, what to do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with_role(self, "line")
+        self.setWordWrap(True)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.hide()
+
+    def say(self, text: str, tone: Tone = "plain") -> None:
+        self.setText(text)
+        self.setProperty("tone", tone)
+        restyle(self)
+        self.setVisible(bool(text))
+
+    def clear(self) -> None:
+        self.say("")
+
+
+class EmptyState(QLabel):
+    """What a user sees where nothing is yet: one sentence that says what to do."""
+
+    def __init__(self, text: str):
+        super().__init__(text)
+        with_role(self, "empty")
+        self.setWordWrap(True)
+        self.setAlignment(Qt.AlignmentFlag.AlignCenter)
+
+
+class Section(QFrame):
+    """A card with a heading; add widgets, rows and layouts top to bottom, or labelled fields with `field`."""
+
+    def __init__(self, heading: str = ""):
+        super().__init__()
+        with_role(self, "card")
+        self.column = QVBoxLayout(self)
+        self.column.setContentsMargins(MARGIN, MARGIN - 2, MARGIN, MARGIN)
+        self.column.setSpacing(GAP)
+        self.heading = text_label(heading, "heading")
+        self.heading.setVisible(bool(heading))
+        self.column.addWidget(self.heading)
+        self._form: QFormLayout | None = None
+
+    def add(self, part: Any) -> Any:
+        """Append a widget, a layout or a magicgui widget; returned, so that it can be kept."""
+        self._form = None
+        if isinstance(part, QWidget):
+            self.column.addWidget(part)
+        elif hasattr(part, "native"):
+            self.column.addWidget(part.native)
+        else:
+            self.column.addLayout(part)
+        return part
+
+    def field(self, label: str, part: Any, tip: str = "") -> Any:
+        """Append a labelled field; labels of neighbouring fields line up."""
+        if self._form is None:
+            form = QFormLayout()
+            form.setContentsMargins(0, 0, 0, 0)
+            form.setSpacing(GAP)
+            form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+            form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+            self.column.addLayout(form)
+            self._form = form
+        name = text_label(label, "hint")
+        name.setWordWrap(False)
+        native = part.native if hasattr(part, "native") else part
+        name.setToolTip(tip)
+        native.setToolTip(tip)
+        self._form.addRow(name, native)
+        return part
+
+
+class Panel(QWidget):
+    """A docked panel: title sentence, sections, one message line; follows napari's theme and cleans up after itself.
+
+    Subclasses set `purpose`, call `super().__init__(napari_viewer)`, and connect to napari events only through
+    `listen`, so that a closed panel is left by everything it listened to. `released` is called once, when the panel
+    is removed from its dock or destroyed: stop work there.
+    """
+
+    purpose = ""
+
+    def __init__(self, napari_viewer: Any):
+        super().__init__()
+        self.viewer = napari_viewer
+        self._listening: list[tuple[Any, Callable[..., Any]]] = []
+        self._docked = False
+        self._gone = False
+        self.message = MessageLine()
+        self._content = QWidget()
+        self.column = QVBoxLayout(self._content)
+        self.column.setContentsMargins(GAP, GAP, GAP, GAP)
+        self.column.setSpacing(GAP + 2)
+        self.column.setAlignment(Qt.AlignmentFlag.AlignTop)
+        if self.purpose:
+            self.column.addWidget(text_label(self.purpose, "title"))
+        self._lay_out()
+        self.setMinimumWidth(MIN_WIDTH)
+        self.listen(napari_viewer.events.theme, self._follow_theme)
+        self._follow_theme()
+        # A closure over plain objects: by the time `destroyed` is sent, the panel's own methods are gone.
+        self.destroyed.connect(lambda *_, listening=self._listening: _stop_listening(listening))
+
+    def _lay_out(self) -> None:
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setWidget(self._content)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.setSpacing(0)
+        outer.addWidget(scroll, 1)
+        foot = QVBoxLayout()
+        foot.setContentsMargins(MARGIN, 2, MARGIN, 4)
+        foot.addWidget(self.message)
+        outer.addLayout(foot)
+
+    def add_section(self, heading: str = "") -> Section:
+        """A new card at the end of the panel."""
+        section = Section(heading)
+        self.column.addWidget(section)
+        return section
+
+    def listen(self, emitter: Any, callback: Callable[..., Any]) -> None:
+        """Connect `callback` to a napari event for as long as the panel lives.
+
+        `emitter` is an event emitter, e.g. `viewer.layers.events.inserted`. The callback takes the event or nothing.
+        """
+        emitter.connect(callback)
+        self._listening.append((emitter, callback))
+
+    def stop_listening_to(self, owner: Any) -> None:
+        """Leave every event whose emitter's source is `owner` (a layer that is no longer shown)."""
+        mine = [pair for pair in self._listening if getattr(pair[0], "source", None) is owner]
+        for pair in mine:
+            self._listening.remove(pair)
+        _stop_listening(mine)
+
+    @property
+    def palette_colours(self) -> Palette:
+        """Colours of the theme the viewer shows now (for charts)."""
+        return palette(self.viewer.theme)
+
+    def _follow_theme(self, event: Any = None) -> None:
+        self.setStyleSheet(style_sheet(self.palette_colours))
+        self.theme_changed()
+
+    def theme_changed(self) -> None:
+        """Called after the theme changed; charts repaint here."""
+
+    def say(self, text: str, tone: Tone = "plain") -> None:
+        """Show one sentence at the foot of the panel; '' hides it."""
+        self.message.say(text, tone)
+
+    def say_error(self, error: BaseException | str) -> None:
+        """Show an error's sentence at the foot of the panel."""
+        self.message.say(str(error) or type(error).__name__, "bad")
+
+    def released(self) -> None:
+        """Called once when the panel is taken out of its dock; subclasses stop their work here."""
+
+    def release(self) -> None:
+        """Leave all events and stop work; called by the panel itself when it is closed."""
+        if self._gone:
+            return
+        self._gone = True
+        _stop_listening(self._listening)
+        self.released()
+
+    def event(self, event: Any) -> bool:
+        # napari takes a closed plugin widget out of its dock (parent -> None) and never deletes it.
+        if event.type() == QEvent.Type.ParentChange:
+            if self.parent() is not None:
+                self._docked = True
+            elif self._docked and not self._gone:
+                self.release()
+                self.deleteLater()
+        return super().event(event)
+
+
+def _stop_listening(listening: list[tuple[Any, Callable[..., Any]]]) -> None:
+    for emitter, callback in listening:
+        emitter.disconnect(callback)
+    listening.clear()
