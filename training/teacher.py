@@ -1,0 +1,354 @@
+"""Frozen teachers: any timm ViT or CNN, or the parent student itself. Used in training only, never shipped."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import logging
+import os
+import socket
+import urllib.parse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from napari_tinymig.engine.config import TeacherSpec
+from napari_tinymig.engine.errors import HubUnreachable, ModelFileError
+
+from .losses import normalise_tokens
+
+log = logging.getLogger(__name__)
+
+CNN_STRIDES = (4, 8, 16, 32)
+WEIGHTS_FOLDER = "TINYMIG_WEIGHTS"  # environment variable: a folder of weight files named after timm models
+HUB_FILES = ("model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+
+
+@dataclass(frozen=True)
+class TeacherCard:
+    """What to know before choosing a teacher: licence, size on disk, memory of one image's forward, input side."""
+
+    title: str
+    licence: str
+    weights_mb: int
+    forward_mb: int
+    size: int
+    note: str
+
+
+RECOMMENDED: dict[str, TeacherCard] = {
+    "vit_small_patch14_dinov2": TeacherCard("DINOv2 ViT-S/14", "Apache-2.0", 85, 160, 518, "first choice on a laptop"),
+    "vit_base_patch14_dinov2": TeacherCard("DINOv2 ViT-B/14", "Apache-2.0", 343, 420, 518, "first choice on a GPU"),
+    "vit_small_patch16_dinov3": TeacherCard(
+        "DINOv3 ViT-S/16", "DINOv3 licence (not open source; read it)", 86, 120, 256, "rotary positions: any size"
+    ),
+    "vit_base_patch16_dinov3": TeacherCard(
+        "DINOv3 ViT-B/16", "DINOv3 licence (not open source; read it)", 343, 320, 256, "rotary positions: any size"
+    ),
+    "samvit_base_patch16": TeacherCard(
+        "SAM ViT-B/16", "Apache-2.0", 359, 2600, 1024, "edges; slow, give a smaller size"
+    ),
+    "vit_base_patch16_clip_224": TeacherCard("CLIP ViT-B/16", "Apache-2.0", 345, 300, 224, "image tower of LAION-2B"),
+    "mobilenetv2_100": TeacherCard("MobileNetV2", "Apache-2.0", 14, 90, 224, "a small CNN, not a foundation model"),
+}
+"""Teachers the recipes are written for. Megabytes are fp32 weights and the peak of one image's forward, from the
+architecture's own numbers; sizes are timm's."""
+
+
+class Teacher(nn.Module):
+    """A frozen network seen through a few of its layers.
+
+    `features(x)` takes the student's own input batch (B, 3, H, W) and returns one map (B, C, h, w) per layer: prefix
+    tokens (CLS, registers) dropped, an affine-free LayerNorm per token, fp32, without gradient. It is always in eval
+    mode; `train()` does not change that.
+
+    layers: what is tapped, for logs. channels: C per layer. size: side the input is resized to; None = as it comes.
+    identity: 16 hex digits over weights, layers and size; the key of the feature cache. messages: sentences for the
+    user (mapped layers, random weights).
+    """
+
+    def __init__(self, network: nn.Module, layers: tuple[int, ...], channels: tuple[int, ...], size: int | None):
+        super().__init__()
+        self.network = network.eval().requires_grad_(False)
+        self.layers = layers
+        self.channels = channels
+        self.size = size
+        self.messages: tuple[str, ...] = ()
+        self.identity = f"{state_hash(network)[:8]}{_digest(repr((type(self).__name__, layers, size)).encode())[:8]}"
+
+    def train(self, mode: bool = True) -> Teacher:
+        """Frozen means frozen: stays in eval mode."""
+        return super().train(False)
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """The raw maps (B, C, h, w) of the tapped layers."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def features(self, x: Tensor) -> list[Tensor]:
+        """LayerNorm'ed maps (B, C, h, w), one per tapped layer, of student input (B, 3, H, W)."""
+        return [normalise_tokens(m.float()) for m in self.maps(x)]
+
+
+class ImageTeacher(Teacher):
+    """A timm network. Converts the student's normalisation into its own mean, std and size."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        layers: tuple[int, ...],
+        channels: tuple[int, ...],
+        size: int,
+        indices: list[int] | None,
+        normalisation: str,
+    ):
+        super().__init__(network, layers, channels, size)
+        self.indices = indices
+        self.normalisation = normalisation
+        cfg = network.pretrained_cfg
+        mean, std = cfg.get("mean", (0.5,) * 3), cfg.get("std", (0.5,) * 3)
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """Raw maps of a batch (B, 3, H, W) in the student's normalisation."""
+        x = unit_range(x.float(), self.normalisation)
+        if x.shape[-1] != self.size or x.shape[-2] != self.size:
+            x = F.interpolate(x, size=(self.size, self.size), mode="bicubic", antialias=True).clamp(0, 1)
+        x = (x - self.mean) / self.std
+        if self.indices is None:
+            maps = self.network(x)
+            wanted = self.channels  # some networks (Swin) give channels last
+            return [m if m.shape[1] == c else m.permute(0, 3, 1, 2) for m, c in zip(maps, wanted, strict=True)]
+        return self.network.forward_intermediates(
+            x, indices=self.indices, norm=False, output_fmt="NCHW", intermediates_only=True
+        )
+
+
+class SelfTeacher(Teacher):
+    """A frozen copy of a student: its own four stages, at the student's own input."""
+
+    def __init__(self, student: nn.Module):
+        network = copy.deepcopy(student)
+        super().__init__(network, (0, 1, 2, 3), stage_channels(network), None)
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """The stages of the frozen copy."""
+        return list(self.network(x).stages)
+
+
+def build_teacher(spec: TeacherSpec, normalisation: str = "rgb_half", student: nn.Module | None = None) -> Teacher:
+    """The teacher of a recipe, frozen, in eval mode, on the CPU.
+
+    normalisation: InputSpec.normalisation of the student, which the teacher undoes. student: needed for 'self'.
+    Raises HubUnreachable where weights cannot be had, ModelFileError for a file that does not fit the model, and
+    ValueError for an unknown model. There is never a silent random teacher: weights = "random" has to be written.
+    """
+    if spec.name == "self":
+        if student is None:
+            raise ValueError("teacher 'self' is a frozen copy of the parent student; no student was given.")
+        return SelfTeacher(student)
+    if not timm.is_model(spec.name):
+        close = timm.list_models(f"*{spec.name.split('_')[0]}*")[:5]
+        raise ValueError(f"timm has no model '{spec.name}'; expected 'self' or one of timm's names, such as {close}")
+    size = spec.size or int(timm.get_pretrained_cfg(spec.name).input_size[-1])
+    network, indices, layers, channels, size, messages = _create(spec, size)
+    teacher = ImageTeacher(network, layers, channels, size, indices, normalisation)
+    if spec.weights == "random":
+        messages += (f"RANDOM TEACHER: '{spec.name}' has random weights; for tests only, its features mean nothing.",)
+    teacher.messages = messages
+    for message in messages:
+        log.warning(message)
+    return teacher
+
+
+Created = tuple[nn.Module, list[int] | None, tuple[int, ...], tuple[int, ...], int, tuple[str, ...]]
+
+
+def _create(spec: TeacherSpec, size: int) -> Created:
+    """The timm network with its weights, the tapped layers and sentences about what was mapped."""
+    with torch.device("meta"):
+        plan = timm.create_model(spec.name, num_classes=0)
+    reductions = [f["reduction"] for f in plan.feature_info] if isinstance(plan.feature_info, list) else []
+    if hasattr(plan, "blocks") and hasattr(plan, "patch_embed") and len(set(reductions)) == 1:
+        patch = int(plan.patch_embed.patch_size[0])
+        depth = len(plan.blocks)
+        indices, layers, messages = vit_layers(spec, depth)
+        size, rounded = max(patch, round(size / patch) * patch), size
+        if size != rounded:
+            messages += (f"'{spec.name}': input side {rounded} becomes {size}, a multiple of its patch {patch}.",)
+        network = _with_weights(spec, img_size=size, num_classes=0)
+        return network, indices, layers, (int(network.embed_dim),) * len(layers), size, messages
+    with torch.device("meta"):
+        strides = timm.create_model(spec.name, features_only=True).feature_info.reduction()
+    chosen = [min(range(len(strides)), key=lambda i: abs(strides[i] - s)) for s in CNN_STRIDES]
+    tapped = tuple(strides[i] for i in chosen)
+    messages = () if tapped == CNN_STRIDES else (f"'{spec.name}' has strides {strides}; tapped: {tapped}.",)
+    network = _with_weights(spec, features_only=True, out_indices=tuple(sorted(set(chosen))))
+    return (
+        network,
+        None,
+        tuple(network.feature_info.reduction()),
+        tuple(network.feature_info.channels()),
+        size,
+        messages,
+    )
+
+
+def vit_layers(spec: TeacherSpec, depth: int) -> tuple[list[int], tuple[int, ...], tuple[str, ...]]:
+    """0-based block indices, 1-based layers, and a sentence where the depth is not 12.
+
+    The printed layers (3, 6, 9, 12) are 1-based blocks of 12 [known]; another depth takes the same fractions [chosen].
+    """
+    beyond = [x for x in spec.layers if not 1 <= x <= 12]
+    if beyond:
+        raise ValueError(f"teacher.layers has {beyond}; expected 1-based blocks 1 to 12 of a 12-block ViT")
+    mapped = tuple(max(1, round(x * depth / 12)) for x in spec.layers)
+    messages = ()
+    if depth != 12:
+        messages = (f"'{spec.name}' has {depth} blocks; layers {spec.layers} of 12 become {mapped}.",)
+    return [x - 1 for x in mapped], mapped, messages
+
+
+def _with_weights(spec: TeacherSpec, **options: Any) -> nn.Module:
+    """The network with weights from the spec: random, a local file, the folder TINYMIG_WEIGHTS, or the hub."""
+    if spec.weights == "random":
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return timm.create_model(spec.name, pretrained=False, **options)
+    path = Path(spec.weights) if spec.weights else _local_weights(spec.name)
+    if path is None:
+        path = _from_hub(spec.name)
+    if path is None:
+        return timm.create_model(spec.name, pretrained=True, **options)
+    overlay, extra = _read_weights(path)
+    try:
+        return timm.create_model(spec.name, pretrained=True, pretrained_cfg_overlay=overlay, **(options | extra))
+    except (RuntimeError, TypeError, KeyError) as e:
+        raise ModelFileError(f"{path} does not fit the timm model '{spec.name}': {str(e)[:300]}") from e
+
+
+def _read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What timm is told about a local file: its state dict, mean and std where the file says them, its padding."""
+    if not path.is_file():
+        raise ModelFileError(f"no teacher weights at {path}; expected a .safetensors or .pth file of a timm model")
+    overlay: dict[str, Any] = {}
+    options: dict[str, Any] = {}
+    if path.suffix == ".safetensors":
+        try:
+            with safe_open(path, "pt") as f:
+                meta = f.metadata() or {}
+                overlay["state_dict"] = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118 (not a dict)
+        except (OSError, ValueError, RuntimeError) as e:
+            raise ModelFileError(f"{path} is not a readable .safetensors file: {e}") from e
+        except Exception as e:  # noqa: BLE001  safetensors raises its own class that derives from Exception alone
+            raise ModelFileError(f"{path} is not a readable .safetensors file: {e}") from e
+        for ours, theirs in (("mean", "input_mean"), ("std", "input_std")):
+            if theirs in meta:
+                overlay[ours] = tuple(float(v) for v in meta[theirs].strip("[]()").split(","))
+        if meta.get("pad_type"):
+            options["pad_type"] = meta["pad_type"]
+    else:
+        overlay["state_dict"] = _read_pickle(path)
+    return overlay, options
+
+
+def _read_pickle(path: Path) -> dict[str, Tensor]:
+    """The state dict of a .pth, tensors only: a pickle that wants to run code is refused."""
+    try:
+        raw = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as e:  # noqa: BLE001  a foreign pickle fails in ways that have no common class
+        raise ModelFileError(f"{path} cannot be read as tensors alone (weights_only): {str(e)[:200]}") from e
+    for key in ("state_dict_ema", "model_ema", "state_dict", "model", "teacher"):
+        if isinstance(raw, Mapping) and isinstance(raw.get(key), Mapping):
+            raw = raw[key]
+            break
+    if not isinstance(raw, Mapping) or not all(isinstance(v, Tensor) for v in raw.values()):
+        raise ModelFileError(f"{path} holds no state dict; expected names with tensors")
+    return {k.removeprefix("module.").removeprefix("backbone."): v for k, v in raw.items()}
+
+
+def _local_weights(name: str) -> Path | None:
+    """A file named after the model in the folder TINYMIG_WEIGHTS, if there is one."""
+    folder = os.environ.get(WEIGHTS_FOLDER)
+    if not folder:
+        return None
+    found = sorted(p for p in Path(folder).glob(f"{name}.*") if p.suffix in (".safetensors", ".pth", ".pt", ".bin"))
+    return found[0] if found else None
+
+
+def _from_hub(name: str) -> Path | None:
+    """A cached hub file, None where timm can download it now, or HubUnreachable at once rather than after retries."""
+    cfg = timm.get_pretrained_cfg(name)
+    if not (cfg.hf_hub_id or cfg.url):
+        raise HubUnreachable(f"timm has no pretrained weights for '{name}'; give a local file as teacher.weights.")
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    for filename in filter(None, (cfg.hf_hub_filename, *HUB_FILES)):
+        found = try_to_load_from_cache(cfg.hf_hub_id, filename) if cfg.hf_hub_id else None
+        if isinstance(found, str):
+            return Path(found)
+    address = constants.ENDPOINT if cfg.hf_hub_id else str(cfg.url)
+    host = urllib.parse.urlparse(address).hostname or "huggingface.co"
+    wanted = f"{cfg.hf_hub_id}/{cfg.hf_hub_filename or HUB_FILES[0]}" if cfg.hf_hub_id else str(cfg.url)
+    if not constants.HF_HUB_OFFLINE and (_has_proxy() or _resolves(host)):
+        return None
+    raise HubUnreachable(
+        f"the weights of '{name}' ({wanted}) cannot be had: {host} is not reachable from here. Download that file on "
+        f"another machine and give its path as teacher.weights (in the recipe, or --set teacher.weights=PATH), or put "
+        f"it as {name}.safetensors into a folder named by the environment variable {WEIGHTS_FOLDER}."
+    )
+
+
+def _has_proxy() -> bool:
+    return any(os.environ.get(k) for k in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"))
+
+
+def _resolves(host: str) -> bool:
+    try:
+        socket.getaddrinfo(host, 443)
+    except OSError:
+        return False
+    return True
+
+
+def unit_range(x: Tensor, normalisation: str) -> Tensor:
+    """Student input (B, 3, H, W) back in 0..1, the range every timm teacher starts from.
+
+    rgb_half is undone exactly; percentile_z is stretched from each image's own minimum and maximum (its tails were
+    clipped before) [chosen].
+    """
+    if normalisation == "rgb_half":
+        return (x * 0.5 + 0.5).clamp(0, 1)
+    low, high = x.amin(dim=(1, 2, 3), keepdim=True), x.amax(dim=(1, 2, 3), keepdim=True)
+    return (x - low) / (high - low).clamp_min(1e-6)
+
+
+@torch.no_grad()
+def stage_channels(student: nn.Module, side: int = 64) -> tuple[int, ...]:
+    """Channels of the four tapped stages, by a dry run that changes no running statistic."""
+    was_training = student.training
+    device = next(student.parameters()).device
+    stages = student.eval()(torch.zeros(1, 3, side, side, device=device)).stages
+    student.train(was_training)
+    return tuple(int(s.shape[1]) for s in stages)
+
+
+def state_hash(module: nn.Module) -> str:
+    """SHA-256 over names and bytes of every parameter and buffer: equal before and after means frozen."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
