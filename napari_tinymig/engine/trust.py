@@ -1,0 +1,245 @@
+"""How far to trust this mask: expected Dice, calibrated probabilities, intervals for the clinical numbers.
+
+What is learned here is learned from held-out SOURCE frames, plain and corrupted, at the end of a training run, and
+travels in the model's statistics under 'trust'. On a far-away image every one of these numbers is itself an
+extrapolation; docs/SHIFT.md reports how well they held on other centres.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from .shift import distances
+
+if TYPE_CHECKING:
+    from .statistics import FrameRecord
+
+TEMPERATURES = np.round(np.geomspace(0.4, 4.0, 13), 3)
+"""Temperatures among which calibration chooses."""
+BINS = 10
+BORDER = 4
+"""Half-width in grid pixels of the band around the true border in which calibration is judged (chosen)."""
+NOMINAL = 0.9
+RIDGE = 1.0
+FEATURES = ("soft", "band", "solid", "area", "stage", "image", "answer")
+
+
+def compare_with_truth(logits: NDArray[Any], truth: NDArray[np.bool_], names: tuple[str, ...]) -> dict[str, Any]:
+    """What one frame teaches about trust, in a few numbers.
+
+    logits: (R, h, w), already divided by the model's temperature; truth: (R, h, w). Returns per region `<name>_dice`
+    and `<name>_area`; `ratio` of vertical extents; `likelihood`, the summed negative log likelihood in the border
+    band at each of `TEMPERATURES`; `border`, the pixels in that band; `reliability`, (10, 3) pixels, summed
+    probability and true pixels per bin of probability.
+    """
+    truth = np.asarray(truth, bool)
+    if truth.shape != logits.shape:
+        raise ValueError(f"truth has shape {truth.shape}; expected {logits.shape}, the logits'.")
+    out: dict[str, Any] = {}
+    heights = []
+    for name, z, t in zip(names, logits, truth):
+        mask = z >= 0
+        total = int(mask.sum()) + int(t.sum())
+        out[f"{name}_dice"] = 2 * int((mask & t).sum()) / total if total else 1.0
+        out[f"{name}_area"] = float(t.mean())
+        rows = np.flatnonzero(t.any(1))
+        heights.append(int(rows[-1] - rows[0] + 1) if rows.size else 0)
+    out["ratio"] = heights[1] / heights[0] if len(heights) > 1 and min(heights[:2]) else math.nan
+    band = np.stack([_border(t) for t in truth])
+    z, t = np.asarray(logits, np.float64)[band], truth[band]
+    signed = np.where(t, z, -z)
+    out["likelihood"] = np.array([np.logaddexp(0, -signed / T).sum() for T in TEMPERATURES])
+    out["border"] = int(band.sum())
+    out["reliability"] = reliability(1 / (1 + np.exp(-z)), t)
+    return out
+
+
+def _border(truth: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Pixels within BORDER of the border of a mask; nothing for an empty or a full one."""
+    if not truth.any() or truth.all():
+        return np.zeros_like(truth)
+    cross = ndimage.generate_binary_structure(2, 1)
+    outer = ndimage.binary_dilation(truth, cross, BORDER)
+    return outer & ~ndimage.binary_erosion(truth, cross, BORDER, border_value=1)
+
+
+def reliability(probabilities: NDArray[Any], truth: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(10, 3): pixels, summed probability, true pixels in ten equal bins of probability."""
+    p, t = np.ravel(probabilities), np.ravel(truth)
+    bins = np.minimum((p * BINS).astype(int), BINS - 1)
+    return np.stack([np.bincount(bins, w, BINS) for w in (np.ones_like(p), p, t.astype(float))], 1)
+
+
+def calibration_error(counts: NDArray[np.float64]) -> float:
+    """Expected calibration error of `reliability` counts: mean over pixels of |mean probability - true share|."""
+    n = counts[:, 0].sum()
+    return float(np.abs(counts[:, 1] - counts[:, 2]).sum() / n) if n else math.nan
+
+
+def best_temperature(truths: Sequence[dict[str, Any]]) -> float:
+    """Temperature of least negative log likelihood in the border bands (Guo et al., ICML 2017), from a fixed list."""
+    total = sum((np.asarray(t["likelihood"]) for t in truths), np.zeros(len(TEMPERATURES)))
+    return float(TEMPERATURES[int(np.argmin(total))])
+
+
+def fit_trust(statistics: dict[str, Any], records: Sequence[FrameRecord]) -> dict[str, Any]:
+    """Expected Dice, temperature and intervals from held-out frames with truth; {} for fewer than 8.
+
+    Expected Dice: ridge regression of logit Dice on what the answer and its shift look like, corrupted frames
+    included. Intervals: the 90 % conformal quantile of |true - measured| over the spread between thresholds, from
+    untouched frames alone (chosen).
+    """
+    if len(records) < 8:
+        return {}
+    names = [k.removesuffix("_dice") for k in records[0].truth if k.endswith("_dice")]
+    clean = [r for r in records if not r.corruption] or list(records)
+    counts = np.sum([r.truth["reliability"] for r in clean], axis=0)
+    return {
+        "n": len(records),
+        "clean": len(clean),
+        "temperature": best_temperature([r.truth for r in clean]),
+        "border_ece": round(calibration_error(counts), 4),
+        "dice": {name: _fit_dice(statistics, records, name) for name in names},
+        "interval": _fit_intervals(clean, names),
+    }
+
+
+def _features(statistics: dict[str, Any], record: FrameRecord, name: str) -> NDArray[np.float64]:
+    """(7,) numbers that foretell a region's Dice; see FEATURES."""
+    out, parts = record.output, statistics["calibration"]["parts"]
+    u = {
+        k: (math.log(v + 1e-3) - parts[k]["centre"]) / parts[k]["spread"]
+        for k, v in distances(statistics, record).items()
+    }
+    stages = [v for k, v in u.items() if k.startswith("stage")] or [0.0]
+    area, usual = out[f"{name}_area"], statistics["output"][f"{name}_area"]["median"]
+    soft = min(max(out[f"{name}_soft_dice"], 0.02), 0.995)
+    return np.array(
+        [
+            math.log(soft / (1 - soft)),
+            math.log(out[f"{name}_band"] + 0.1),
+            out[f"{name}_solid"],
+            min(abs(math.log((area + 1e-4) / (usual + 1e-4))), 3.0),
+            float(np.clip(np.mean(stages), -2, 8)),
+            float(np.clip(u["image"], -2, 8)),
+            float(np.clip(u["output"], -2, 8)),
+        ]
+    )
+
+
+def _logit(dice: NDArray[Any]) -> NDArray[np.float64]:
+    d = np.clip(dice, 0.02, 0.99)
+    return np.log(d / (1 - d))
+
+
+def _fit_dice(statistics: dict[str, Any], records: Sequence[FrameRecord], name: str) -> dict[str, Any]:
+    """Ridge weights on standardised features, and the 10th and 90th percentile of what they miss."""
+    x = np.stack([_features(statistics, r, name) for r in records])  # (n, 7)
+    y = _logit(np.array([r.truth[f"{name}_dice"] for r in records]))
+    mean, sd = x.mean(0), np.maximum(x.std(0), 1e-3)
+    z = (x - mean) / sd
+    weights = np.linalg.solve(z.T @ z + RIDGE * np.eye(z.shape[1]), z.T @ (y - y.mean()))
+    missed = y - (y.mean() + z @ weights)
+    return {
+        "mean": np.round(mean, 4).tolist(),
+        "sd": np.round(sd, 4).tolist(),
+        "weights": np.round(weights, 4).tolist(),
+        "offset": round(float(y.mean()), 4),
+        "missed": np.round(np.quantile(missed, (0.1, 0.9)), 3).tolist(),
+    }
+
+
+def expected_dice(statistics: dict[str, Any], records: Sequence[FrameRecord]) -> dict[str, tuple[float, float, float]]:
+    """Region -> (expected Dice, low, high: 80 % range) of a photograph or a volume; {} if the model cannot say.
+
+    A volume's expectation is the mean over its slices, each weighted by its area.
+    """
+    out: dict[str, tuple[float, float, float]] = {}
+    for name, fit in statistics.get("trust", {}).get("dice", {}).items():
+        z = np.stack([_features(statistics, r, name) for r in records])  # (n, 7)
+        y = fit["offset"] + (np.clip((z - fit["mean"]) / fit["sd"], -6, 6)) @ np.asarray(fit["weights"])  # (n,)
+        weight = np.array([r.output[f"{name}_area"] for r in records]) + 1e-6
+        three = [1 / (1 + np.exp(-(y + shift))) for shift in (0.0, *fit["missed"])]
+        middle, low, high = (float(np.average(v, weights=weight)) for v in three)
+        out[name] = (round(middle, 4), round(min(low, middle), 4), round(max(high, middle), 4))
+    return out
+
+
+def _spread(low: float, high: float, floor: float) -> float:
+    return max(0.5 * abs(high - low), floor)
+
+
+def _fit_intervals(clean: Sequence[FrameRecord], names: Sequence[str]) -> dict[str, Any]:
+    """Conformal factors: 'ratio' in units of the threshold spread; '<name>_area' the same for relative areas."""
+    out: dict[str, Any] = {}
+    ratio = [
+        abs(r.truth["ratio"] - r.output["ratio"]) / _spread(r.output["ratio_low"], r.output["ratio_high"], 0.01)
+        for r in clean
+        if all(
+            math.isfinite(v)
+            for v in (r.truth["ratio"], r.output["ratio"], r.output["ratio_low"], r.output["ratio_high"])
+        )
+    ]
+    if len(ratio) >= 8:
+        out["ratio"] = {"factor": round(conformal(ratio), 3), "n": len(ratio)}
+    for name in names:
+        by_case: dict[str, list[FrameRecord]] = {}
+        for i, r in enumerate(clean):
+            by_case.setdefault(r.case or str(i), []).append(r)
+        missed = [_missed_area(records, name) for records in by_case.values()]
+        missed = [m for m in missed if math.isfinite(m)]
+        if missed:
+            out[f"{name}_area"] = {"factor": round(conformal(missed), 3), "n": len(missed)}
+    return out
+
+
+def _missed_area(records: Sequence[FrameRecord], name: str) -> float:
+    """|log true / measured| of a case's summed area over its relative threshold spread; NaN for an empty one."""
+    true = sum(r.truth[f"{name}_area"] for r in records)
+    area, low, high = (sum(r.output[f"{name}_area{end}"] for r in records) for end in ("", "_low", "_high"))
+    if min(true, area) <= 0:
+        return math.nan
+    return abs(math.log(true / area)) / _spread(low / area, high / area, 0.01)
+
+
+def conformal(scores: Sequence[float], nominal: float = NOMINAL) -> float:
+    """Split-conformal quantile: the ceil((n + 1) nominal)-th smallest score, the largest if n is too small for that
+    (then coverage is n / (n + 1); Vovk et al. 2005)."""
+    ordered = np.sort(np.asarray(scores, float))
+    return float(ordered[min(math.ceil((len(ordered) + 1) * nominal), len(ordered)) - 1])
+
+
+def interval_factor(statistics: dict[str, Any], name: str) -> tuple[float, int] | None:
+    """Conformal factor of 'ratio' or '<region>_area' and the number of source cases behind it; None if unknown."""
+    fit = statistics.get("trust", {}).get("interval", {}).get(name)
+    return (float(fit["factor"]), int(fit["n"])) if fit else None
+
+
+def intervals(statistics: dict[str, Any], records: Sequence[FrameRecord]) -> dict[str, tuple[float, float]]:
+    """90 % intervals as FACTORS of the measured value, per 'ratio' and '<region>_area': (low, high), low <= 1 <= high.
+
+    Multiply the value measured in the native grid (vCDR, volume) with them. Coverage was aimed at on source frames;
+    how far it holds elsewhere is in docs/SHIFT.md. The interval of a volume sums its slices.
+    """
+    out: dict[str, tuple[float, float]] = {}
+    for name in statistics.get("trust", {}).get("interval", {}):
+        factor, _ = interval_factor(statistics, name) or (math.nan, 0)
+        middle, low, high = (
+            sum(v for v in (r.output.get(f"{name}{end}", math.nan) for r in records) if math.isfinite(v))
+            for end in ("", "_low", "_high")
+        )
+        if middle <= 0:
+            continue
+        if name == "ratio":
+            half = factor * _spread(low, high, 0.01) / middle
+            out[name] = (round(max(0.0, 1 - half), 4), round(1 + half, 4))
+        else:
+            half = min(factor * _spread(low / middle, high / middle, 0.01), 3.0)
+            out[name] = (round(math.exp(-half), 4), round(math.exp(half), 4))
+    return out
