@@ -310,12 +310,11 @@ class Panel(QWidget):
         emitter.connect(callback)
         self._listening.append((emitter, callback))
 
-    def stop_listening_to(self, owner: Any) -> None:
-        """Leave every event whose emitter's source is `owner` (a layer that is no longer shown)."""
-        mine = [pair for pair in self._listening if getattr(pair[0], "source", None) is owner]
-        for pair in mine:
-            self._listening.remove(pair)
-        _stop_listening(mine)
+    def stop_listening_to(self, emitter: Any, callback: Callable[..., Any]) -> None:
+        """Undo one `listen`, e.g. for a layer that is no longer shown."""
+        if (emitter, callback) in self._listening:
+            self._listening.remove((emitter, callback))
+            emitter.disconnect(callback)
 
     @property
     def palette_colours(self) -> Palette:

@@ -1,0 +1,69 @@
+"""Numbers as people read them: with their unit, with a word where there is none, in aligned rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
+
+from .style import GAP, text_label, with_role
+
+NOT_MEASURABLE = "not measurable"
+
+
+def with_unit(value: float | None, unit: str = "", digits: int = 2) -> str:
+    """'0.62', '34.1 mL' or 'not measurable'; never 'nan'."""
+    if value is None or not math.isfinite(value):
+        return NOT_MEASURABLE
+    return f"{value:.{digits}f} {unit}".rstrip()
+
+
+class BigNumber(QLabel):
+    """The one number of a panel, large, with its name beside it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with_role(self, "value")
+        self.setTextFormat(Qt.TextFormat.RichText)  # only our own words and numbers are put in
+        self.setMinimumHeight(38)
+
+    def show_number(self, name: str, value: str) -> None:
+        size = 20 if value != NOT_MEASURABLE else 12
+        self.setText(f'{name} <span style="font-size:{size}pt">&nbsp;{value}</span>')
+
+
+class NumberRows(QWidget):
+    """Names left, values right; rows are reused, so that live numbers do not flicker."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._grid = QGridLayout(self)
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setHorizontalSpacing(2 * GAP)
+        self._grid.setVerticalSpacing(2)
+        self._grid.setColumnStretch(0, 1)
+        self._rows: list[tuple[QLabel, QLabel]] = []
+
+    def set_rows(self, rows: Mapping[str, str]) -> None:
+        """Show `name -> value`; further rows are hidden."""
+        while len(self._rows) < len(rows):
+            name, value = text_label("", "hint"), text_label("", "value", selectable=True)
+            name.setWordWrap(False)
+            value.setAlignment(Qt.AlignmentFlag.AlignRight)
+            self._grid.addWidget(name, len(self._rows), 0)
+            self._grid.addWidget(value, len(self._rows), 1)
+            self._rows.append((name, value))
+        items = list(rows.items())
+        for i, (name_label, value_label) in enumerate(self._rows):
+            shown = i < len(items)
+            name_label.setVisible(shown)
+            value_label.setVisible(shown)
+            if shown:
+                name_label.setText(items[i][0])
+                value_label.setText(items[i][1])
+
+    def rows(self) -> dict[str, str]:
+        """What is shown now."""
+        return {n.text(): v.text() for n, v in self._rows if not n.isHidden()}
