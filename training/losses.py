@@ -39,7 +39,7 @@ def exclusive_classes(targets: Tensor, task: Task) -> Tensor:
     """
     names = [r.name for r in task.regions]
     classes = []
-    for i, region in enumerate(task.regions):
+    for i in range(len(names)):
         children = [j for j, other in enumerate(task.regions) if other.inside == names[i]]
         rest = targets[:, i] - sum((targets[:, j] for j in children), torch.zeros_like(targets[:, i]))
         classes.append(rest.clamp(0, 1))
@@ -70,27 +70,30 @@ def region_probabilities(logits: Tensor, task: Task, head: str) -> Tensor:
     return torch.stack([classes[:, m].sum(dim=1) for m in members], dim=1)
 
 
-def dice_loss(probabilities: Tensor, targets: Tensor, valid: Tensor, smooth: float = 1.0) -> Tensor:
+def dice_loss(probabilities: Tensor, targets: Tensor, valid: Tensor | None = None, smooth: float = 1.0) -> Tensor:
     """1 - soft Dice, mean over images and regions, counted where valid.
 
-    probabilities, targets: (B, R, H, W) in 0..1; valid: (B, 1, H, W). smooth = 1 keeps an empty target with an empty
-    answer at loss 0 [chosen].
+    probabilities, targets: (B, R, H, W) in 0..1; valid: (B, 1, H, W), None = everywhere.
+    smooth = 1 keeps an empty target with an empty answer at loss 0 [chosen].
     """
-    p, t = probabilities * valid, targets * valid
+    p, t = (probabilities, targets) if valid is None else (probabilities * valid, targets * valid)
     overlap = (p * t).sum(dim=(2, 3))  # (B, R)
     size = p.sum(dim=(2, 3)) + t.sum(dim=(2, 3))
     return (1 - (2 * overlap + smooth) / (size + smooth)).mean()
 
 
-def cross_entropy_loss(logits: Tensor, targets: Tensor, valid: Tensor, task: Task, head: str) -> Tensor:
+def cross_entropy_loss(logits: Tensor, targets: Tensor, task: Task, head: str, valid: Tensor | None = None) -> Tensor:
     """Pixel cross-entropy, mean over valid pixels: BCE per region (sigmoid), or CE over the classes (softmax).
 
-    targets: (B, R, H, W), soft values allowed. Zero, with a gradient of zero, if nothing is valid.
+    targets: (B, R, H, W), soft values allowed; valid: (B, 1, H, W), None =
+    everywhere. Zero, with a gradient of zero, if nothing is valid.
     """
     if head == "sigmoid":
         per_pixel = F.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(dim=1, keepdim=True)
     else:
         per_pixel = -(exclusive_classes(targets, task) * logits.log_softmax(dim=1)).sum(dim=1, keepdim=True)
+    if valid is None:
+        return per_pixel.mean()
     return (per_pixel * valid).sum() / valid.sum().clamp_min(1)
 
 

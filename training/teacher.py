@@ -6,6 +6,7 @@ import copy
 import hashlib
 import logging
 import os
+import pickle
 import socket
 import urllib.parse
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from typing import Any
 
 import timm
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -246,9 +247,7 @@ def _read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             with safe_open(path, "pt") as f:
                 meta = f.metadata() or {}
                 overlay["state_dict"] = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118 (not a dict)
-        except (OSError, ValueError, RuntimeError) as e:
-            raise ModelFileError(f"{path} is not a readable .safetensors file: {e}") from e
-        except Exception as e:  # noqa: BLE001  safetensors raises its own class that derives from Exception alone
+        except (OSError, ValueError, RuntimeError, SafetensorError) as e:
             raise ModelFileError(f"{path} is not a readable .safetensors file: {e}") from e
         for ours, theirs in (("mean", "input_mean"), ("std", "input_std")):
             if theirs in meta:
@@ -264,7 +263,7 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
     """The state dict of a .pth, tensors only: a pickle that wants to run code is refused."""
     try:
         raw = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as e:  # noqa: BLE001  a foreign pickle fails in ways that have no common class
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError) as e:
         raise ModelFileError(f"{path} cannot be read as tensors alone (weights_only): {str(e)[:200]}") from e
     for key in ("state_dict_ema", "model_ema", "state_dict", "model", "teacher"):
         if isinstance(raw, Mapping) and isinstance(raw.get(key), Mapping):
