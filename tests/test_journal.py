@@ -193,7 +193,7 @@ def test_a_full_disk_is_told_and_what_was_written_stays(tmp_path, monkeypatch):
     labels[0, 0] = 1
     journal.record(labels)
     good = journal._stream
-    journal._stream = Path("/dev/full").open("ab", buffering=0)
+    journal._stream = Path("/dev/full").open("ab", buffering=0)  # noqa: SIM115
     labels[0, 1] = 1
     with pytest.raises(OutputRefused, match="save your labels, make room"):
         journal.record(labels)
