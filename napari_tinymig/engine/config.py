@@ -300,8 +300,9 @@ def validate(model: type[T], raw: dict[str, Any], source: str) -> T:
 
 
 def shipped_recipes() -> dict[str, Path]:
-    """Recipes inside the package by name."""
-    return {p.stem: p for p in sorted((Path(__file__).parent.parent / "recipes").glob("*.toml"))}
+    """Training recipes inside the package by name; probes have their own (`probe_config.shipped_probes`)."""
+    folder = Path(__file__).parent.parent / "recipes"
+    return {p.stem: p for p in sorted(folder.glob("*.toml")) if not p.stem.startswith("probe")}
 
 
 def load_recipe(name_or_path: str | Path, overrides: dict[str, Any] | None = None) -> Recipe:
