@@ -1,0 +1,175 @@
+"""Masks written in the input's own grid, whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..errors import OutputRefused
+from ..spatial import Geometry
+from ..tasks import Task
+from .find import suffix_of
+from .photographs import exif_with_orientation, turn_back
+from .scan_file import InputItem, ScanFile
+
+DEFAULT_COLOURS = {1: "#35c2f0", 2: "#ffb000", 3: "#e5446d", 4: "#7bd389", 5: "#9b7ede"}
+_SUFFIX = {"photograph": ".png", "nifti": ".nii.gz", "nrrd": ".nrrd", "mha": ".mha", "dicom": ".nii.gz"}
+_FORMAT_SUFFIX = {"png": ".png", "nifti": ".nii.gz", "dicomseg": ".dcm"}
+
+
+def mask_path(folder: Path, item: InputItem, items: Sequence[InputItem], format: str = "same") -> Path:
+    """Where the mask of `item` goes: folder/<stem>_mask.<ext>; the whole file name where two of `items` share the
+    stem (a.jpg_mask.png), and the parent folder's name before it where they share that too. Letter case is ignored,
+    because some disks ignore it.
+
+    format: 'same' (PNG for photographs, nii.gz, nrrd or mha like the input, nii.gz for DICOM), 'png', 'nifti' or
+    'dicomseg'. Raises ValueError for another.
+    """
+    if format != "same" and format not in _FORMAT_SUFFIX:
+        raise ValueError(f"no mask format '{format}'; expected same, {', '.join(_FORMAT_SUFFIX)}.")
+    suffix = _FORMAT_SUFFIX.get(format) or _SUFFIX.get(item.format, ".png")
+    others = [o for o in items if o is not item and o != item]
+    name = item.name
+    if any(o.name.lower() == name.lower() for o in others):
+        name = item.path.name
+        same = [o for o in others if o.path.name.lower() == name.lower()]
+        if same:
+            name = f"{item.path.resolve().parent.name}_{name}"
+            if any(f"{o.path.resolve().parent.name}_{o.path.name}".lower() == name.lower() for o in same):
+                name = f"{name}_{list(items).index(item) + 1}"
+    return Path(folder) / f"{name}_mask{suffix}"
+
+
+def write_mask(
+    labels: NDArray[np.uint8],
+    scan_file: ScanFile,
+    path: Path,
+    *,
+    task: Task | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write `labels` at `path`, in the grid of the file that `scan_file` was read from; its suffix says the format.
+
+    labels: (H, W) for photographs and single slices, (D, H, W) in patient order for volumes; values 0-255. The file
+    gets the input's shape, axis order, affine and spacing. PNG is indexed, in the task's colours. The file appears
+    whole or not at all. Raises OutputRefused where `path` exists (unless `overwrite`) or cannot be written, and
+    ValueError for labels of another shape or a suffix that cannot hold them.
+    """
+    path = Path(path)
+    suffix = suffix_of(path)
+    if suffix == ".dcm":
+        from .dicom_seg import dicom_seg_bytes
+
+        content = dicom_seg_bytes(labels, scan_file, task)
+    elif suffix == ".png":
+        content = _png_bytes(_plane(labels, scan_file), scan_file, task)
+    else:
+        stored = stored_labels(labels, scan_file)
+        if suffix in (".nii", ".nii.gz"):
+            from .nifti import nifti_mask_bytes
+
+            content = nifti_mask_bytes(stored, scan_file, compressed=suffix == ".nii.gz")
+        elif suffix == ".nrrd":
+            from .nrrd_files import nrrd_mask_bytes
+
+            content = nrrd_mask_bytes(stored, scan_file)
+        elif suffix == ".mha":
+            from .metaimage import meta_mask_bytes
+
+            content = meta_mask_bytes(stored, scan_file)
+        else:
+            raise ValueError(f"{path.name}: expected a mask named .png, .nii, .nii.gz, .nrrd, .mha or .dcm.")
+    write_atomically(path, content, overwrite=overwrite)
+    return path
+
+
+def _checked(labels: NDArray[Any], scan_file: ScanFile) -> NDArray[np.uint8]:
+    labels = np.asarray(labels)
+    if labels.size and (labels.min() < 0 or labels.max() > 255):
+        raise ValueError(f"labels run from {labels.min()} to {labels.max()}; expected 0 to 255.")
+    grid = scan_file.scan.grid_shape
+    allowed = {grid, grid[1:] if len(grid) == 3 and grid[0] == 1 else grid, (1, *grid) if len(grid) == 2 else grid}
+    if labels.shape not in allowed:
+        raise ValueError(f"labels have shape {labels.shape}; expected {grid}, the grid of {scan_file.name}.")
+    return labels.reshape(grid).astype(np.uint8)
+
+
+def stored_labels(labels: NDArray[Any], scan_file: ScanFile) -> NDArray[np.uint8]:
+    """Labels (i, j, k) in the stored order of a volume; photographs as (column, row, 1) of the stored picture."""
+    grid = _checked(labels, scan_file)
+    if scan_file.is_photograph_file or scan_file.scan.kind == "photograph":
+        plane = turn_back(grid.reshape(grid.shape[-2:]), scan_file.exif_orientation)
+        return np.ascontiguousarray(plane.T[..., None])
+    geometry: Geometry = scan_file.geometry  # type: ignore[assignment]
+    return np.ascontiguousarray(geometry.to_stored(grid))
+
+
+def _plane(labels: NDArray[Any], scan_file: ScanFile) -> NDArray[np.uint8]:
+    """One picture (row, column) in the stored grid, or a ValueError for several slices."""
+    stored = stored_labels(labels, scan_file)
+    if stored.shape[2] != 1:
+        raise ValueError(
+            f"{scan_file.name} has {stored.shape[2]} slices, and a PNG holds one; use --format nifti or same."
+        )
+    return np.ascontiguousarray(stored[..., 0].T)
+
+
+def _png_bytes(plane: NDArray[np.uint8], scan_file: ScanFile, task: Task | None) -> bytes:
+    picture = Image.fromarray(plane).copy()
+    picture.putpalette(palette(task))
+    out = io.BytesIO()
+    extra = {}
+    if scan_file.exif_orientation != 1:
+        extra["exif"] = exif_with_orientation(scan_file.exif_orientation)
+    picture.save(out, "PNG", compress_level=4, bits=8, **extra)
+    return out.getvalue()
+
+
+def palette(task: Task | None = None) -> list[int]:
+    """768 numbers: RGB of every label; 0 is black, the task's labels in its colours, others in a fixed cycle."""
+    colours = dict(DEFAULT_COLOURS)
+    if task is not None:
+        colours |= {r.label: r.colour for r in task.regions}
+    cycle = list(DEFAULT_COLOURS.values())
+    table = [0, 0, 0]
+    for label in range(1, 256):
+        colour = colours.get(label, cycle[label % len(cycle)])
+        table += [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    return table
+
+
+def write_atomically(path: Path, content: bytes, *, overwrite: bool = False) -> None:
+    """Put `content` at `path` in one step, making its folder; raises OutputRefused where that cannot or may not be."""
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise OutputRefused(f"{path} exists and is not overwritten; give another folder, or --overwrite.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".part", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as f:
+                f.write(content)
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as e:
+        raise OutputRefused(
+            f"{path} cannot be written ({e.strerror or e}); expected a folder with write permission and free space; "
+            "choose another with -o."
+        ) from e
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
