@@ -1,16 +1,12 @@
-"""What a model knows of its training images: a few KB in its header, made by train and finetune, read by shift.
+"""What a model knows of its training images: below 20 KB in its header, made by train and finetune, read by shift.
 
-`make_statistics(records)` turns one `FrameRecord` per frame (training and held-out frames, unaugmented, seen by the
-finished network) into a JSON-able dict for `ModelHeader.statistics`. `record_frame` makes one record.
+`make_statistics(records, kind, domain)` turns one `FrameRecord` per frame (training and held-out frames,
+unaugmented, seen by the finished network) into a JSON-able dict for `ModelHeader.statistics`. Records are best made
+by `survey.survey(predictor, known_scans)`, which goes the way of a prediction; `survey.add_statistics` does all of it
+for a finished model file.
 
-    records = [
-        record_frame(grid, output, index, names, case="012", held_out=True, field=inside, truth=masks),
-        ...
-    ]
-    header = header.model_copy(update={"statistics": make_statistics(records, task.input, "drishti")})
-
-Held-out frames calibrate the score and never enter the moments. Frames recorded with `corruption="blur 2"` (any text)
-teach only the expected Dice (`trust`), so a source-only run can show the model failures it has not met.
+Held-out frames calibrate the score and never enter the moments. Frames recorded with `corruption="blur 0.67"` (any
+text) teach only the expected Dice (`trust`), so a source-only run can show the model failures it has not met.
 """
 
 from __future__ import annotations
@@ -78,7 +74,7 @@ def record_frame(
     field: NDArray[np.bool_] | None = None,
     spacing_mm: tuple[float, float] | None = None,
     view: float = math.nan,
-    temperature: float = 1.0,
+    logits: NDArray[np.float32] | None = None,
     truth: NDArray[np.bool_] | None = None,
     corruption: str = "",
 ) -> FrameRecord:
@@ -86,11 +82,12 @@ def record_frame(
 
     grid: the frame on the network's grid BEFORE normalisation, RGB (h, w, 3) 0-255 or grey (h, w) (of a 2.5-D input,
     the middle slice). names: regions of the task, in channel order. field, spacing_mm, view: see `describe_image`.
-    truth: (R, h, w) true regions on the same grid, where they are known.
+    logits: (R, h, w) of `decide.region_logits` (temperature, thresholds and head seen to; zero decides); None = the
+    network's own. truth: (R, h, w) true regions on the same grid, where they are known.
     """
     from .trust import compare_with_truth
 
-    logits = np.clip(output.logits[index] / temperature, -30, 30)
+    logits = np.clip(output.logits[index] if logits is None else logits, -30, 30)
     probabilities = 1 / (1 + np.exp(-logits))  # (R, h, w)
     return FrameRecord(
         describe_image(grid, spacing_mm, field, view),
