@@ -7,7 +7,7 @@ from typing import Any
 
 from napari.layers import Layer
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QSizePolicy
+from qtpy.QtWidgets import QComboBox
 
 from .style import Panel
 
@@ -24,9 +24,6 @@ class LayerChooser(QComboBox):
         super().__init__()
         self._viewer, self._fits, self._none_text = panel.viewer, fits, none_text
         self._chosen: Layer | None = None
-        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setMinimumContentsLength(12)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self._layers: list[Layer] = []
         layers = panel.viewer.layers
         for emitter in (layers.events.inserted, layers.events.removed, layers.events.reordered):

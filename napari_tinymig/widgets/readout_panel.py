@@ -10,7 +10,7 @@ from napari.layers import Labels
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QComboBox
 
-from napari_tinymig.engine.measure import measure, rim_profile
+from napari_tinymig.engine.measure import extent, measure, rim_profile
 from napari_tinymig.engine.tasks import TASKS, Task
 
 from .choosers import LayerChooser
@@ -24,6 +24,16 @@ if TYPE_CHECKING:
 
 QUIET_MS = 25  # events of one brush move come in bursts; one measurement answers them all
 EYES = {"eye unknown": None, "right eye (OD)": "right", "left eye (OS)": "left"}
+
+
+def painted_box(labels: np.ndarray) -> np.ndarray:
+    """A view of the smallest box that holds every label, with one pixel around it; the whole array if none."""
+    box = []
+    for bounds, length in zip(extent(labels), labels.shape):
+        if bounds[1] == 0:
+            return labels
+        box.append(slice(max(0, bounds[0] - 1), min(length, bounds[1] + 1)))
+    return labels[tuple(box)]
 
 
 class ReadoutPanel(Panel):
@@ -107,9 +117,11 @@ class ReadoutPanel(Panel):
             return
         started = time.perf_counter()
         labels, spacing = np.asarray(layer.data), spacing_mm(layer)
-        values = measure(labels, task, spacing)
+        # Only the part that holds labels counts, except where a measure speaks of the whole frame.
+        box = labels if "area" in task.measures else painted_box(labels)
+        values = measure(box, task, spacing)
         if "cup_disc" in task.measures:
-            self._show_cup_disc(labels, values, spacing)
+            self._show_cup_disc(box, values, spacing)
         elif "volume" in task.measures:
             self._show_volume(layer, labels, values, spacing)
         else:

@@ -67,7 +67,7 @@ class RimPlot(Chart):
         step = box.width() / 12
         plot = box.adjusted(0, 14, 0, -16)
         self._muted(painter)
-        painter.drawText(QPointF(box.left(), box.top() + 9), f"rim width by clock hour ({profile.unit})")
+        painter.drawText(QPointF(box.left(), box.top() + 9), f"rim by hour, {profile.unit}")
         for i, hour in enumerate((12, *range(1, 12))):
             value = profile.clock_hours[hour]
             height = plot.height() * value / most
@@ -77,4 +77,4 @@ class RimPlot(Chart):
             left = box.left() + i * step
             painter.drawRoundedRect(QRectF(left + 1, plot.bottom() - height, step - 2, max(height, 1.0)), 2, 2)
             self._muted(painter)
-            painter.drawText(QRectF(left - 2, plot.bottom() + 2, step + 4, 14), Qt.AlignmentFlag.AlignCenter, str(hour))
+            painter.drawText(QRectF(left - 4, plot.bottom() + 2, step + 8, 14), Qt.AlignmentFlag.AlignCenter, str(hour))

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import (
+    QComboBox,
     QFormLayout,
     QFrame,
     QHBoxLayout,
@@ -246,8 +247,20 @@ class Section(QFrame):
         native = part.native if hasattr(part, "native") else part
         name.setToolTip(tip)
         native.setToolTip(tip)
+        if isinstance(native, QComboBox):
+            # A combo box is as wide as its longest entry by default, which may be a long layer name.
+            native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            native.setMinimumContentsLength(8)
+            native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self._form.addRow(name, native)
         return part
+
+    def show_field(self, part: Any, shown: bool) -> None:
+        """Show or hide a field made by `field`, with its label."""
+        native = part.native if hasattr(part, "native") else part
+        for form in self.findChildren(QFormLayout):
+            if form.indexOf(native) >= 0:
+                form.setRowVisible(native, shown)
 
 
 class Panel(QWidget):

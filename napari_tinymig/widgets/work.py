@@ -7,15 +7,26 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from napari.qt.threading import create_worker
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject, Qt, QTimer, Signal
+
+
+class Stopped(Exception):
+    """Raised by `report` inside a call that was cancelled; let it pass."""
+
+
+class _Post(QObject):
+    """Carries progress from the working thread into the window's."""
+
+    sent = Signal(int, object)
 
 
 class Work:
-    """Runs one generator at a time in a napari worker thread and reports in the window's thread.
+    """Runs one call at a time in a napari worker thread and reports in the window's thread.
 
-    The generator yields progress values of any kind and returns its result; it is asked to stop between two yields.
-    Every `start` raises the generation; what an older generation still sends is dropped. `on_tick(seconds)` is called
-    four times a second while work runs, for an elapsed-time label.
+    `start` takes a generator function: it yields progress values of any kind and returns its result, and is asked to
+    stop between two yields. `start_call` takes a plain function that gets `report`: `report(value)` sends progress
+    and raises `Stopped` in a call that was cancelled. Every start raises the generation; what an older generation still
+    sends is dropped. `on_tick(seconds)` is called four times a second while work runs, for an elapsed-time label.
     """
 
     def __init__(
@@ -31,6 +42,8 @@ class Work:
         self._on_progress, self._on_tick, self._on_end = on_progress, on_tick, on_end
         self.generation = 0
         self._worker: Any = None
+        self._post = _Post()
+        self._post.sent.connect(self._progress, Qt.ConnectionType.QueuedConnection)
         self._started = 0.0
         self._timer = QTimer(parent)
         self._timer.setInterval(250)
@@ -51,9 +64,25 @@ class Work:
     def start(self, call: Callable[..., Generator[Any, None, Any]], *args: Any, **kwargs: Any) -> None:
         """Run `call(*args, **kwargs)`, a generator function, in a thread; a call that still runs is cancelled."""
         self.cancel()
-        mine = self.generation
         worker = create_worker(call, *args, _ignore_errors=True, _start_thread=False, **kwargs)
+        mine = self.generation
         worker.yielded.connect(lambda value: self._progress(mine, value))
+        self._launch(worker)
+
+    def start_call(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Run `call(*args, report=report, **kwargs)`, a plain function, in a thread; see the class."""
+        self.cancel()
+        mine = self.generation
+
+        def report(value: Any = None) -> None:
+            if mine != self.generation:
+                raise Stopped
+            self._post.sent.emit(mine, value)
+
+        self._launch(create_worker(call, *args, report=report, _ignore_errors=True, _start_thread=False, **kwargs))
+
+    def _launch(self, worker: Any) -> None:
+        mine = self.generation
         worker.returned.connect(lambda value: self._result(mine, value))
         worker.errored.connect(lambda error: self._error(mine, error))
         self._worker = worker

@@ -1,0 +1,41 @@
+"""A prediction in words and rows: the main numbers, how far to trust them, and why nothing was found."""
+
+from __future__ import annotations
+
+from napari_tinymig.engine.records import Prediction
+
+from .numbers import with_unit
+
+MAIN = {
+    "vcdr": ("vertical CDR", "", 2),
+    "hcdr": ("horizontal CDR", "", 2),
+    "volume_ml": ("gland volume", "mL", 1),
+    "area_fraction": ("part of the frame", "", 3),
+    "objects": ("separate objects", "", 0),
+}
+
+
+def result_rows(prediction: Prediction) -> dict[str, str]:
+    """Name -> value with unit, most important first; only what exists."""
+    rows = {}
+    for key, (name, unit, digits) in MAIN.items():
+        if key in prediction.measures:
+            rows[name] = with_unit(prediction.measures[key], unit, digits)
+    if prediction.uncertainty is not None:
+        rows["uncertainty (0-1)"] = with_unit(prediction.uncertainty)
+    if prediction.shift_score is not None:
+        rows["domain shift"] = f"{with_unit(prediction.shift_score, '', 0)} of 100"
+    expected = prediction.extra.get("expected_dice")
+    if isinstance(expected, int | float):
+        rows["expected Dice"] = with_unit(float(expected))
+    return rows
+
+
+def why_nothing(prediction: Prediction) -> str:
+    """Sentences for an empty mask: the model's own reason first, then what usually helps."""
+    reasons = [note.rstrip(".") + "." for note in prediction.notes] or ["The model found nothing in this image."]
+    if prediction.shift_reason and prediction.shift_score is not None and prediction.shift_score >= 95:
+        reasons.append(f"The image is far from what the model was trained on: {prediction.shift_reason.rstrip('.')}.")
+    else:
+        reasons.append("Check the task, the contrast and the orientation, or draw a rectangle around the region.")
+    return " ".join(reasons)

@@ -1,0 +1,25 @@
+"""What the user chose on the plugin's page of napari's Preferences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari.settings import get_plugin_settings
+
+PLUGIN = "napari-tinymig"
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "general": {"device": "auto", "threads": 0, "autosave_seconds": 30},
+    "models": {"optic": "optic", "prostate": "prostate", "polyp": "polyp"},
+}
+
+
+def setting(group: str, key: str) -> Any:
+    """A setting of the manifest's `configurations`; its default where napari knows no settings of the plugin.
+
+    napari builds settings when plugins are discovered: a panel opened by a script before that has none.
+    """
+    default = DEFAULTS[group][key]
+    try:
+        return getattr(getattr(get_plugin_settings(PLUGIN), group), key)
+    except (KeyError, AttributeError):
+        return default
