@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,8 @@ from pydantic import ValidationError
 from safetensors.numpy import save
 
 from .config import HEADER_SCHEMA, ModelHeader
-from .errors import ModelFileError, OutputRefused
+from .errors import ModelFileError
+from .safe_files import write_atomic
 
 ONNX_TENSOR = "onnx"
 ADVICE = "get the file again, or choose another model (tinymig models list)"
@@ -89,7 +89,7 @@ def write_model_file(path: str | Path, header: ModelHeader, weights: dict[str, N
     }
     tensors = {name: np.ascontiguousarray(value) for name, value in weights.items()}
     tensors[ONNX_TENSOR] = np.frombuffer(onnx, dtype=np.uint8)
-    _replace(path, save(tensors, metadata=metadata))
+    write_atomic(path, save(tensors, metadata=metadata))
     return ModelFile(path, header, onnx, _model_id(metadata))
 
 
@@ -206,18 +206,3 @@ def _header(metadata: dict[str, str], path: Path) -> ModelHeader:
         raise ModelFileError(
             f"{path} has a header this version cannot read ({where}: {first['msg']}); {ADVICE}."
         ) from e
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write bytes under a temporary name, flush to disk, then take the final name in one step."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except OSError as e:
-        temporary.unlink(missing_ok=True)
-        raise OutputRefused(f"cannot write {path} ({e.strerror}); choose a folder that can be written.") from e

@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 import json
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from .config import ModelHeader
 from .errors import ModelFileError, OutputRefused
 from .model_file import ModelFile, read_header, read_model_file
+from .safe_files import write_atomic
 
 BUNDLED = Path(__file__).parent.parent / "models"
 SUFFIX = ".safetensors"
@@ -110,16 +110,7 @@ def set_default(task: str, name: str | None) -> None:
     else:
         find_model(name)
         chosen[task] = name
-    folder = user_folder()
-    temporary = folder / f".{DEFAULTS}.{os.getpid()}.tmp"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(chosen, indent=1), encoding="utf-8")
-        os.replace(temporary, folder / DEFAULTS)
-    except OSError as e:
-        raise OutputRefused(
-            f"cannot write {folder / DEFAULTS} ({e.strerror}); set TINYMIG_HOME to a folder of yours."
-        ) from e
+    write_atomic(user_folder() / DEFAULTS, json.dumps(chosen, indent=1).encode())
 
 
 def default_model(task: str) -> str:
@@ -149,14 +140,7 @@ def add_model(path: str | Path, name: str | None = None) -> Entry:
     target = user_folder() / f"{name}{SUFFIX}"
     if name in model_paths():
         raise OutputRefused(f"a model named '{name}' exists already; give another with --name, or remove it first.")
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(model.path, temporary)
-        os.replace(temporary, target)
-    except OSError as e:
-        temporary.unlink(missing_ok=True)
-        raise OutputRefused(f"cannot write {target} ({e.strerror}); set TINYMIG_HOME to a folder of yours.") from e
+    write_atomic(target, model.path.read_bytes())
     return entry(name, target)
 
 

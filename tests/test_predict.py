@@ -1,0 +1,322 @@
+"""Prediction with tiny real networks: the mask lies where the picture shows it, in the picture's own grid."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from napari_tinymig.engine.config import InputSpec
+from napari_tinymig.engine.decide import drop_islands, keep_one_object, labels_of, tidy_volume
+from napari_tinymig.engine.errors import UnsupportedInput
+from napari_tinymig.engine.locate import best_candidate, field_of_view
+from napari_tinymig.engine.network import OnnxNetwork, resolve_device
+from napari_tinymig.engine.normalise import neighbours, normalise
+from napari_tinymig.engine.predict import Predictor
+from napari_tinymig.engine.quality import fundus_quality
+from napari_tinymig.engine.records import Scan
+from napari_tinymig.engine.tasks import OPTIC, POLYP, PROSTATE
+
+DISC_LEVEL, CUP_LEVEL = 0.0, 0.5  # normalised brightness: grey 127.5 and 191
+
+
+def fundus(shape=(600, 800), disc=(300, 500, 60, 54), cup=(300, 500, 30, 24), field=0.45):
+    """A drawn photograph: round dark-red field on black, disc of grey 160, cup of grey 230."""
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    pixels = np.zeros((*shape, 3), np.uint8)
+    pixels[np.hypot(y - shape[0] / 2, x - shape[1] / 2) < field * max(shape)] = (120, 50, 20)
+    truth = np.zeros(shape, np.uint8)
+    for value, grey, (cy, cx, h, w) in ((1, 160, disc), (2, 230, cup)):
+        inside = ((y - cy) / h) ** 2 + ((x - cx) / w) ** 2 <= 1
+        pixels[inside], truth[inside] = grey, value
+    return pixels, truth
+
+
+def dice(a, b):
+    return 2 * np.count_nonzero(a & b) / max(1, np.count_nonzero(a) + np.count_nonzero(b))
+
+
+@pytest.fixture
+def optic(make_model):
+    locator = make_model("finder", OPTIC, (DISC_LEVEL, CUP_LEVEL), kind="locator", input=InputSpec(size=128))
+    student = make_model("optic-toy", OPTIC, (DISC_LEVEL, CUP_LEVEL), input=InputSpec(size=128, roi_scale=2.2))
+    return Predictor(student, "cpu", locator=Predictor(locator, "cpu"))
+
+
+def test_disc_and_cup_of_a_full_field_photograph_are_found_in_its_own_grid(optic):
+    pixels, truth = fundus()
+    p = optic.predict(Scan(pixels, name="drawn"))
+    assert p.status == "ok"
+    assert p.labels.shape == (600, 800)
+    assert p.labels.dtype == np.uint8
+    assert dice(p.labels >= 1, truth >= 1) > 0.98
+    assert dice(p.labels == 2, truth == 2) > 0.97
+    assert p.measures["vcdr"] == pytest.approx(0.5, abs=0.02)
+    assert p.model_id.startswith("optic-toy@")
+    assert p.extra["eye"] == "right"  # the disc lies right of the middle
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    cy=st.integers(220, 380),
+    cx=st.integers(260, 560),
+    radius=st.integers(25, 90),
+    wide=st.sampled_from([700, 801, 1200]),
+)
+def test_wherever_the_disc_lies_the_mask_lies_there(make_model_once, cy, cx, radius, wide):
+    pixels, truth = fundus((600, wide), (cy, cx, radius, radius), (cy, cx, radius // 2, radius // 2))
+    p = make_model_once.predict(Scan(pixels))
+    assert dice(p.labels >= 1, truth >= 1) > 0.95
+
+
+@pytest.fixture(scope="module")
+def make_model_once(tmp_path_factory):
+    """The toy optic predictor, made once: hypothesis calls the test many times."""
+    from importlib import util
+    from pathlib import Path
+
+    from napari_tinymig.engine.config import ModelHeader
+    from napari_tinymig.engine.model_file import write_model_file
+
+    spec = util.spec_from_file_location("fixtures", Path(__file__).with_name("conftest.py"))
+    fixtures = util.module_from_spec(spec)
+    spec.loader.exec_module(fixtures)
+    folder, levels = tmp_path_factory.mktemp("models"), (DISC_LEVEL, CUP_LEVEL)
+    made = [
+        write_model_file(
+            folder / f"{name}.safetensors",
+            ModelHeader(name=name, task=OPTIC, kind=kind, input=InputSpec(size=128, roi_scale=scale)),
+            {"levels": np.float32(levels)},
+            fixtures.threshold_graph(levels),
+        )
+        for name, kind, scale in (("finder", "locator", None), ("student", "segmenter", 2.2))
+    ]
+    return Predictor(made[1], "cpu", locator=Predictor(made[0], "cpu"))
+
+
+def test_a_photograph_without_a_disc_gives_an_empty_mask_and_says_so(optic):
+    pixels, _ = fundus(disc=(0, 0, 0.1, 0.1), cup=(0, 0, 0.1, 0.1))
+    p = optic.predict(Scan(pixels))
+    assert p.status == "not_found"
+    assert not p.labels.any()
+    assert math.isnan(p.measures["vcdr"])
+    assert any("No optic disc found" in n for n in p.notes)
+    assert p.extra["gradable"] is False
+
+
+def test_an_already_cropped_photograph_is_segmented_too(optic):
+    pixels, truth = fundus((200, 200), (100, 100, 70, 66), (100, 100, 35, 33), field=2)
+    p = optic.predict(Scan(pixels))
+    assert dice(p.labels >= 1, truth >= 1) > 0.95
+    assert "eye" not in p.extra
+
+
+def test_a_given_region_of_interest_is_used_as_it_is(optic):
+    pixels, truth = fundus()
+    p = optic.predict(Scan(pixels), roi=(200, 400, 400, 600))
+    assert p.extra["roi"] == [200, 400, 400, 600]
+    assert dice(p.labels >= 1, truth >= 1) > 0.98
+
+
+def test_probabilities_agree_with_the_labels(optic):
+    pixels, _ = fundus()
+    p = optic.predict(Scan(pixels), probabilities=True)
+    assert p.probabilities.shape == (2, 600, 800)
+    assert p.probabilities.dtype == np.float16
+    differ = (p.probabilities[0] > 0.5) != (p.labels >= 1)
+    assert np.count_nonzero(differ) <= 5  # float16 rounds exactly on the border
+
+
+def test_polyps_may_be_several_or_none(make_model):
+    predictor = Predictor(make_model("polyp-toy", POLYP, (0.2,), input=InputSpec(size=128)), "cpu")
+    pixels = np.full((300, 400, 3), 60, np.uint8)
+    assert predictor.predict(Scan(pixels + np.arange(400, dtype=np.uint8)[None, :, None] % 3)).status == "not_found"
+    pixels[50:100, 60:120] = 220
+    pixels[200:260, 250:330] = 220
+    pixels[10:12, 10:12] = 255  # glare of four pixels
+    p = predictor.predict(Scan(pixels))
+    assert p.measures["objects"] == 2
+    assert p.measures["area_px"] == pytest.approx(50 * 60 + 60 * 80, rel=0.03)
+
+
+def prostate_volume(depth=10, shape=(80, 100)):
+    """Grey noise with a bright ellipsoid and its truth."""
+    z, y, x = np.mgrid[:depth, : shape[0], : shape[1]]
+    gland = ((z - depth / 2) / (depth / 3)) ** 2 + ((y - 40) / 15) ** 2 + ((x - 50) / 20) ** 2 <= 1
+    noise = np.random.default_rng(0).normal(100, 5, gland.shape)
+    return (noise + 300 * gland).astype(np.int16), gland
+
+
+@pytest.mark.parametrize("context", [False, True])
+@pytest.mark.parametrize("fov_mm", [None, 60.0])
+def test_a_volume_is_segmented_slice_by_slice_in_its_own_grid(make_model, context, fov_mm):
+    spec = InputSpec(size=128, normalisation="percentile_z", context_slices=context, fov_mm=fov_mm)
+    predictor = Predictor(make_model("prostate-toy", PROSTATE, (1.0,), input=spec), "cpu")
+    pixels, gland = prostate_volume()
+    steps = []
+    p = predictor.predict(Scan(pixels, (3.0, 0.6, 0.5)), progress=lambda a, b: steps.append((a, b)))
+    assert p.labels.shape == pixels.shape
+    assert dice(p.labels == 1, gland) > (0.8 if context else 0.95)
+    assert p.measures["volume_ml"] == pytest.approx(np.count_nonzero(p.labels) * 0.9 / 1000)
+    assert steps[-1] == (10, 10)
+
+
+def test_one_slice_without_spacing_is_a_volume_without_millilitres(make_model):
+    spec = InputSpec(size=128, normalisation="percentile_z", context_slices=True, fov_mm=100.0)
+    predictor = Predictor(make_model("prostate-toy", PROSTATE, (1.0,), input=spec), "cpu")
+    pixels, gland = prostate_volume()
+    p = predictor.predict(Scan(pixels[5:6]))
+    assert dice(p.labels == 1, gland[5:6]) > 0.95
+    assert math.isnan(p.measures["volume_ml"])
+    assert any("spacing of this image is unknown" in n for n in p.notes)
+
+
+def test_probabilities_of_a_volume_have_its_shape(make_model):
+    predictor = Predictor(
+        make_model("t", PROSTATE, (1.0,), input=InputSpec(size=64, normalisation="percentile_z")), "cpu"
+    )
+    pixels, _ = prostate_volume(4)
+    p = predictor.predict(Scan(pixels), probabilities=True, uncertainty=True)
+    assert p.probabilities.shape == (1, *pixels.shape)
+    assert 0 <= p.uncertainty <= 1
+
+
+@pytest.mark.parametrize(
+    "pixels, says",
+    [
+        (np.zeros((5, 40, 40), np.int16), "is constant"),
+        (np.full((5, 40, 40), np.nan), "holds no finite number"),
+        (np.random.default_rng(0).normal(size=(3, 1, 1)), "expected at least 16"),
+        (np.zeros((40, 40, 3), np.uint8), "reads a grey volume"),
+    ],
+)
+def test_a_scan_that_cannot_be_used_is_refused_in_a_sentence(make_model, pixels, says):
+    predictor = Predictor(make_model("t", PROSTATE, (1.0,), input=InputSpec(size=64)), "cpu")
+    with pytest.raises(UnsupportedInput, match=says):
+        predictor.predict(Scan(pixels))
+
+
+def test_a_volume_with_some_nan_is_segmented_all_the_same(make_model):
+    spec = InputSpec(size=128, normalisation="percentile_z")
+    predictor = Predictor(make_model("t", PROSTATE, (1.0,), input=spec), "cpu")
+    pixels, gland = prostate_volume()
+    pixels = pixels.astype(np.float32)
+    pixels[:, :5] = np.nan
+    pixels[:, -1, -1] = np.inf
+    assert dice(predictor.predict(Scan(pixels, (3.0, 0.5, 0.5))).labels == 1, gland) > 0.95
+
+
+def test_normalise_maps_black_and_white_to_minus_one_and_one():
+    grid = np.zeros((64, 64, 3))
+    grid[32:] = 255
+    out = normalise(grid, InputSpec(size=64))
+    assert out.shape == (3, 64, 64)
+    assert out.dtype == np.float32
+    assert (out[:, 0, 0].tolist(), out[:, -1, 0].tolist()) == ([-1] * 3, [1] * 3)
+
+
+def test_percentile_z_has_mean_zero_and_deviation_one_and_ignores_padding():
+    spec = InputSpec(size=64, normalisation="percentile_z")
+    grid = np.random.default_rng(1).normal(500, 40, (64, 64))
+    inside = np.zeros((64, 64), bool)
+    inside[16:48, 16:48] = True
+    padded = np.where(inside, grid, 0)
+    out = normalise(padded, spec, inside)
+    assert out[1][inside].mean() == pytest.approx(0, abs=0.02)
+    assert out[1][inside].std() == pytest.approx(1, abs=0.02)
+    np.testing.assert_allclose(out[1][inside], normalise(grid[16:48, 16:48], spec)[1].ravel(), rtol=1e-4)
+
+
+def test_neighbours_repeat_at_the_ends():
+    volume = np.arange(3)[:, None, None] * np.ones((1, 2, 2))
+    assert neighbours(volume, 0, True)[0, 0].tolist() == [0, 0, 1]
+    assert neighbours(volume, 2, True)[0, 0].tolist() == [1, 2, 2]
+    assert neighbours(volume, 1, False)[0, 0].tolist() == [1, 1, 1]
+
+
+def test_only_one_piece_of_each_region_is_kept_and_holes_are_filled():
+    logits = np.full((2, 64, 64), -5.0, np.float32)
+    logits[0, 10:40, 10:40] = 5
+    logits[0, 20:22, 20:22] = -5  # a hole
+    logits[0, 50:55, 50:55] = 5  # a second, smaller piece
+    logits[1, 15:25, 15:25] = 5
+    logits[1, 52:54, 52:54] = 5  # a cup outside the kept disc
+    labels = labels_of(keep_one_object(logits, OPTIC), OPTIC)
+    assert (labels[50:55, 50:55] == 0).all()
+    assert np.count_nonzero(labels) == 900
+    assert np.count_nonzero(labels == 2) == 100
+
+
+def test_the_cup_never_leaves_the_disc():
+    logits = np.full((2, 32, 32), -5.0, np.float32)
+    logits[0, 10:20, 10:20] = 5
+    logits[1, 5:25, 5:25] = 5
+    labels = labels_of(logits, OPTIC)
+    assert np.count_nonzero(labels == 2) == 100
+    assert np.count_nonzero(labels == 1) == 0
+
+
+def test_small_islands_go_and_large_ones_stay():
+    labels = np.zeros((200, 200), np.uint8)
+    labels[10:60, 10:60] = 1
+    labels[100:103, 100:103] = 1
+    labels[30:32, 30:32] = 0
+    tidy = drop_islands(labels)
+    assert np.count_nonzero(tidy) == 2500
+
+
+def test_a_volume_becomes_one_solid_body_with_its_gap_bridged():
+    labels = np.zeros((6, 30, 30), np.uint8)
+    labels[[1, 2, 4], 5:20, 5:20] = 1  # slice 3 is missing
+    labels[2, 10:12, 10:12] = 0  # a hole
+    labels[0, 25:28, 25:28] = 1  # an island
+    tidy = tidy_volume(labels)
+    assert [int(s.sum()) for s in tidy] == [0, 225, 225, 225, 225, 0]
+
+
+def test_the_field_of_view_is_found_inside_black_borders():
+    pixels, _ = fundus((600, 800), field=0.3)
+    y0, x0, y1, x1 = field_of_view(pixels)
+    assert (y0, y1) == pytest.approx((60, 540), abs=10)
+    assert (x0, x1) == pytest.approx((160, 640), abs=10)
+
+
+def test_a_ragged_patch_is_less_likely_a_disc_than_a_round_one():
+    y, x = np.mgrid[:64, :64]
+    round_one = (np.hypot(y - 20, x - 20) < 8).astype(np.float32)
+    ragged = np.zeros((64, 64), np.float32)
+    ragged[40:42, 20:60] = 1
+    ragged[40:60, 20:22] = 1
+    (centre, diameter, confidence) = best_candidate(np.maximum(round_one, ragged) * 0.9)
+    assert centre == pytest.approx((20.5, 20.5))
+    assert diameter == pytest.approx(15, abs=1)
+    assert confidence > 0.85
+
+
+def test_dark_and_blurred_photographs_are_called_ungradable():
+    from scipy.ndimage import gaussian_filter
+
+    pixels, _ = fundus()
+    textured = np.clip(pixels + np.random.default_rng(0).normal(0, 12, pixels.shape), 0, 255).astype(np.uint8)
+    field, roi = (0, 0, 600, 800), (200, 400, 400, 600)
+    assert fundus_quality(textured, field, roi).gradable
+    assert "dark" in fundus_quality(pixels // 8, field, roi).reasons[0]
+    blurred = gaussian_filter(pixels.astype(float), (14, 14, 0)).astype(np.uint8)
+    assert any("blurred" in r for r in fundus_quality(blurred, field, roi).reasons)
+
+
+def test_the_device_says_why():
+    device = resolve_device("auto")
+    assert device.name in ("cpu", "cuda", "mps")
+    assert device.reason
+    with pytest.raises(ValueError, match="expected one of auto, cpu, cuda, mps"):
+        resolve_device("tpu")
+
+
+def test_the_network_returns_logits_and_four_stages_for_any_batch(make_model):
+    network = OnnxNetwork(make_model("t", OPTIC, (0.0, 0.5)), threads=1)
+    for batch in (1, 3):
+        out = network.run(np.zeros((batch, 3, 64, 64), np.float32))
+        assert out.logits.shape == (batch, 2, 64, 64)
+        assert [m.shape for m in out.stage_means + out.stage_stds] == [(batch, 3)] * 8
