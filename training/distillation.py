@@ -151,7 +151,7 @@ class Distillation(nn.Module):
         if "dice" in weights:
             terms["dice"] = dice_loss(region_probabilities(logits, task, head), targets, valid)
         if "ce" in weights:
-            terms["ce"] = cross_entropy_loss(logits, targets, task, head, valid)
+            terms["ce"] = cross_entropy_loss(logits, targets, valid, task, head)
         if self._teacher and teacher_features is not None and any(k in weights for k in DISTILLED):
             terms |= self._distilled(aug, clean, teacher_features, targets, weights)
         return terms

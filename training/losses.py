@@ -82,7 +82,7 @@ def dice_loss(probabilities: Tensor, targets: Tensor, valid: Tensor | None = Non
     return (1 - (2 * overlap + smooth) / (size + smooth)).mean()
 
 
-def cross_entropy_loss(logits: Tensor, targets: Tensor, task: Task, head: str, valid: Tensor | None = None) -> Tensor:
+def cross_entropy_loss(logits: Tensor, targets: Tensor, valid: Tensor | None, task: Task, head: str) -> Tensor:
     """Pixel cross-entropy, mean over valid pixels: BCE per region (sigmoid), or CE over the classes (softmax).
 
     targets: (B, R, H, W), soft values allowed; valid: (B, 1, H, W), None =

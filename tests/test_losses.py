@@ -1,0 +1,358 @@
+"""The formulas of TinyMIG, by hand and by property."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from napari_tinymig.engine.config import recipe_from_dict
+from napari_tinymig.engine.tasks import OPTIC, POLYP
+from napari_tinymig.training.distillation import Distillation, Projector, poly_factor
+from napari_tinymig.training.losses import (
+    affinity,
+    affinity_loss,
+    channel_wise_divergence,
+    class_prototypes,
+    cross_entropy_loss,
+    dice_loss,
+    exclusive_classes,
+    gaussian_kl,
+    gdc_parts,
+    normalise_tokens,
+    prototype_loss,
+    region_probabilities,
+    region_targets,
+    resize_map,
+    spatial_moments,
+    token_cosine_loss,
+)
+from napari_tinymig.training.student import Student, StudentOutput
+from napari_tinymig.training.teacher import Teacher
+
+SMALL = {"widths": [16, 16, 32, 32], "blocks": [0, 0, 0, 0], "decoder": 16}
+
+
+class DrawnTeacher(Teacher):
+    """A teacher of one random convolution per stride, for arithmetic alone."""
+
+    def __init__(self, channels=(8, 8, 12, 12)):
+        network = torch.nn.ModuleList(torch.nn.Conv2d(3, c, s, s) for c, s in zip(channels, (4, 8, 16, 32)))
+        super().__init__(network, (4, 8, 16, 32), channels, None)
+
+    def maps(self, x):
+        return [layer(x) for layer in self.network]
+
+
+def recipe(**loss):
+    lambdas = loss.pop("lambdas", [1, 1, 0.5, 0.5, 0.5])
+    return recipe_from_dict(
+        {
+            "name": "t",
+            "task": "optic",
+            "input": {"size": 64},
+            "student": SMALL,
+            "teacher": {"name": "resnet18", "weights": "random"},
+            "loss": {"lambdas": lambdas, **loss},
+            "optim": {"epochs": 10},
+        }
+    )
+
+
+def setting(**loss):
+    torch.manual_seed(0)
+    r = recipe(**loss)
+    student, teacher = Student(r.student, 2), DrawnTeacher()
+    return r, student, teacher, Distillation(r, student, teacher)
+
+
+def random_orthogonal(n, seed):
+    return torch.linalg.qr(torch.randn(n, n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64))[0]
+
+
+# ------------------------------------------------------------------------------------------ segmentation
+
+
+def test_dice_and_cross_entropy_by_hand():
+    probabilities = torch.tensor([[[[0.5, 0.5], [0.0, 1.0]]]])
+    targets = torch.tensor([[[[1.0, 0.0], [0.0, 1.0]]]])
+    # overlap 1.5, sizes 2 and 2: (3 + 1) / (4 + 1)
+    assert dice_loss(probabilities, targets).item() == pytest.approx(1 - 4 / 5)
+    logits = torch.tensor([[[[0.0, 0.0], [0.0, 0.0]]]])
+    assert cross_entropy_loss(logits, targets, None, POLYP, "sigmoid").item() == pytest.approx(math.log(2))
+
+
+def test_pixels_that_nobody_annotated_count_for_nothing():
+    labels = torch.tensor([[[0, 1], [2, 255]]])
+    targets, valid = region_targets(labels, OPTIC)
+    assert targets[0].tolist() == [[[0, 1], [1, 0]], [[0, 0], [1, 0]]]
+    assert valid[0, 0].tolist() == [[1, 1], [1, 0]]
+    logits = torch.randn(1, 2, 2, 2, requires_grad=True)
+    loss = cross_entropy_loss(logits, targets, valid, OPTIC, "sigmoid") + dice_loss(logits.sigmoid(), targets, valid)
+    loss.backward()
+    assert logits.grad[0, :, 1, 1].tolist() == [0, 0]
+    nothing = torch.zeros(1, 1, 2, 2)
+    assert cross_entropy_loss(logits, targets, nothing, OPTIC, "sigmoid").item() == 0
+
+
+def test_an_empty_answer_to_an_empty_frame_is_right():
+    assert dice_loss(torch.zeros(2, 1, 4, 4), torch.zeros(2, 1, 4, 4)).item() == 0
+
+
+def test_softmax_head_and_nested_regions_agree():
+    targets = torch.tensor([0.0, 1.0, 1.0]), torch.tensor([0.0, 0.0, 1.0])
+    nested = torch.stack(targets).view(1, 2, 1, 3)
+    classes = exclusive_classes(nested, OPTIC)
+    assert classes[0, :, 0].tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+    logits = torch.log(classes.clamp_min(1e-12))
+    torch.testing.assert_close(region_probabilities(logits, OPTIC, "softmax"), nested)
+    assert cross_entropy_loss(logits, nested, None, OPTIC, "softmax").item() == pytest.approx(0, abs=1e-6)
+
+
+# ------------------------------------------------------------------------------------------ GDC
+
+
+def test_gdc_equals_the_closed_form_kl_computed_by_hand():
+    q, r = (torch.tensor([[1.0]]), torch.tensor([[2.0]])), (torch.tensor([[3.0]]), torch.tensor([[4.0]]))
+    by_hand = math.log(4 / 2) + (2**2 + (1 - 3) ** 2) / (2 * 4**2) - 0.5  # 0.443147
+    assert sum(gaussian_kl(q, r)).item() == pytest.approx(by_hand)
+    exact = torch.distributions.kl_divergence(torch.distributions.Normal(1, 2), torch.distributions.Normal(3, 4))
+    assert by_hand == pytest.approx(exact.item())
+    reverse = math.log(2 / 4) + (4**2 + (1 - 3) ** 2) / (2 * 2**2) - 0.5
+    for direction, value in (("SR", by_hand), ("RS", reverse), ("sym", (by_hand + reverse) / 2)):
+        assert sum(gdc_parts(q, r, "kl", direction)).item() == pytest.approx(value)
+    assert [v.item() for v in gdc_parts(q, r, "moments", "SR")] == [2, 2]
+    assert [v.item() for v in gdc_parts(q, r, "w2", "SR")] == [4, 4]
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), gap=st.floats(0.01, 3), which=st.sampled_from(["mean", "deviation"]))
+@pytest.mark.parametrize("form", ["kl", "moments", "w2"])
+def test_gdc_is_zero_if_and_only_if_the_clamped_moments_match(form, seed, gap, which):
+    g = torch.Generator().manual_seed(seed)
+    x = torch.randn(2, 3, 4, 4, generator=g, dtype=torch.float64)
+    shuffled = x.flatten(2)[:, :, torch.randperm(16, generator=g)].view_as(x)  # other map, same moments
+    same = gdc_parts(spatial_moments(x), spatial_moments(shuffled), form, "SR")
+    assert sum(same).item() == pytest.approx(0, abs=1e-12)
+    other = x.clone()
+    if which == "mean":
+        other[:, 0] += gap
+    else:
+        mean = other[:, 0].mean(dim=(1, 2), keepdim=True)
+        other[:, 0] = mean + (other[:, 0] - mean) * (1 + gap)
+    for direction in ("SR", "RS", "sym"):
+        assert sum(gdc_parts(spatial_moments(other), spatial_moments(x), form, direction)).item() > 1e-6
+
+
+def test_a_flat_channel_costs_a_finite_sum_and_has_a_finite_gradient():
+    flat = torch.zeros(1, 2, 4, 4, requires_grad=True)
+    teacher = torch.randn(1, 2, 4, 4)
+    loss = sum(gdc_parts(spatial_moments(flat), spatial_moments(teacher), "kl", "SR"))
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(flat.grad).all()
+    twice = gdc_parts(spatial_moments(flat), spatial_moments(torch.zeros(1, 2, 4, 4) + 1e-9), "kl", "sym")
+    assert sum(twice).item() == pytest.approx(0, abs=1e-9)  # both below the clamp
+
+
+def test_gdc_cannot_be_satisfied_by_the_projector_alone():
+    """Moments per image: one projector cannot serve many images unless the student tells them apart."""
+    torch.manual_seed(0)
+    scale = torch.rand(16, 12, 1, 1) * 2 + 0.2
+    teacher = normalise_tokens(torch.randn(16, 12, 8, 8) * scale + torch.randn(16, 12, 1, 1))
+    goal = spatial_moments(teacher)
+
+    def best(stage, projector, parameters, steps=300):
+        optimiser = torch.optim.Adam(parameters, lr=0.03)
+        for _ in range(steps):
+            loss = sum(gdc_parts(spatial_moments(projector(stage)), goal, "kl", "SR"))
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        return loss.item()
+
+    student = torch.randn(16, 8, 8, 8).relu()  # knows nothing of the teacher's images
+    projector = Projector(8, 12)
+    alone = best(student, projector, list(projector.parameters()))
+    moving = torch.nn.Parameter(student.clone())
+    together = best(moving, projector, [moving])
+    assert alone > 0.3
+    assert together < alone / 5
+
+
+def test_a_flat_student_cannot_be_saved_by_any_projector():
+    teacher = normalise_tokens(torch.randn(2, 12, 6, 6))
+    stage = torch.ones(2, 8, 6, 6)
+    for seed in range(5):
+        torch.manual_seed(seed)
+        loss = sum(gdc_parts(spatial_moments(Projector(8, 12)(stage)), spatial_moments(teacher), "kl", "SR"))
+        assert loss > 3  # log(s_R / 1e-3) alone
+
+
+def test_projector_rows_have_unit_norm_no_bias_and_layernormed_tokens():
+    projector = Projector(8, 12)
+    assert [n for n, _ in projector.named_parameters()] == ["weight"]
+    out = projector(torch.randn(2, 8, 5, 5))
+    torch.testing.assert_close(out.mean(dim=1), torch.zeros(2, 5, 5), atol=1e-5, rtol=0)
+    torch.testing.assert_close(out.var(dim=1, unbiased=False), torch.ones(2, 5, 5), atol=1e-3, rtol=0)
+    scaled = Projector(8, 12)
+    scaled.load_state_dict({"weight": projector.weight * 7})
+    x = torch.randn(1, 8, 3, 3)
+    torch.testing.assert_close(projector(x), scaled(x))
+
+
+def test_channel_wise_divergence_is_zero_for_equal_maps_and_follows_a_constant_shift():
+    x = torch.randn(2, 3, 4, 4)
+    assert channel_wise_divergence(x, x).item() == pytest.approx(0, abs=1e-6)
+    assert channel_wise_divergence(x + 5, x).item() == pytest.approx(0, abs=1e-5)
+    assert channel_wise_divergence(x.flip(-1), x).item() > 0.01
+
+
+# ------------------------------------------------------------------------------------------ LRA
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10_000), channels=st.integers(2, 24), grid=st.integers(2, 7))
+def test_affinity_is_unchanged_by_any_orthogonal_rotation_of_channels(seed, channels, grid):
+    g = torch.Generator().manual_seed(seed)
+    student = torch.randn(2, channels, grid, grid, generator=g, dtype=torch.float64)
+    teacher = torch.randn(2, channels + 3, grid, grid, generator=g, dtype=torch.float64)
+    turned = torch.einsum("ij,bjhw->bihw", random_orthogonal(channels, seed), student)
+    turned_teacher = torch.einsum("ij,bjhw->bihw", random_orthogonal(channels + 3, seed + 1), teacher)
+    torch.testing.assert_close(affinity(turned), affinity(student))
+    torch.testing.assert_close(affinity_loss(turned, turned_teacher), affinity_loss(student, teacher))
+    torch.testing.assert_close(affinity_loss(student * 3, teacher), affinity_loss(student, teacher))
+
+
+def test_affinity_by_hand_and_on_a_bounded_grid():
+    x = torch.tensor([[[[1.0, 0.0, 2.0]], [[0.0, 3.0, 2.0]]]])  # tokens (1,0), (0,3), (2,2)
+    root = 1 / math.sqrt(2)
+    torch.testing.assert_close(affinity(x)[0], torch.tensor([[1, 0, root], [0, 1, root], [root, root, 1]]))
+    assert affinity_loss(torch.randn(1, 4, 64, 64), torch.randn(1, 4, 96, 96)).ndim == 0
+    assert affinity(resize_map(torch.randn(1, 4, 64, 64), (32, 32))).shape == (1, 1024, 1024)
+
+
+def test_semantic_losses_by_hand():
+    a = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1)
+    b = torch.tensor([0.0, 1.0]).view(1, 2, 1, 1)
+    assert token_cosine_loss(a, a).item() == pytest.approx(0)
+    assert token_cosine_loss(a, b).item() == pytest.approx(1)
+    assert token_cosine_loss(a, -a).item() == pytest.approx(2)
+    features = torch.tensor([[[[1.0, 3.0], [5.0, 7.0]]]])
+    classes = torch.tensor([[[[1.0, 1.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 1.0]]]])
+    prototypes, weight = class_prototypes(features, classes)
+    assert prototypes.flatten().tolist() == [2, 7]
+    assert weight.tolist() == [[2, 1]]
+    maps = torch.randn(2, 6, 4, 4)
+    one_class = torch.zeros(2, 3, 16, 16)
+    one_class[:, 0] = 1
+    assert prototype_loss(maps, maps, one_class).item() == pytest.approx(0, abs=1e-6)
+    assert prototype_loss(-maps, maps, one_class).item() == pytest.approx(2, abs=1e-5)
+
+
+# ------------------------------------------------------------------------------------------ the sum
+
+
+def test_the_total_weighs_the_terms_as_printed():
+    _, student, teacher, distillation = setting()
+    x, targets = torch.randn(2, 3, 64, 64), torch.rand(2, 2, 64, 64).round()
+    terms = distillation.terms(student(x), None, teacher.features(x), targets)
+    assert set(terms) == {"dice", "ce", "gdc", "sem", "gen"}
+    by_hand = terms["dice"] + terms["ce"] + 0.5 * (terms["gdc"] + terms["sem"] + terms["gen"])
+    torch.testing.assert_close(distillation.total(terms), by_hand)
+
+
+def test_the_other_lambda_map_splits_gdc_into_means_and_deviations():
+    _, student, teacher, one = setting(lambdas=[1, 1, 1, 1, 1])
+    _, _, _, two = setting(lambdas=[1, 2, 3, 4, 5], lambda_map="seg_mu_sigma_sem_gen")
+    two.load_state_dict(one.state_dict())
+    x, targets = torch.randn(2, 3, 64, 64), torch.zeros(2, 2, 64, 64)
+    out, maps = student(x), teacher.features(x)
+    a, b = one.terms(out, None, maps, targets), two.terms(out, None, maps, targets)
+    assert set(b) == {"dice", "ce", "mu", "sigma", "sem", "gen"}
+    torch.testing.assert_close(b["mu"] + b["sigma"], a["gdc"])
+    by_hand = b["dice"] + b["ce"] + 2 * b["mu"] + 3 * b["sigma"] + 4 * b["sem"] + 5 * b["gen"]
+    torch.testing.assert_close(two.total(b), by_hand)
+
+
+@pytest.mark.parametrize("gdc", ["kl", "moments", "prior", "cwd", "w2"])
+@pytest.mark.parametrize("switches", [{}, {"gdc_direction": "sym", "gdc_moments": "batch", "sem": "prototype"}])
+def test_every_switch_gives_a_finite_gradient_at_the_student_and_none_at_the_teacher(gdc, switches):
+    _, student, teacher, distillation = setting(gdc=gdc, **switches)
+    x, targets = torch.randn(2, 3, 64, 64), torch.rand(2, 2, 64, 64).round()
+    terms = distillation.terms(student(x), None, teacher.features(x), targets)
+    distillation.total(terms).backward()
+    assert all(torch.isfinite(p.grad).all() for p in student.parameters() if p.grad is not None)
+    assert sum(p.grad.abs().sum() for p in student.encoder.parameters() if p.grad is not None) > 0
+    assert all(p.grad is None for p in teacher.parameters())
+
+
+def test_the_clean_view_is_asked_for_only_where_gdc_looks_at_it():
+    _, student, teacher, distillation = setting(gdc_view="clean")
+    assert distillation.needs_clean()
+    assert not setting()[3].needs_clean()
+    x, targets = torch.randn(2, 3, 64, 64), torch.zeros(2, 2, 64, 64)
+    with pytest.raises(ValueError, match="clean view"):
+        distillation.terms(student(x), None, teacher.features(x), targets)
+    terms = distillation.terms(student(x + 1), student(x), teacher.features(x), targets)
+    assert torch.isfinite(distillation.total(terms))
+
+
+def test_distil_first_distils_then_segments():
+    _, _, _, distillation = setting(schedule="distil_first", distil_fraction=0.3)
+    assert distillation.distil_epochs == 3
+    first, later = distillation.weights(2), distillation.weights(3)
+    assert (first["dice"], first["ce"]) == (0, 0)
+    assert (first["gdc"], first["sem"], first["gen"]) == (0.5, 0.5, 0.5)
+    assert (later["gdc"], later["sem"], later["gen"]) == (0, 0, 0)
+    assert (later["dice"], later["ce"]) == (1, 1)
+    assert distillation.needs_teacher(0)
+    assert not distillation.needs_teacher(3)
+
+
+def test_the_running_prior_is_the_teachers_moments_when_they_do_not_change():
+    _, _, teacher, distillation = setting(gdc="prior")
+    maps = teacher.features(torch.randn(4, 3, 64, 64))
+    for _ in range(3):
+        mean, deviation = distillation._prior(0, maps[0])
+    torch.testing.assert_close((mean, deviation), spatial_moments(maps[0], "batch"), atol=1e-4, rtol=1e-4)
+
+
+def test_gradient_norms_tell_the_student_from_the_projector():
+    _, student, teacher, distillation = setting()
+    x, targets = torch.randn(2, 3, 64, 64), torch.rand(2, 2, 64, 64).round()
+    terms = distillation.terms(student(x), None, teacher.features(x), targets)
+    values = distillation.gradient_norms(terms, student)
+    assert values["grad_gen"] > 0
+    assert values["grad_gen_projector"] == 0  # LRA_gen has no projector
+    assert 0 < values["projector_share_gdc"] < 1
+    assert "projector_share_dice" not in values
+    distillation.total(terms).backward()  # the graph is still there
+
+
+def test_the_projector_is_no_part_of_the_student():
+    _, student, _, distillation = setting()
+    before = set(student.state_dict())
+    assert len(distillation.projectors) == 4
+    assert not [k for k in before if "project" in k]
+    assert not {id(p) for p in student.parameters()} & {id(p) for p in distillation.parameters()}
+    assert isinstance(student(torch.zeros(1, 3, 64, 64)), StudentOutput)
+
+
+def test_weights_without_a_teacher_are_refused_and_weights_of_zero_need_none():
+    r = recipe()
+    with pytest.raises(ValueError, match="no teacher"):
+        Distillation(r, Student(r.student, 2), None)
+    erm = recipe(lambdas=[1, 1, 0, 0, 0])
+    plain = Distillation(erm, Student(erm.student, 2), None)
+    assert not plain.needs_teacher()
+    assert list(plain.parameters()) == []
+    with pytest.raises(ValueError, match="cwd"):
+        bad = recipe(gdc="cwd", lambda_map="seg_mu_sigma_sem_gen")
+        Distillation(bad, Student(bad.student, 2), DrawnTeacher())
+
+
+@pytest.mark.parametrize("epoch, epochs, expected", [(0, 100, 1.0), (50, 100, 0.5**0.9), (99, 100, 0.01**0.9)])
+def test_the_poly_schedule_equals_the_formula(epoch, epochs, expected):
+    assert poly_factor(epoch, epochs) == pytest.approx(expected)
