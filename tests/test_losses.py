@@ -6,9 +6,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from napari_tinymig.engine.config import recipe_from_dict
-from napari_tinymig.engine.tasks import OPTIC, POLYP
 from napari_tinymig.training.distillation import Distillation, Projector, poly_factor
 from napari_tinymig.training.losses import (
     affinity,
@@ -30,6 +27,9 @@ from napari_tinymig.training.losses import (
 )
 from napari_tinymig.training.student import Student, StudentOutput
 from napari_tinymig.training.teacher import Teacher
+
+from napari_tinymig.engine.config import recipe_from_dict
+from napari_tinymig.engine.tasks import OPTIC, POLYP
 
 SMALL = {"widths": [16, 16, 32, 32], "blocks": [0, 0, 0, 0], "decoder": 16}
 
@@ -348,8 +348,8 @@ def test_weights_without_a_teacher_are_refused_and_weights_of_zero_need_none():
     plain = Distillation(erm, Student(erm.student, 2), None)
     assert not plain.needs_teacher()
     assert list(plain.parameters()) == []
+    bad = recipe(gdc="cwd", lambda_map="seg_mu_sigma_sem_gen")
     with pytest.raises(ValueError, match="cwd"):
-        bad = recipe(gdc="cwd", lambda_map="seg_mu_sigma_sem_gen")
         Distillation(bad, Student(bad.student, 2), DrawnTeacher())
 
 
