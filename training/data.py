@@ -1,0 +1,328 @@
+"""Annotated folders become arrays in memory: cases found, split by case, resampled once onto a square cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_tinymig.engine.config import DataSpec, Recipe
+from napari_tinymig.engine.errors import UnreadableInput
+from napari_tinymig.engine.spatial import fov_box, place, square_box, whole_box
+from napari_tinymig.engine.tasks import Task
+
+from .read import read_image, read_label, stem_of
+
+ROI_MARGIN = 1.8
+"""Side of a cached photograph over the deployed region of interest: room for shift, rotation and zooming out."""
+VOLUME_CACHE_FOV_MM = 200.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """One annotated image: files, the case (patient, volume, sequence) that must not be split, its domain."""
+
+    name: str
+    case: str
+    image: Path
+    label: Path | None
+    domain: str = ""
+    votes: dict[str, Path] = field(default_factory=dict)
+
+    def content_hash(self) -> str:
+        """First 16 hex digits of the SHA-256 over image and label bytes."""
+        digest = hashlib.sha256(self.image.read_bytes())
+        if self.label is not None:
+            digest.update(self.label.read_bytes())
+        return digest.hexdigest()[:16]
+
+
+def find_cases(folder: str | Path, spec: DataSpec | None = None, need_labels: bool = True) -> list[Case]:
+    """Every case of a domain folder (images/ and labels/), an nnU-Net raw folder or a Decathlon dataset.json.
+
+    Sorted by name. Raises UnreadableInput naming the folder and what was expected where nothing can be found.
+    """
+    spec = spec or DataSpec()
+    folder = Path(folder)
+    if (folder / "imagesTr").is_dir():
+        pairs = list(_listed_pairs(folder))
+    elif (folder / "images").is_dir():
+        pairs = list(_stem_pairs(folder / "images", folder / "labels"))
+    else:
+        raise UnreadableInput(
+            f"{folder} has neither images/ nor imagesTr/; expected a domain folder (images/ and labels/ with equal "
+            "stems), an nnU-Net raw folder or a Decathlon folder with dataset.json"
+        )
+    if need_labels:
+        pairs = [p for p in pairs if p[2] is not None]
+    if not pairs:
+        raise UnreadableInput(f"{folder} holds no image with a label of the same stem; expected images/ and labels/")
+    votes = {k: folder / "experts" / k for k in ("disc", "cup") if (folder / "experts" / k).is_dir()}
+    cases = [
+        Case(
+            name,
+            _case_of(name, spec.case_pattern),
+            image,
+            label,
+            folder.name,
+            {k: d / f"{name}.png" for k, d in votes.items() if (d / f"{name}.png").is_file()},
+        )
+        for name, image, label in sorted(pairs, key=lambda p: p[0])
+    ]
+    return cases[: spec.limit] if spec.limit else cases
+
+
+def _case_of(name: str, pattern: str | None) -> str:
+    found = re.search(pattern, name) if pattern else None
+    return found.group(1) if found and found.groups() else name
+
+
+def _stem_pairs(images: Path, labels: Path) -> Iterable[tuple[str, Path, Path | None]]:
+    by_stem = {stem_of(p): p for p in labels.iterdir() if not p.name.startswith(".")} if labels.is_dir() else {}
+    for path in images.iterdir():
+        if not path.name.startswith(".") and path.is_file():
+            yield stem_of(path), path, by_stem.get(stem_of(path))
+
+
+def _listed_pairs(folder: Path) -> Iterable[tuple[str, Path, Path | None]]:
+    """nnU-Net raw (imagesTr/NAME_0000.ext, labelsTr/NAME.ext) or Decathlon (dataset.json 'training' list)."""
+    listed = json.loads((folder / "dataset.json").read_text()) if (folder / "dataset.json").is_file() else {}
+    if isinstance(listed.get("training"), list):
+        for row in listed["training"]:
+            if isinstance(row, dict) and "image" in row:
+                image = folder / row["image"]
+                yield stem_of(image), image, folder / row["label"] if "label" in row else None
+        return
+    by_stem = {stem_of(p): p for p in (folder / "labelsTr").iterdir()} if (folder / "labelsTr").is_dir() else {}
+    for path in (folder / "imagesTr").iterdir():
+        stem = stem_of(path)
+        if stem.endswith("_0000"):  # other channels of a multi-channel case are not read
+            yield stem[:-5], path, by_stem.get(stem[:-5])
+
+
+def split_cases(cases: Sequence[Case], spec: DataSpec, seed: int) -> tuple[list[Case], list[Case]]:
+    """(training, validation), split by `Case.case`, never inside one: a fold of `spec`, or `val_fraction` of them.
+
+    Raises ValueError where fewer than two different cases are left to split.
+    """
+    groups = sorted({c.case for c in cases})
+    order = [groups[i] for i in np.random.default_rng(seed).permutation(len(groups))]
+    if spec.folds:
+        if len(order) < spec.folds:
+            raise ValueError(f"{len(order)} cases cannot be split into {spec.folds} folds; expected folds <= cases")
+        held = set(order[spec.fold % spec.folds :: spec.folds])
+    else:
+        held = set(order[: round(len(order) * spec.val_fraction)] if spec.val_fraction else [])
+        if spec.val_fraction and not held and len(order) > 1:
+            held = {order[0]}
+    return [c for c in cases if c.case not in held], [c for c in cases if c.case in held]
+
+
+@dataclass
+class ImageSet:
+    """Cases on a square cache grid, in memory.
+
+    images: photographs uint8 (N, s, s, 3); volumes float32 (N, s, s), one row per slice. targets: uint8 (N, R, s, s),
+    0..255 = share of annotators (or area) inside each region of the task. view: (N,) side of the deployed view over
+    the side of the cache (the network normally sees the central `view` part). fov_mm: (N,) side of the cache in mm,
+    NaN = unknown. before, after: (N,) rows of the neighbouring slices. centre: (N, 2) of the object (x, y) in -1..1, 0 if
+    empty: zooming in keeps it in view. names, cases: (N,) of each row. known: uint8 (N, 1, s, s), 0 where the image is
+    not annotated; None = annotated everywhere.
+    """
+
+    images: NDArray[Any]
+    targets: NDArray[np.uint8]
+    view: NDArray[np.float32]
+    fov_mm: NDArray[np.float32]
+    before: NDArray[np.int64]
+    after: NDArray[np.int64]
+    centre: NDArray[np.float32]
+    names: list[str]
+    cases: list[str]
+    known: NDArray[np.uint8] | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def is_volume(self) -> bool:
+        """True for slices of volumes."""
+        return self.images.ndim == 3
+
+
+def region_targets(label: NDArray[np.uint8], task: Task) -> NDArray[np.float32]:
+    """(R, H, W) 0/1: which pixels belong to each region of the task."""
+    return np.stack([np.isin(label, r.labels) for r in task.regions]).astype(np.float32)
+
+
+def case_targets(case: Case, label: NDArray[np.uint8], recipe: Recipe) -> NDArray[np.float32]:
+    """(R, H, W) in 0..1: the label's regions, or what the experts' votes say (agreement level or soft share)."""
+    targets = region_targets(label, recipe.task)
+    levels = {"disc": recipe.data.disc_agreement, "cup": recipe.data.cup_agreement}
+    for index, region in enumerate(recipe.task.regions):
+        path, level = case.votes.get(region.name), levels.get(region.name)
+        if path is None or (level is None and not recipe.loss.soft_labels):
+            continue
+        votes = read_label(path)[0].astype(np.float32)  # counts 0..4
+        if level is None:
+            targets[index] = votes / 4
+        elif recipe.loss.soft_labels:
+            # between the level's own border and the next stricter and laxer one: soft, its half stays on the border
+            targets[index] = np.clip((votes - level + 1) / 2, 0, 1) * 0.5 + 0.5 * (votes >= level)
+        else:
+            targets[index] = votes >= level
+    return targets
+
+
+def roi_of(targets: NDArray[np.float32]) -> tuple[tuple[float, float], float] | None:
+    """Centre (y, x) and diameter in pixels of the outermost region, None where it is empty."""
+    ys, xs = np.nonzero(targets[0] >= 0.5)
+    if not len(ys):
+        return None
+    y0, y1, x0, x1 = ys.min(), ys.max() + 1, xs.min(), xs.max() + 1
+    return ((y0 + y1) / 2, (x0 + x1) / 2), float(max(y1 - y0, x1 - x0))
+
+
+def cache_side(recipe: Recipe) -> int:
+    """Pixels of the cache's side: the network's resolution in the deployed view, twice that for strong zooms."""
+    spec = recipe.input
+    factor = ROI_MARGIN if spec.roi_scale else (2.0 if recipe.augment.scale[1] > 2 else 1.15)
+    return int(round(spec.size * factor / 32) * 32)
+
+
+def load_set(cases: Sequence[Case], recipe: Recipe, progress: Callable[[int, int], None] | None = None) -> ImageSet:
+    """Every case read, its labels mapped, its region of interest cut out generously and resampled once."""
+    rows: dict[str, list[Any]] = {k: [] for k in ("image", "target", "view", "fov", "before", "after", "name", "case")}
+    for number, case in enumerate(cases):
+        image, spacing = read_image(case.image)
+        label, _ = read_label(case.label, recipe.data.label_map) if case.label else (None, None)
+        add = _add_photograph if recipe.task.input == "photograph" else _add_volume
+        add(rows, case, image, spacing, label, recipe)
+        if progress:
+            progress(number + 1, len(cases))
+    return ImageSet(
+        np.stack(rows["image"]),
+        np.stack(rows["target"]),
+        np.asarray(rows["view"], np.float32),
+        np.asarray(rows["fov"], np.float32),
+        np.asarray(rows["before"], np.int64),
+        np.asarray(rows["after"], np.int64),
+        object_centres(np.stack(rows["target"])),
+        rows["name"],
+        rows["case"],
+    )
+
+
+def object_centres(targets: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(N, 2) centre (x, y) of the outermost region's box in -1..1 of the cache; (0, 0) where it is empty."""
+    out, side = np.zeros((len(targets), 2), np.float32), targets.shape[-1]
+    for row, target in enumerate(targets[:, 0]):
+        ys, xs = np.nonzero(target > 127)
+        if len(ys):
+            out[row] = (xs.min() + xs.max() + 1) / side - 1, (ys.min() + ys.max() + 1) / side - 1
+    return out
+
+
+def concatenate(first: ImageSet, second: ImageSet) -> ImageSet:
+    """Two sets of one recipe as one; rows of the second follow the first's."""
+    n = len(first)
+    arrays = {
+        k: np.concatenate([getattr(first, k), getattr(second, k) + (n if k in ("before", "after") else 0)])
+        for k in ("images", "targets", "view", "fov_mm", "before", "after", "centre")
+    }
+    known = None
+    if first.known is not None or second.known is not None:
+        parts = (s.known if s.known is not None else np.full_like(s.targets[:, :1], 255) for s in (first, second))
+        known = np.concatenate(list(parts))
+    return ImageSet(**arrays, names=first.names + second.names, cases=first.cases + second.cases, known=known)
+
+
+def _add_photograph(
+    rows: dict[str, list[Any]], case: Case, image: NDArray[Any], _spacing: Any, label: Any, recipe: Recipe
+) -> None:
+    if image.ndim != 3 or image.shape[-1] != 3:
+        raise UnreadableInput(f"{case.image} has shape {image.shape}; expected an RGB photograph (H, W, 3)")
+    _check_same(case, image.shape[:2], label)
+    empty = np.zeros((len(recipe.task.regions), *image.shape[:2]), np.float32)
+    targets = empty if label is None else case_targets(case, label, recipe)
+    side, view = cache_side(recipe), 1.0
+    box = whole_box(image.shape)
+    roi = roi_of(targets) if recipe.input.roi_scale else None
+    if roi is not None and recipe.input.roi_scale:
+        box = square_box(roi[0], roi[1] * recipe.input.roi_scale * ROI_MARGIN)
+        view = 1 / ROI_MARGIN
+    rows["image"].append(np.clip(np.round(place(image, box, side)[0]), 0, 255).astype(np.uint8))
+    rows["target"].append(_placed_targets(targets, box, side))
+    rows["view"].append(view)
+    rows["fov"].append(np.nan)
+    for key in ("before", "after"):
+        rows[key].append(len(rows[key]))
+    rows["name"].append(case.name)
+    rows["case"].append(case.case)
+
+
+def _add_volume(
+    rows: dict[str, list[Any]],
+    case: Case,
+    volume: NDArray[Any],
+    spacing: tuple[float, ...] | None,
+    label: Any,
+    recipe: Recipe,
+) -> None:
+    volume = volume[None] if volume.ndim == 2 else volume
+    if label is None:
+        label = np.zeros(volume.shape, np.uint8)
+    label = label[None] if label.ndim == 2 else label
+    _check_same(case, volume.shape, label)
+    side, start = cache_side(recipe), len(rows["image"])
+    shape = volume.shape[1:]
+    if spacing is None:
+        box, fov = whole_box(shape), np.nan
+    else:
+        fov = min(VOLUME_CACHE_FOV_MM, max(shape[0] * spacing[-2], shape[1] * spacing[-1]))
+        box = fov_box(shape, (spacing[-2], spacing[-1]), fov)
+    for z, frame in enumerate(volume):
+        rows["image"].append(place(np.asarray(frame, np.float32), box, side)[0])
+        rows["target"].append(_placed_targets(region_targets(label[z], recipe.task), box, side))
+        rows["view"].append(1.0 if recipe.input.fov_mm is None or np.isnan(fov) else recipe.input.fov_mm / fov)
+        rows["fov"].append(fov)
+        rows["before"].append(start + max(z - 1, 0))
+        rows["after"].append(start + min(z + 1, len(volume) - 1))
+        rows["name"].append(f"{case.name}:{z}")
+        rows["case"].append(case.case)
+
+
+def _placed_targets(targets: NDArray[np.float32], box: tuple[float, ...], side: int) -> NDArray[np.uint8]:
+    placed = place(np.moveaxis(targets * 255, 0, -1), box, side)[0]  # (s, s, R)
+    return np.clip(np.round(np.moveaxis(placed.reshape(side, side, -1), -1, 0)), 0, 255).astype(np.uint8)
+
+
+def _check_same(case: Case, shape: tuple[int, ...], label: NDArray[np.uint8] | None) -> None:
+    if label is not None and label.shape != tuple(shape):
+        raise UnreadableInput(
+            f"{case.label} has shape {label.shape}, its image {case.image.name} has {tuple(shape)}; expected equal shapes"
+        )
+
+
+def middle_views(data: ImageSet, rows: Sequence[int], size: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Deployed views without augmentation: grids (n, size, size, 3) before normalisation, targets (n, R, size, size)."""
+    grids, targets = [], []
+    for row in rows:
+        side = data.images.shape[1]
+        box = square_box((side / 2, side / 2), side * float(data.view[row]))
+        if data.is_volume:
+            frame = np.stack([data.images[i] for i in (data.before[row], row, data.after[row])], -1)
+        else:
+            frame = data.images[row]
+        grids.append(place(frame, box, size)[0])
+        target = np.moveaxis(data.targets[row], 0, -1).astype(np.float32)  # (s, s, R)
+        placed = place(target, box, size)[0].reshape(size, size, -1)
+        targets.append(np.moveaxis(placed, -1, 0) / 255)
+    return np.stack(grids), np.stack(targets)

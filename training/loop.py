@@ -1,0 +1,305 @@
+"""The loop every run shares: batches, steps, averaged weights, validation, checkpoints, resume, stop.
+
+Everything random in epoch e comes from one generator seeded by (seed, e), so a run that was killed continues from its
+last checkpoint to the bit on CPU, without saving generator states.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, safe_open, save_file
+from torch import Generator, Tensor, nn
+
+from napari_tinymig.engine.config import OptimSpec, Recipe
+from napari_tinymig.engine.errors import ModelFileError
+from napari_tinymig.engine.records import Message
+
+from .augment import Augmenter, Batch
+from .data import ImageSet
+from .objective import Objective
+
+Validate = Callable[[nn.Module], dict[str, float]]
+
+
+@dataclass
+class Progress:
+    """Where a run stands. epoch: finished epochs. best: best validation score, at epoch best_epoch."""
+
+    epoch: int = 0
+    best: float = -math.inf
+    best_epoch: int = 0
+    seconds: float = 0.0
+
+
+class Batches:
+    """Epochs of augmented batches from an image set that lies in memory.
+
+    negatives: rows of frames without the object; each drawn frame is replaced by one of them with the probability
+    `AugmentSpec.negatives`.
+    """
+
+    def __init__(self, data: ImageSet, recipe: Recipe, device: torch.device, negatives: np.ndarray | None = None):
+        self.recipe, self.device = recipe, device
+        self.volume = data.is_volume
+        images = torch.from_numpy(data.images)
+        self.images = images if self.volume else images.permute(0, 3, 1, 2).contiguous()  # (N, 3, c, c) uint8
+        self.targets = torch.from_numpy(data.targets)
+        self.known = None if data.known is None else torch.from_numpy(data.known)
+        self.view, self.fov = torch.from_numpy(data.view), torch.from_numpy(data.fov_mm)
+        self.centre = torch.from_numpy(data.centre)
+        self.before, self.after = torch.from_numpy(data.before), torch.from_numpy(data.after)
+        self.negatives = torch.from_numpy(np.asarray([] if negatives is None else negatives, np.int64))
+        excluded = set(self.negatives.tolist())
+        self.rows = torch.tensor([i for i in range(len(data)) if i not in excluded])
+        if self.volume:
+            flat = self.images[:, ::2, ::2].flatten(1)
+            self.low, self.high = (torch.quantile(flat, q, dim=1) for q in (0.002, 0.998))
+        self.augment = Augmenter(recipe.augment, recipe.input, self.volume)
+
+    @property
+    def steps(self) -> int:
+        """Steps per epoch: as the recipe says, else one pass."""
+        wanted = self.recipe.optim.iterations_per_epoch
+        return wanted or max(1, len(self.rows) // self.recipe.optim.batch)
+
+    def epoch(self, g: Generator, want_clean: bool) -> Iterator[Batch]:
+        """The batches of one epoch, in an order drawn from `g`."""
+        batch = self.recipe.optim.batch
+        need, order = self.steps * batch, []
+        while sum(len(o) for o in order) < need:
+            order.append(self.rows[torch.randperm(len(self.rows), generator=g)])
+        rows = torch.cat(order)[:need]
+        if len(self.negatives) and self.recipe.augment.negatives:
+            swap = torch.rand(need, generator=g) < self.recipe.augment.negatives
+            picks = self.negatives[torch.randint(0, len(self.negatives), (need,), generator=g)]
+            rows = torch.where(swap, picks, rows)
+        for start in range(0, need, batch):
+            index = rows[start : start + batch]
+            yield self.augment(
+                self._pixels(index),
+                self._targets(index),
+                self.view[index],
+                self.centre[index],
+                index,
+                g,
+                want_clean,
+                self.fov[index],
+            )
+
+    def _pixels(self, index: Tensor) -> Tensor:
+        if not self.volume:
+            return self.images[index].to(self.device).float() / 255
+        context = self.recipe.input.context_slices
+        picks = (self.before[index], index, self.after[index]) if context else (index, index, index)
+        x = torch.stack([self.images[i] for i in picks], 1).to(self.device)  # (B, 3, c, c)
+        low, high = (v[index].to(self.device).view(-1, 1, 1, 1) for v in (self.low, self.high))
+        return ((x - low) / (high - low).clamp_min(1e-6)).clamp(0, 1.5)
+
+    def _targets(self, index: Tensor) -> Tensor:
+        targets = self.targets[index].to(self.device).float() / 255
+        known = torch.ones_like(targets[:, :1])
+        if self.known is not None:
+            known = self.known[index].to(self.device).float() / 255
+        return torch.cat([targets, known], 1)
+
+
+def learning_rate(epoch: int, spec: OptimSpec) -> float:
+    """l0 (1 - t/T)^power at epoch t = 0..T-1 [known]."""
+    return spec.lr * (1 - epoch / spec.epochs) ** spec.power
+
+
+def build_optimiser(student: nn.Module, objective: Objective, spec: OptimSpec) -> torch.optim.AdamW:
+    """AdamW, betas (0.9, 0.999) [known]; no decay on norms and biases; a pretrained encoder has its own rate."""
+    groups: dict[tuple[bool, bool], list[Tensor]] = {}
+    for name, p in student.named_parameters():
+        if p.requires_grad:
+            groups.setdefault((name.startswith("encoder."), p.ndim > 1), []).append(p)
+    extra = [p for p in objective.parameters() if p.requires_grad]  # type: ignore[attr-defined]
+    if extra:
+        groups.setdefault((False, True), []).extend(extra)
+    return torch.optim.AdamW(
+        [
+            {
+                "params": ps,
+                "weight_decay": spec.weight_decay if decayed else 0.0,
+                "scale": spec.encoder_lr_scale if encoder else 1.0,
+            }
+            for (encoder, decayed), ps in groups.items()
+        ],
+        lr=spec.lr,
+        betas=(0.9, 0.999),
+    )
+
+
+class Run:
+    """One training run: what is trained, where it stands, and how it is saved."""
+
+    def __init__(
+        self,
+        student: nn.Module,
+        objective: Objective,
+        batches: Batches,
+        validate: Validate | None,
+        recipe: Recipe,
+        out: Path,
+        device: torch.device,
+    ):
+        self.student, self.objective, self.batches, self.validate = student, objective, batches, validate
+        self.recipe, self.out, self.device = recipe, out, device
+        self.average = copy.deepcopy(student).requires_grad_(False) if recipe.optim.ema else None
+        self.optimiser = build_optimiser(student, objective, recipe.optim)
+        self.progress = Progress()
+        self.best_state: dict[str, Tensor] | None = None
+        self.bf16 = wants_bf16(recipe, device)
+
+    @property
+    def judged(self) -> nn.Module:
+        """The network that is validated and kept: the averaged one where there is one."""
+        return self.student if self.average is None else self.average
+
+    def train_epoch(self, stop: Callable[[], bool]) -> Iterator[Message]:
+        """One epoch; yields a 'step' message about once a second. Stops early when `stop()` says so."""
+        spec, epoch = self.recipe.optim, self.progress.epoch
+        g = Generator().manual_seed(self.recipe.seed * 1_000_003 + epoch)
+        torch.manual_seed(self.recipe.seed * 1_000_003 + epoch)
+        rate = learning_rate(epoch, spec)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate * group["scale"]
+        self.student.train()
+        freeze_statistics(self.student)
+        steps, told = self.batches.steps, time.monotonic()
+        for step, batch in enumerate(self.batches.epoch(g, self.objective.needs_clean)):
+            terms = self._step(batch, (epoch + step / steps) / spec.epochs)
+            if time.monotonic() - told > 1 or step + 1 == steps:
+                told = time.monotonic()
+                values = {k: float(v.detach()) for k, v in terms.items()}
+                yield Message("step", epoch * steps + step + 1, spec.epochs * steps, values)
+            if stop():
+                return
+
+    def _step(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            terms = self.objective(self.student, batch, progress)
+        self.optimiser.zero_grad(set_to_none=True)
+        terms["loss"].backward()
+        if self.recipe.optim.grad_clip:
+            nn.utils.clip_grad_norm_(self.student.parameters(), self.recipe.optim.grad_clip)
+        self.optimiser.step()
+        if self.average is not None:
+            self._pull_average(self.average)
+        return terms
+
+    def _pull_average(self, average: nn.Module) -> None:
+        step = self.progress.epoch * self.batches.steps
+        decay = min(self.recipe.optim.ema, (1 + step) / (10 + step))
+        ours, theirs = average.state_dict(), self.student.state_dict()
+        with torch.no_grad():
+            for name, value in ours.items():
+                if value.is_floating_point():
+                    value.lerp_(theirs[name].to(value.dtype), 1 - decay)
+                else:
+                    value.copy_(theirs[name])
+
+    def finish_epoch(self) -> Message:
+        """Validate, remember the best, save the resume state; the 'epoch' message."""
+        p = self.progress
+        p.epoch += 1
+        values = self.validate(self.judged) if self.validate else {}
+        score = values.get("score", float(p.epoch))  # without validation the latest is the best
+        if score > p.best:
+            p.best, p.best_epoch = score, p.epoch
+            self.best_state = {k: v.detach().clone() for k, v in self.judged.state_dict().items()}
+        self.save_last()
+        values |= {"lr": learning_rate(p.epoch - 1, self.recipe.optim), "best": p.best, "best_epoch": p.best_epoch}
+        return Message("epoch", p.epoch, self.recipe.optim.epochs, values)
+
+    def save_last(self) -> None:
+        """Everything needed to go on: last.safetensors, written under a temporary name."""
+        tensors = {f"student.{k}": v for k, v in self.student.state_dict().items()}
+        if self.average is not None:
+            tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
+        if isinstance(self.objective, nn.Module):
+            tensors |= {f"objective.{k}": v for k, v in self.objective.state_dict().items()}
+        for k, v in (self.best_state or {}).items():
+            tensors[f"best.{k}"] = v
+        for number, state in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{number}.{k}": torch.as_tensor(v) for k, v in state.items()}
+        tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+        path, temporary = self.out / "last.safetensors", self.out / f".last.{os.getpid()}.tmp"
+        meta = {"progress": json.dumps(asdict(self.progress)), "recipe": self.recipe.model_dump_json()}
+        save_file(tensors, temporary, metadata=meta)
+        os.replace(temporary, path)
+
+    def load_last(self) -> None:
+        """Go on from last.safetensors. Raises ModelFileError where it is absent or of another recipe."""
+        path = self.out / "last.safetensors"
+        if not path.is_file():
+            raise ModelFileError(f"nothing to resume in {self.out}; expected last.safetensors; run without --resume")
+        with safe_open(path, "pt") as stored:
+            meta = stored.metadata()
+        if meta.get("recipe") != self.recipe.model_dump_json():
+            raise ModelFileError(
+                f"{path} was made by another recipe; resume with the same one, or choose another folder"
+            )
+        tensors = load_file(path)
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+
+        self.student.load_state_dict(part("student."))
+        if self.average is not None:
+            self.average.load_state_dict(part("average."))
+        if isinstance(self.objective, nn.Module):
+            self.objective.load_state_dict(part("objective."))
+        self.best_state = part("best.") or None
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in part("optimiser.").items():
+            number, key = name.split(".", 1)
+            state.setdefault(int(number), {})[key] = value
+        whole = self.optimiser.state_dict()
+        self.optimiser.load_state_dict({"state": state, "param_groups": whole["param_groups"]})
+        self.progress = Progress(**json.loads(meta["progress"]))
+
+
+def freeze_statistics(student: nn.Module) -> None:
+    """BatchNorms whose weights are frozen keep their running statistics: frozen means frozen."""
+    for module in student.modules():
+        if isinstance(module, nn.BatchNorm2d) and module.weight is not None and not module.weight.requires_grad:
+            module.eval()
+
+
+def wants_bf16(recipe: Recipe, device: torch.device) -> bool:
+    """'auto' takes bf16 on CUDA, and on CPUs with AMX or native bf16."""
+    if recipe.optim.precision != "auto":
+        return recipe.optim.precision == "bf16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    if device.type != "cpu":
+        return False
+    capable = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(capable and capable())
+
+
+def fit(run: Run, stop: Callable[[], bool]) -> Iterator[Message]:
+    """Epochs until the recipe's end or `stop()`; messages 'step' and 'epoch' with measured seconds and ETA."""
+    total = run.recipe.optim.epochs
+    while run.progress.epoch < total and not stop():
+        start = time.monotonic()
+        yield from run.train_epoch(stop)
+        if stop():
+            return
+        message = run.finish_epoch()
+        run.progress.seconds += time.monotonic() - start
+        left = (total - run.progress.epoch) * run.progress.seconds / run.progress.epoch
+        values = message.values | {"seconds": run.progress.seconds, "eta_s": left}
+        yield Message("epoch", message.step, message.total, values, message.text)

@@ -1,0 +1,273 @@
+"""`train`: a recipe and a source folder become a run folder with the best student, its curve and its statistics."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import importlib.metadata
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from napari_tinymig.engine.config import Lineage, ModelHeader, Recipe
+from napari_tinymig.engine.errors import ModelFileError, OutputRefused
+from napari_tinymig.engine.normalise import normalise
+from napari_tinymig.engine.records import Message
+
+from .baselines import build_network
+from .curve import draw_curve
+from .data import Case, ImageSet, concatenate, find_cases, load_set, middle_views, split_cases
+from .export import save_model
+from .loop import Batches, Run, fit
+from .negatives import empty_frames
+from .objective import build_objective
+from .source_statistics import source_statistics
+
+
+def never() -> bool:
+    """The `stop` of a run that nobody stops."""
+    return False
+
+
+def train(
+    recipe: Recipe,
+    source: Path | Sequence[Path],
+    targets: Sequence[Path] = (),
+    out: Path = Path("run"),
+    device: str = "auto",
+    resume: bool = False,
+    stop: Callable[[], bool] = never,
+) -> Iterator[Message]:
+    """Train on the source domain(s); messages as it goes, 'done' (or 'stopped') last, with the best model's path.
+
+    Writes out/{config.toml, log.jsonl, metrics.csv, curve.png, best.safetensors, last.safetensors}. The checkpoint is
+    chosen on held-out source cases only; `targets` are scored once, after the end. `stop()` is asked after every
+    step; the best so far is then exported. Raises ValueError and the errors of reading for what cannot be trained on.
+    """
+    out = Path(out)
+    _open_run(out, recipe, resume)
+    with (out / "log.jsonl").open("a", encoding="utf-8") as log:
+        for message in _train(recipe, _folders(source), list(targets), out, pick_device(device), resume, stop):
+            log.write(message.to_json() + "\n")
+            log.flush()
+            yield message
+
+
+def _folders(source: Path | Sequence[Path]) -> list[Path]:
+    return [Path(source)] if isinstance(source, str | Path) else [Path(s) for s in source]
+
+
+def _open_run(out: Path, recipe: Recipe, resume: bool) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if not resume and (out / "best.safetensors").exists():
+            raise OutputRefused(f"{out} already holds a run; choose another folder, or go on with --resume")
+        (out / "config.toml").write_text(to_toml(recipe.model_dump(exclude_none=True)), encoding="utf-8")
+        if not resume:
+            (out / "log.jsonl").unlink(missing_ok=True)
+            (out / "metrics.csv").unlink(missing_ok=True)
+    except OSError as e:
+        raise OutputRefused(
+            f"cannot write the run folder {out} ({e.strerror}); choose a folder that can be written"
+        ) from e
+
+
+def to_toml(values: dict[str, object], prefix: str = "") -> str:
+    """Nested plain values as TOML text; lists of tables become [[name]] blocks."""
+    plain, tables = [], []
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            tables.append(f"\n[{name}]\n" + to_toml({str(k): v for k, v in value.items()}, name + "."))
+        elif isinstance(value, list | tuple) and value and isinstance(value[0], dict):
+            tables.extend(f"\n[[{name}]]\n" + to_toml(row, name + ".") for row in value)
+        else:
+            plain.append(f"{key} = {json.dumps(value)}")
+    return "\n".join(plain) + ("\n" if plain else "") + "".join(tables)
+
+
+def pick_device(want: str) -> torch.device:
+    """'auto': CUDA, then MPS, then CPU. Raises ValueError where the wished one is not there."""
+    if want == "auto":
+        want = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(want.split(":")[0], False):
+        raise ValueError(
+            f"device '{want}' cannot be used here; available: {', '.join(k for k, v in there.items() if v)}"
+        )
+    return torch.device(want)
+
+
+def _train(
+    recipe: Recipe,
+    sources: list[Path],
+    targets: list[Path],
+    out: Path,
+    device: torch.device,
+    resume: bool,
+    stop: Callable[[], bool],
+) -> Iterator[Message]:
+    cases = [c for folder in sources for c in find_cases(folder, recipe.data)]
+    train_cases, held = (cases, []) if recipe.protocol == "benchmark" else split_cases(cases, recipe.data, recipe.seed)
+    if not train_cases:
+        raise ValueError(f"{len(cases)} case(s) in {sources[0]}: none left to train on; give more, or val_fraction = 0")
+    where = f"{device.type.upper()}, {torch.get_num_threads()} thread(s)"
+    text = f"{len(train_cases)} images to train on, {len(held)} held back, on {where}"
+    yield Message("started", 0, recipe.optim.epochs, {"train": len(train_cases), "held": len(held)}, text)
+    data = load_set(train_cases, recipe)
+    held_data = load_set(held, recipe) if held else None
+    negatives = None
+    if recipe.augment.negatives:
+        extra = empty_frames(data, recipe)
+        negatives = np.arange(len(data), len(data) + len(extra))
+        data = concatenate(data, extra)
+        held_data = concatenate(held_data, empty_frames(held_data, recipe)) if held_data else None
+    torch.manual_seed(recipe.seed)
+    student = build_student(recipe).to(device)
+    objective = build_objective(recipe, student, device)
+    batches = Batches(data, recipe, device, negatives)
+    validate = None if held_data is None else GridValidation(held_data, recipe, device)
+    run = Run(student, objective, batches, validate, recipe, out, device)
+    if resume:
+        run.load_last()
+    for message in fit(run, stop):
+        if message.kind == "epoch":
+            _append_metrics(out / "metrics.csv", message)
+        yield message
+    if run.best_state is None:
+        yield Message("stopped", 0, recipe.optim.epochs, {}, "stopped before the first epoch was over; nothing to keep")
+        return
+    yield Message("log", text="exporting the best student and checking ONNX against torch")
+    path = keep_best(run, recipe, cases, data if negatives is None else None, held_data, train_cases)
+    draw_curve(out / "metrics.csv", out / "curve.png", recipe.name)
+    yield Message("saved", run.progress.epoch, recipe.optim.epochs, {"best": run.progress.best}, str(path))
+    for folder in targets:
+        from .evaluate import evaluate_folder
+
+        scores = evaluate_folder(path, folder)
+        yield Message("validation", run.progress.epoch, recipe.optim.epochs, scores, Path(folder).name)
+    kind = "stopped" if stop() else "done"
+    yield Message(kind, run.progress.epoch, recipe.optim.epochs, {"best": run.progress.best}, str(path))
+
+
+def build_student(recipe: Recipe) -> nn.Module:
+    """The network that a recipe trains: the student, or a baseline."""
+    outputs = len(recipe.task.regions) + (recipe.loss.head == "softmax")
+    return build_network(recipe.network, recipe.student, outputs)
+
+
+class GridValidation:
+    """Held-out cases on the network's grid, without augmentation: mean Dice per region, and their mean as 'score'.
+
+    Frames where the region is empty count as METHODS says: 1 if the answer is empty too, else 0.
+    """
+
+    def __init__(self, data: ImageSet, recipe: Recipe, device: torch.device):
+        grids, targets = middle_views(data, range(len(data)), recipe.input.size)
+        self.images = torch.from_numpy(np.stack([normalise(g, recipe.input) for g in grids])).to(device)
+        self.targets = torch.from_numpy(targets >= 0.5).to(device)
+        self.recipe, self.cases = recipe, data.cases
+        self.volume = data.is_volume
+
+    @torch.no_grad()
+    def __call__(self, student: nn.Module) -> dict[str, float]:
+        from .losses import region_probabilities
+
+        student.eval()
+        answers = []
+        for some in self.images.split(16):
+            output = student(some)
+            logits = output if isinstance(output, torch.Tensor) else output.logits
+            answers.append(region_probabilities(logits.float(), self.recipe.task, self.recipe.loss.head) >= 0.5)
+        answer = torch.cat(answers)
+        overlap = (answer & self.targets).flatten(2).sum(2).double()  # (n, R)
+        size = answer.flatten(2).sum(2).double() + self.targets.flatten(2).sum(2).double()
+        if self.volume:  # Dice of the volume, not of slices
+            names = sorted(set(self.cases))
+            rows = [[i for i, c in enumerate(self.cases) if c == n] for n in names]
+            overlap = torch.stack([overlap[r].sum(0) for r in rows])
+            size = torch.stack([size[r].sum(0) for r in rows])
+        dice = torch.where(size > 0, 2 * overlap / size.clamp_min(1), 1.0)
+        values = {f"dice_{r.name}": float(dice[:, i].mean()) for i, r in enumerate(self.recipe.task.regions)}
+        return values | {"score": float(dice.mean())}
+
+
+def keep_best(
+    run: Run,
+    recipe: Recipe,
+    cases: Sequence[Case],
+    data: ImageSet | None,
+    held: ImageSet | None,
+    train_cases: Sequence[Case],
+) -> Path:
+    """best.safetensors of a run: rounded, exported, parity-checked, with source statistics and lineage."""
+    if run.best_state is None:
+        raise ModelFileError(f"{run.out} has no finished epoch; nothing can be kept")
+    student = build_student(
+        recipe.model_copy(update={"student": recipe.student.model_copy(update={"init_weights": None})})
+    )
+    student.load_state_dict({k: v.cpu() for k, v in run.best_state.items()})
+    data = load_set(train_cases, recipe) if data is None else data
+    header = make_header(recipe, cases, run, data)
+    path = run.out / "best.safetensors"
+    model = save_model(path, header, student)
+    statistics, scores = source_statistics(model, data, held, recipe)
+    header = header.model_copy(update={"statistics": statistics, "scores": header.scores | scores})
+    save_model(path, header, student)
+    return path
+
+
+def make_header(recipe: Recipe, cases: Sequence[Case], run: Run, data: ImageSet) -> ModelHeader:
+    """The header of a finished run, statistics still empty."""
+    clean = recipe.model_copy(update={"student": recipe.student.model_copy(update={"init_weights": None})})
+    constants = {}
+    names = [r.name for r in recipe.task.regions]
+    if names == ["disc", "cup"]:
+        constants["mean_vertical_cup_disc_ratio"] = mean_vertical_ratio(data)
+    start = recipe.student.init_weights
+    return ModelHeader(
+        kind="locator" if recipe.task.name == "locator" else "segmenter",
+        name=recipe.name,
+        task=recipe.task,
+        input=recipe.input,
+        student=clean.student,
+        network=recipe.network,
+        head=recipe.loss.head,
+        constants=constants,
+        scores={"validation": {"best": run.progress.best, "epoch": run.progress.best_epoch, "seed": recipe.seed}},
+        lineage=Lineage(
+            data_hashes=tuple(c.content_hash() for c in cases),
+            domains=tuple(sorted({c.domain for c in cases})),
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            software=importlib.metadata.version("napari-tinymig"),
+            recipe=clean.model_dump(mode="json"),
+        ),
+        extra={
+            "encoder_start": "ImageNet (mobilenetv2_100)" if start else "random",
+            "train_seconds": run.progress.seconds,
+        },
+    )
+
+
+def mean_vertical_ratio(data: ImageSet) -> float:
+    """Mean vertical cup-to-disc ratio of the training labels (METHODS: the 'constant cup' row)."""
+    ratios = []
+    for target in data.targets:
+        heights = [np.flatnonzero((region > 127).any(1)) for region in target[:2]]
+        if len(heights[0]) and len(heights[1]):
+            ratios.append((np.ptp(heights[1]) + 1) / (np.ptp(heights[0]) + 1))
+    return round(float(np.mean(ratios)), 4) if ratios else 0.0
+
+
+def _append_metrics(path: Path, message: Message) -> None:
+    """One line of metrics.csv per epoch; the first writes the names."""
+    new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, ["epoch", *message.values], extrasaction="ignore")
+        if new:
+            writer.writeheader()
+        writer.writerow({"epoch": message.step} | message.values)
