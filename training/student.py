@@ -80,6 +80,11 @@ class MobileEncoder(nn.Module):
         self.blocks = nn.ModuleList(list(full.blocks)[: MOBILE_TAPS[-1] + 1])
         _fix_same_padding(self)
 
+    def freeze(self, blocks: int) -> None:
+        """The stem and the first `blocks` blocks stop learning (0 = none); the loop keeps their statistics still."""
+        for part in [self.stem, *self.blocks[:blocks]] if blocks else []:
+            part.requires_grad_(False)
+
     def forward(self, x: Tensor) -> list[Tensor]:
         maps, x = [], self.stem(x)  # (B, 32, H/2, W/2)
         for index, block in enumerate(self.blocks):
@@ -171,6 +176,7 @@ class Student(nn.Module):
             self.encoder = DenseEncoder(spec.widths, spec.blocks)
         else:
             self.encoder = MobileEncoder(spec.init_weights)
+            self.encoder.freeze(spec.frozen_blocks)
         self.front = LocalContrast() if spec.front == "local_contrast" else nn.Identity()
         self.decoder = Decoder(self.encoder.widths, spec.decoder)
         self.head = nn.Conv2d(spec.decoder, out_channels, 1)

@@ -62,6 +62,13 @@ class StudentSpec(Frozen):
     front: Literal["none", "local_contrast"] = Field(
         "none", description="local_contrast: each channel minus its local mean over its local deviation (MR coils)."
     )
+    frozen_blocks: int = Field(
+        0,
+        ge=0,
+        le=6,
+        description="mobile only: the stem and this many blocks keep their first weights (on CPU: twice the speed, "
+        "and features of ImageNet that do not bend to the source).",
+    )
     presence: bool = Field(False, description="A frame-level head: is the object there at all (polyp, locator)?")
 
 
