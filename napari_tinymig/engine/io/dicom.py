@@ -107,6 +107,10 @@ def _dataset(path: Path) -> Any:
     if path.stat().st_size == 0:
         raise UnreadableInput(f"{path.name} is empty (0 bytes); expected a DICOM file; copy or export it again.")
     dataset = pydicom.dcmread(path)
+    if dataset.get("Modality") == "SEG":
+        raise UnsupportedInput(
+            f"{path.name} is a DICOM segmentation; expected an image; give it to 'tinymig measure', or open its series."
+        )
     if "PixelData" not in dataset and "FloatPixelData" not in dataset:
         kind = dataset.get("Modality", "unknown modality")
         raise UnsupportedInput(

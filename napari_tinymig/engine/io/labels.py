@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UnreadableInput, UnsupportedInput
+from ..records import Scan
 from .find import format_of, stem_of
 from .photographs import decode_picture_file, turn_upright
 from .scan_file import MaskFile, ScanFile, StoredVolume, reading
@@ -96,7 +97,7 @@ def open_mask(
         if like is not None:
             _same_grid(labels.shape, like, path.name)
             _same_place(stored, like, path.name)
-        return MaskFile(path, stem_of(path), labels, stored.geometry.spacing_mm, stored.geometry)
+        return MaskFile(path, stem_of(path), labels, stored.geometry.spacing_mm, stored.geometry, stored)
 
 
 def _load_volume(path: Path, kind: str, like: ScanFile | None) -> StoredVolume:
@@ -133,15 +134,15 @@ def _picture_mask(
     labels = apply_label_map(codes, label_map, allowed, path.name)
     upright = np.ascontiguousarray(turn_upright(labels, orientation))
     if like is None:
-        return MaskFile(path, stem_of(path), upright, None, None)
+        return MaskFile(path, stem_of(path), upright, None, None, None, orientation)
     grid = like.scan.grid_shape[-2:]
     if upright.shape != grid and orientation == 1 and like.exif_orientation >= 5:
         # painted by a program that ignores the photograph's tag: its grid is the stored one
         turned = turn_upright(labels, like.exif_orientation)
         upright = np.ascontiguousarray(turned) if turned.shape == grid else upright
     _same_grid(upright.shape, like, path.name)
-    spacing = like.scan.spacing_mm
-    return MaskFile(path, stem_of(path), upright, None if spacing is None else spacing[-2:], None)
+    spacing = None if like.scan.spacing_mm is None else like.scan.spacing_mm[-2:]
+    return MaskFile(path, stem_of(path), upright, spacing, None, None, orientation)
 
 
 def _same_grid(shape: tuple[int, ...], like: ScanFile, name: str) -> None:
@@ -166,3 +167,32 @@ def _same_place(stored: StoredVolume, like: ScanFile, name: str) -> None:
             f"{name} lies up to {apart:.1f} mm away from its image {like.name}; expected the same place; "
             "use the mask of this very image."
         )
+
+
+def mask_scan_file(mask: MaskFile) -> ScanFile:
+    """A mask as a ScanFile, so that it can be shown, mended and written again in its own grid.
+
+    scan.pixels are the labels, (1, H, W) for pictures; a picture's format is PNG.
+    """
+    volume = mask.labels if mask.labels.ndim == 3 else mask.labels[None]
+    pixels = volume.astype(np.int16) if volume.shape[-1] == 3 else volume
+    stored = mask.stored
+    if mask.geometry is None:
+        shape, header, kind, orientation = mask.labels.shape[-2:], None, "png", mask.exif_orientation
+        shape = shape[::-1] if orientation >= 5 else shape
+    elif stored is None:
+        shape, header, kind, orientation = mask.geometry.shape, None, "other", 1
+    else:
+        shape, header, kind, orientation = stored.file_shape, stored.header, stored.format, 1
+    return ScanFile(
+        path=mask.path,
+        name=mask.name,
+        scan=Scan(pixels, mask.spacing_mm if mask.labels.ndim == 3 else None, mask.name),
+        format=kind,  # type: ignore[arg-type]
+        stored_shape=tuple(shape),
+        stored_dtype=np.dtype(np.uint8),
+        geometry=mask.geometry,
+        exif_orientation=orientation,
+        header=header,
+        files=(mask.path,),
+    )

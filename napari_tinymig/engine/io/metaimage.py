@@ -55,7 +55,7 @@ class MetaHeader:
 def read_metaimage(item: InputItem) -> ScanFile:
     """The volume of `item` in patient order. Raises UnreadableInput or UnsupportedInput (4-D, several channels)."""
     with reading(item.path, "a MetaImage volume (MHA, MHD)"):
-        return volume_file(item, "mha", load_metaimage(item.path))
+        return volume_file(item, load_metaimage(item.path))
 
 
 def load_metaimage(path: Path) -> StoredVolume:
@@ -69,7 +69,7 @@ def load_metaimage(path: Path) -> StoredVolume:
         raise UnsupportedInput(f"{path.name} has {channels} channels; expected 1; export a grey volume.")
     geometry = meta_geometry(header, shape, len(sizes))
     array = _voxels(path, header, shape)
-    return StoredVolume(array, geometry, sizes, array.dtype, header)
+    return StoredVolume(array, geometry, sizes, array.dtype, header, "mha")
 
 
 def read_meta_header(path: Path) -> MetaHeader:

@@ -24,7 +24,7 @@ def read_nifti(item: InputItem) -> ScanFile:
     Raises UnreadableInput for damaged files, UnsupportedInput for 4-D, complex or colour data.
     """
     with reading(item.path, "a NIfTI volume"):
-        return volume_file(item, "nifti", load_nifti(item.path))
+        return volume_file(item, load_nifti(item.path))
 
 
 def load_nifti(path: Path) -> StoredVolume:
@@ -37,7 +37,7 @@ def load_nifti(path: Path) -> StoredVolume:
     refuse_large(math.prod(shape), " x ".join(map(str, shape)), path.name, MAX_VOLUME_VOXELS)
     array = np.asarray(image.dataobj).reshape(shape, order="F")
     geometry = nifti_geometry(image, shape)
-    return StoredVolume(array, geometry, file_shape, np.dtype(image.get_data_dtype()), image.header.copy())
+    return StoredVolume(array, geometry, file_shape, np.dtype(image.get_data_dtype()), image.header.copy(), "nifti")
 
 
 def three_axes(shape: tuple[int, ...], name: str) -> tuple[int, int, int]:

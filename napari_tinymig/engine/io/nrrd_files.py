@@ -42,7 +42,7 @@ _NOT_SPACE = ("vector", "list", "complex", "color", "tensor", "matrix", "time", 
 def read_nrrd(item: InputItem) -> ScanFile:
     """The volume of `item` in patient order. Raises UnreadableInput or UnsupportedInput (4-D, vectors)."""
     with reading(item.path, "an NRRD volume"):
-        return volume_file(item, "nrrd", load_nrrd(item.path))
+        return volume_file(item, load_nrrd(item.path))
 
 
 def load_nrrd(path: Path) -> StoredVolume:
@@ -59,7 +59,7 @@ def load_nrrd(path: Path) -> StoredVolume:
     geometry = nrrd_geometry(header, shape, len(sizes))
     array = np.asarray(nrrd.read(str(path), index_order="F")[0])
     kept = {key: header[key] for key in _KEPT if key in header}
-    return StoredVolume(array.reshape(shape, order="F"), geometry, sizes, array.dtype, kept)
+    return StoredVolume(array.reshape(shape, order="F"), geometry, sizes, array.dtype, kept, "nrrd")
 
 
 def nrrd_geometry(header: dict[str, Any], shape: tuple[int, int, int], axes: int) -> Geometry:

@@ -16,7 +16,7 @@ from ..errors import TinyMIGError, UnreadableInput, UnsupportedInput
 from ..records import Scan
 from ..spatial import Geometry
 
-Format = Literal["png", "jpeg", "tiff", "bmp", "webp", "nifti", "nrrd", "mha", "dicom"]
+Format = Literal["png", "jpeg", "tiff", "bmp", "webp", "nifti", "nrrd", "mha", "dicom", "other"]
 PHOTOGRAPH_FORMATS: tuple[Format, ...] = ("png", "jpeg", "tiff", "bmp", "webp")
 
 MAX_PHOTOGRAPH_PIXELS = 150_000_000
@@ -80,7 +80,8 @@ class MaskFile:
     """A mask that was read.
 
     labels: uint8, (H, W) upright for pictures, (D, H, W) in patient order for volumes. spacing_mm: (row, column) or
-    (slice, row, column), None = unknown. geometry: of volumes, None for pictures.
+    (slice, row, column), None = unknown. geometry: of volumes, None for pictures. stored: the file's own grid, for
+    writing the mended mask back.
     """
 
     path: Path
@@ -88,27 +89,30 @@ class MaskFile:
     labels: NDArray[np.uint8]
     spacing_mm: tuple[float, ...] | None
     geometry: Geometry | None
+    stored: StoredVolume | None = None
+    exif_orientation: int = 1
 
 
 @dataclass(frozen=True)
 class StoredVolume:
-    """A volume as its file holds it: array (i, j, k), geometry, the shape the file gives it, the writer's header."""
+    """A volume as its file holds it: array (i, j, k), geometry, the shape the file gives it, what the writer needs."""
 
     array: NDArray[Any]
     geometry: Geometry
     file_shape: tuple[int, ...]
     file_dtype: np.dtype[Any]
     header: Any
+    format: Format
 
 
-def volume_file(item: InputItem, format: Format, stored: StoredVolume) -> ScanFile:
+def volume_file(item: InputItem, stored: StoredVolume) -> ScanFile:
     """The ScanFile of a stored volume. Raises UnsupportedInput where its voxels are no image."""
     scan, notes = volume_scan(stored.array, stored.geometry, item.name)
     return ScanFile(
         path=item.path,
         name=item.name,
         scan=scan,
-        format=format,
+        format=stored.format,
         stored_shape=stored.file_shape,
         stored_dtype=stored.file_dtype,
         geometry=stored.geometry,
