@@ -1,0 +1,25 @@
+"""GPU prediction through the door: gives the engine a torch network without the engine knowing torch."""
+
+from __future__ import annotations
+
+from napari_tinymig.engine import predict
+from napari_tinymig.engine.errors import MissingExtra
+from napari_tinymig.engine.model_file import ModelFile
+from napari_tinymig.engine.network import Network
+
+
+def open_network(model: ModelFile, device: str) -> Network:
+    """A model in torch on 'cuda' or 'mps'. Imports torch, which takes seconds: call it in a background thread.
+
+    Raises MissingExtra without torch.
+    """
+    try:
+        from napari_tinymig.training.torch_network import open_torch_network
+    except ModuleNotFoundError as e:
+        raise MissingExtra("Prediction on a GPU", "train") from e
+    return open_torch_network(model, device)
+
+
+def allow_gpu() -> None:
+    """Let every Predictor of this process use the GPU where it is asked for or found."""
+    predict.accelerated = open_network

@@ -1,0 +1,76 @@
+"""The gate, with numbers by hand."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from napari_tinymig.training.forgetting import judge, paired, region_dice, truth_dice
+
+from napari_tinymig.engine.tasks import OPTIC
+
+
+def test_dice_of_two_drawn_squares():
+    a, b = np.zeros((10, 10), np.uint8), np.zeros((10, 10), np.uint8)
+    a[:4, :4], b[2:6, :4] = 1, 1  # 16 and 16 pixels, 8 in common
+    dice = region_dice(a, b, OPTIC)
+    assert dice == {"disc": 0.5, "cup": 1.0}
+
+
+def test_unlabelled_pixels_do_not_count():
+    prediction, labels = np.ones((4, 4), np.uint8), np.full((4, 4), 255, np.uint8)
+    labels[0] = 1
+    assert truth_dice(prediction, labels, OPTIC)["disc"] == 1.0
+
+
+def test_a_gain_without_forgetting_is_kept():
+    verdict = judge([paired("cup", [0.7] * 5, [0.8] * 5)], list("abcde"), {"drawings": [0.97, 0.99]})
+    assert verdict.keep
+    assert "cup Dice 70.0 -> 80.0 (+10.0 [+10.0, +10.0])" in verdict.text
+    assert verdict.proxy == {"drawings": pytest.approx(0.98)}
+
+
+def test_no_gain_is_refused_with_the_numbers():
+    verdict = judge([paired("cup", [0.8, 0.8], [0.79, 0.8])], ["a", "b"], {"drawings": [0.99]})
+    assert not verdict.keep
+    assert verdict.text.startswith("Refused: no gain on the 2 held-out cases (cup Dice 80.0 -> 79.5 (-0.5))")
+    assert "an impression, not a measurement" in verdict.text
+
+
+def test_forgetting_is_refused_even_with_a_gain():
+    gains = [paired("cup", [0.7] * 4, [0.9] * 4)]
+    verdict = judge(gains, list("abcd"), {"drawings": [0.99], "your reference folder": [0.7, 0.8]}, margin=0.1)
+    assert not verdict.keep
+    assert "on your reference folder the new mask agrees only 75.0 %" in verdict.text
+
+
+def test_one_case_is_never_made_the_default_by_itself():
+    verdict = judge([], [], {"drawings": [1.0]})
+    assert not verdict.keep
+    assert not verdict.measured
+    assert "annotate a second one" in verdict.text
+
+
+def test_a_case_that_got_worse_is_named():
+    verdict = judge([paired("cup", [0.7, 0.9, 0.6, 0.6], [0.9, 0.8, 0.8, 0.8])], ["a", "b", "c", "d"], {})
+    assert verdict.keep
+    assert "worse by more than 5 points on b" in verdict.text
+    assert "Forgetting could not be checked" in verdict.text
+
+
+def test_the_record_is_strict_json_and_carries_the_gain():
+    verdict = judge([paired("cup", [0.7, 0.8], [0.8, 0.8])], ["a", "b"], {})
+    record = json.loads(json.dumps(verdict.as_record(), allow_nan=False))
+    assert record["gains"][0]["gain"] == pytest.approx(0.05)
+    assert record["gains"][0]["low"] is None
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=4, max_size=12))
+def test_the_interval_holds_the_mean_difference(pairs):
+    before, after = zip(*pairs)
+    result = paired("x", before, after)
+    assert result.low - 1e-9 <= result.gain <= result.high + 1e-9
