@@ -34,7 +34,8 @@ display:
 lint: $(FULL)/ready
 	$(FULL)/bin/ruff check .
 	$(FULL)/bin/ruff format --check .
-	$(FULL)/bin/mypy
+	rm -rf build && $(FULL)/bin/python -m pip install $(PIP_FLAGS) --no-deps --target build/typed .
+	cd build/typed && ../../$(FULL)/bin/mypy --config-file ../../pyproject.toml -p napari_tinymig # mypy cannot follow the folder mapping in place
 
 test: $(FULL)/ready display lint
 	$(FULL)/bin/python -m pytest $(PYTEST_ARGS)
