@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 import hashlib
+import itertools
 import json
 import logging
 import os
@@ -148,7 +149,7 @@ def trainable(backbone: Backbone) -> nn.Module:
 def _fold(module: nn.Module) -> None:
     for owner in list(module.modules()):
         children = list(owner.named_children())
-        for (_, conv), (name, norm) in zip(children, children[1:]):
+        for (_, conv), (name, norm) in itertools.pairwise(children):
             if not isinstance(conv, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d):
                 continue
             if norm.running_mean is None or norm.num_features != conv.out_channels:
@@ -230,7 +231,7 @@ def _load(body: nn.Module, path: Path, name: str, keep_head: bool) -> None:
     """Weights of a file into the body, all of them; only a classifier may be left over."""
     try:
         raw = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except Exception as e:  # noqa: BLE001  torch.load raises whatever the pickle machinery raises
+    except Exception as e:
         raise ModelFileError(
             f"{path} cannot be read as weights ({type(e).__name__}); expected .safetensors or .pth"
         ) from e

@@ -12,7 +12,7 @@ REFERENCE_SIZE = 224
 
 
 def prompt_width(spec: PromptSpec, size: int) -> int:
-    """The frame's width (or the patch's side) in pixels of a `size` input: p is given at 224. ValueError if too wide."""
+    """The frame's width (or the patch's side) in pixels of a `size` input; p is for 224. ValueError if too wide."""
     width = max(1, round(spec.width * size / REFERENCE_SIZE))
     limit = (size - 1) // 2 if spec.kind == "padding" else size
     if spec.kind in ("padding", "patch") and width > limit:

@@ -8,6 +8,7 @@ marked [known], what this project chose [chosen].
 from __future__ import annotations
 
 import difflib
+import json
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
@@ -162,6 +163,24 @@ class ClassifierCard(Frozen):
     distance_percentiles: tuple[float, ...] = Field(
         (), description="Feature distances of the source validation images at percentiles 0, 1, ... 100."
     )
+
+
+def recipe_toml(recipe: ProbeRecipe) -> str:
+    """The recipe as TOML text that `load_probe_recipe` reads back."""
+    plain, tables = [], []
+    for key, value in recipe.model_dump(exclude_none=True).items():
+        if isinstance(value, dict):
+            rows = [f"{k} = {_toml_value(v)}" for k, v in value.items()]
+            tables.append("\n".join([f"\n[{key}]", *rows]))
+        else:
+            plain.append(f"{key} = {_toml_value(value)}")
+    return "\n".join(plain + tables) + "\n"
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k} = {json.dumps(v)}" for k, v in value.items()) + "}"
+    return json.dumps(value)
 
 
 def shipped_probes() -> dict[str, Path]:
