@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from napari_tinymig.engine.records import Prediction, Scan
 from napari_tinymig.engine.tasks import TASKS, Task
+from napari_tinymig.layer_geometry import KEY
 
-KEY = "tinymig"  # everything the plugin keeps in `layer.metadata` is under this key
 Kind = Literal["photograph", "grey", "volume"]
 GEOMETRY_KEYS = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 

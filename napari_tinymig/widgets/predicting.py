@@ -11,6 +11,7 @@ from napari.layers import Layer, Shapes
 
 from napari_tinymig.engine.predict import Predictor, Roi
 from napari_tinymig.engine.records import Prediction, Scan
+from napari_tinymig.engine.task_gate import scan_for_task
 from napari_tinymig.engine.tasks import TASKS, Task
 
 from .settings import setting
@@ -35,7 +36,7 @@ def predict(request: Request, report: Callable[[Any], None]) -> tuple[Prediction
     predictor = ready(request.model, request.device, request.threads)
     report((0, 0))
     prediction = predictor.predict(
-        request.scan,
+        scan_for_task(request.scan, predictor.task.input),
         roi=request.roi,
         probabilities=request.probabilities,
         progress=lambda done, total: report((done, total)),

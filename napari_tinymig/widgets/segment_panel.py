@@ -14,6 +14,7 @@ from napari_tinymig.engine.network import resolve_device
 from napari_tinymig.engine.records import Prediction
 from napari_tinymig.engine.registry import list_models
 from napari_tinymig.engine.tasks import TASKS, Task
+from napari_tinymig.layer_geometry import scan_file_of
 
 from .choosers import LayerChooser
 from .layers import KEY, changed_by_user, grid_shape, kind_of, probability_layers, result_layer, scan_of
@@ -95,6 +96,7 @@ class SegmentPanel(Panel):
         self.probabilities = QCheckBox("also add probability layers")
         section.add(self.probabilities)
         self.locked = section.add(text_label("", "hint"))
+        self.hint = section.add(text_label("", "hint"))
         self.go = section.add(primary_button("Segment", self.segment))
         self.bar = section.add(QProgressBar())
         self.cancel = button("Cancel", self.stop, "danger")
@@ -130,7 +132,8 @@ class SegmentPanel(Panel):
         self._guess = None
         self.guessing.cancel()
         if layer is not None:
-            self.guessing.start_call(guess_task, scan_of(layer), layer.name)
+            scan_file = scan_file_of(layer)
+            self.guessing.start_call(guess_task, scan_of(layer), scan_file.metadata if scan_file else {})
         self._list_tasks()
 
     def _guessed(self, guess: TaskGuess) -> None:
@@ -138,9 +141,9 @@ class SegmentPanel(Panel):
         self._list_tasks()
 
     def _list_tasks(self) -> None:
-        """Tasks that read this kind of image; the first entry is the one that was found."""
+        """Tasks that can read this image; the first entry is the one that was found."""
         layer = self.images.layer
-        wanted = "photograph" if layer is not None and kind_of(layer) == "photograph" else "volume"
+        stack = layer is not None and kind_of(layer) == "volume"
         found = TASKS[self._guess.task].title if self._guess and self._guess.task else "not recognised"
         before = self.task.currentData()
         self.task.blockSignals(True)
@@ -148,7 +151,7 @@ class SegmentPanel(Panel):
         self.task.addItem(f"auto: {found}" if self._guess else "auto: looking...", None)
         self.task.setItemData(0, self._guess.reason if self._guess else "", 3)  # 3: tool tip
         for task in self._known_tasks():
-            if layer is None or task.input == wanted:
+            if not stack or task.input == "volume":
                 self.task.addItem(task.title, task.name)
         self.task.setCurrentIndex(max(0, self.task.findData(before)))
         self.task.blockSignals(False)
@@ -193,12 +196,14 @@ class SegmentPanel(Panel):
         reason = self._why_not()
         self.go.setEnabled(not reason and not self.work.running if hasattr(self, "work") else False)
         self.go.setToolTip(reason or "Runs in the background; the window stays free.")
+        self.hint.setText(reason)
+        self.hint.setVisible(bool(reason) and layer is not None)
 
     def _why_not(self) -> str:
         if self.images.layer is None:
             return "Open an image first."
         if self.chosen_task is None:
-            return "What this image shows was not recognised; choose the task." if self._guess else "Looking..."
+            return self._guess.reason if self._guess else "Looking at the image..."
         if self.model.count() == 0:
             return f"No model for task '{self.chosen_task}' is installed; add one with: tinymig models add FILE."
         return ""

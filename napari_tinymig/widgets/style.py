@@ -29,7 +29,7 @@ from qtpy.QtWidgets import (
 
 GAP = 6  # between parts of one section, px
 MARGIN = 10  # around a section's content, px
-MIN_WIDTH = 300  # a panel docked right in a 1280 px wide window still leaves 2/3 to the canvas
+MIN_WIDTH = 320  # a panel docked right in a 1280 px wide window still leaves half of it to the canvas
 
 Role = Literal["heading", "hint", "value", "badge", "primary", "danger", "link", "card", "empty", "line", "title"]
 Tone = Literal["plain", "good", "warn", "bad"]
@@ -359,6 +359,11 @@ class Panel(QWidget):
         self._gone = True
         _stop_listening(self._listening)
         self.released()
+
+    def showEvent(self, event: Any) -> None:
+        # Never cut a card at its right edge: as wide as its widest part, and a scroll bar.
+        self.setMinimumWidth(min(440, max(MIN_WIDTH, self._content.minimumSizeHint().width() + 2 * MARGIN)))
+        super().showEvent(event)
 
     def event(self, event: Any) -> bool:
         # napari takes a closed plugin widget out of its dock (parent -> None) and never deletes it.

@@ -1,11 +1,13 @@
-"""What does this image show? The answer of the shipped gate, for the Segment panel."""
+"""What does this image show? Metadata and the shipped gate, asked for the Segment panel."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from napari_tinymig.engine.batch import gate
+from napari_tinymig.engine.errors import TaskRefused
 from napari_tinymig.engine.records import Scan
 
 
@@ -17,9 +19,11 @@ class TaskGuess:
     reason: str
 
 
-def guess_task(scan: Scan, name: str, report: Callable[[Any], None]) -> TaskGuess:
-    """The task of a scan by its pixels; runs in a thread."""
+def guess_task(scan: Scan, metadata: Mapping[str, Any], report: Callable[[Any], None]) -> TaskGuess:
+    """The task of a scan; runs in a thread."""
     report(None)
-    if scan.kind == "volume":
-        return TaskGuess("prostate", "a grey image or volume")
-    return TaskGuess("optic", "a colour photograph")
+    try:
+        task = gate().task_of(scan, metadata)
+    except TaskRefused as e:
+        return TaskGuess(None, str(e).replace("name the task with --task", "choose the task:"))
+    return TaskGuess(task, "found from the image; choose another if it is wrong")
