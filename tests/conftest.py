@@ -66,3 +66,50 @@ def threshold_graph(levels) -> bytes:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     checker.check_model(model)
     return model.SerializeToString()
+
+
+@pytest.fixture(scope="session")
+def dicom_series_maker():
+    """A function that writes a DICOM series of its own making, one file per slice, in shuffled order.
+
+    make(folder, values (slice, row, column), direction (3, 3) LPS columns, spacing (column, row, slice) mm,
+    origin LPS, seed, change) -> the files. `change(dataset, k)` may alter a slice's dataset before it is written.
+    """
+    import pydicom
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+
+    def make(folder, values, direction, spacing, origin, seed=0, change=None):
+        folder.mkdir(parents=True, exist_ok=True)
+        rng = np.random.default_rng(seed)
+        series, study, frame_of_reference = generate_uid(), generate_uid(), generate_uid()
+        files = []
+        for name, k in enumerate(rng.permutation(len(values))):
+            meta = FileMetaDataset()
+            meta.MediaStorageSOPClassUID = MRImageStorage
+            meta.MediaStorageSOPInstanceUID = generate_uid()
+            meta.TransferSyntaxUID = ExplicitVRLittleEndian
+            ds = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+            ds.SOPClassUID, ds.SOPInstanceUID = MRImageStorage, meta.MediaStorageSOPInstanceUID
+            ds.SeriesInstanceUID, ds.StudyInstanceUID, ds.FrameOfReferenceUID = series, study, frame_of_reference
+            ds.Modality, ds.SeriesNumber, ds.InstanceNumber = "MR", 4, int(k) + 1
+            ds.PatientID, ds.PatientName, ds.PatientBirthDate, ds.PatientSex = "made-up", "Made^Up", "", "O"
+            ds.StudyID, ds.StudyDate, ds.StudyTime, ds.AccessionNumber = "1", "20260101", "000000", ""
+            ds.ReferringPhysicianName, ds.Manufacturer, ds.PositionReferenceIndicator = "", "none", ""
+            ds.Rows, ds.Columns = values.shape[1:]
+            ds.ImageOrientationPatient = [f"{v:.12g}"[:16] for v in direction[:, :2].T.ravel()]
+            position = np.asarray(origin) + direction[:, 2] * spacing[2] * k
+            ds.ImagePositionPatient = [f"{v:.12g}"[:16] for v in position]
+            ds.PixelSpacing = [float(spacing[1]), float(spacing[0])]
+            ds.SliceThickness = float(spacing[2])
+            ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
+            ds.BitsAllocated = ds.BitsStored = 16
+            ds.HighBit, ds.PixelRepresentation = 15, int(values.dtype.kind == "i")
+            ds.PixelData = np.ascontiguousarray(values[k]).tobytes()
+            if change is not None:
+                change(ds, int(k))
+            files.append(folder / f"{name:04d}.dcm")
+            pydicom.dcmwrite(files[-1], ds, enforce_file_format=True)
+        return files
+
+    return make
