@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from napari_tinymig.engine.config import Recipe
 
-from .augment import Batch
+from .augment import Batch, normalise_batch
 from .distillation import Distillation
-from .feature_cache import CachedTeacher, build_cache
+from .feature_cache import CachedTeacher, build_cache, image_key
 from .objective import PRESENCE_WEIGHT
 from .student import StudentOutput
 from .teacher import Teacher, build_teacher
@@ -36,6 +36,7 @@ class TinyMIGObjective(nn.Module):
         spec = recipe.teacher
         cache = build_cache(spec.cache) if spec is not None else None
         self.cached = CachedTeacher(teacher, cache)
+        self._keys: dict[int, str] = {}
         self._norms: dict[str, float] = {}
         self._norms_epoch = -1
 
@@ -60,14 +61,33 @@ class TinyMIGObjective(nn.Module):
         return named | logged | {"loss": loss}
 
     def teacher_maps(self, batch: Batch) -> list[Tensor]:
-        """R_l(x) of the clean view: the teacher's own answer."""
-        assert batch.clean is not None
-        return self.cached.teacher.features(batch.clean)
+        """R_l of the clean view: the teacher's own answer, or cached maps of the whole frame cut and warped.
+
+        cache = none asks the teacher for every view: exact. memory or disk ask it once per frame and mirrored frame;
+        rotation, zoom and shift then move with the map (`feature_cache.geometry_gap` says how far that is off).
+        """
+        if self.cached.cache is None or batch.frame is None:
+            if batch.clean is None:
+                raise ValueError("the batch carries no clean view; the loop must ask for it (needs_clean)")
+            return self.cached.teacher.features(batch.clean)
+        keys = [self._frame_key(int(i), frame) for i, frame in zip(batch.index, batch.frame, strict=True)]
+        return self.cached.views(_normalised(batch.frame, self.recipe), keys, batch.theta, batch.share)
+
+    def _frame_key(self, row: int, frame: Tensor) -> str:
+        """Content hash of a frame, computed once per row of the image set."""
+        if row not in self._keys:
+            self._keys[row] = image_key(frame.cpu().numpy())
+        return self._keys[row]
 
     def _measure_gradients(self, terms: dict[str, Tensor], student: nn.Module, epoch: int) -> None:
         every = max(1, self.recipe.optim.epochs // GRADIENT_LOGS)
         if epoch % every == 0 and epoch != self._norms_epoch:
             self._norms, self._norms_epoch = self.distillation.gradient_norms(terms, student, epoch), epoch
+
+
+def _normalised(frames: Tensor, recipe: Recipe) -> Tensor:
+    inside = torch.ones_like(frames[:, :1], dtype=torch.bool)
+    return normalise_batch(frames, recipe.input, inside)
 
 
 def presence_loss(output: StudentOutput, batch: Batch) -> Tensor:

@@ -186,7 +186,7 @@ class Distillation(nn.Module):
             if "sem" in sums:
                 sums["sem"].append(self._semantic(projected, target, targets))
             if "gen" in sums:
-                sums["gen"].append(affinity_loss(stage.float(), target))
+                sums["gen"].append(affinity_loss(stage.float(), target, spec.gen_grid))
         return {k: torch.stack(v).mean() for k, v in sums.items()}
 
     def _add_gdc(self, sums: dict[str, list[Tensor]], level: int, student: Tensor, teacher: Tensor) -> None:

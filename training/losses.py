@@ -213,13 +213,13 @@ def affinity_grid(student: Tensor, teacher: Tensor, largest: int = LARGEST_AFFIN
     return min(hs, ht, largest), min(ws, wt, largest)
 
 
-def affinity_loss(student: Tensor, teacher: Tensor) -> Tensor:
+def affinity_loss(student: Tensor, teacher: Tensor, largest: int = LARGEST_AFFINITY_GRID) -> Tensor:
     """LRA_gen: mean | A(student) - A(teacher) | on a grid of at most 32 x 32, without a projector [form chosen].
 
     student: (B, C_l, ., .) of the style-augmented view; teacher: (B, C_R, ., .) of the clean view. That the two views
     differ is the signal: the student is to keep the relations of the clean image under any style.
     """
-    grid = affinity_grid(student, teacher)
+    grid = affinity_grid(student, teacher, largest)
     return (affinity(resize_map(student, grid)) - affinity(resize_map(teacher, grid))).abs().mean()
 
 

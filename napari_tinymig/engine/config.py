@@ -161,6 +161,9 @@ class LossSpec(Frozen):
     sem: Literal["token", "prototype"] = Field(
         "token", description="Token cosine, or class prototypes by masked average pooling [chosen]."
     )
+    gen_grid: int = Field(
+        16, ge=4, le=32, description="Largest side of the token grid of LRA_gen; 32 costs 16 times 16's time [chosen]."
+    )
     schedule: Literal["joint", "distil_first"] = Field(
         "joint", description="All terms together, or encoder distillation first, then the task."
     )
@@ -187,6 +190,9 @@ class OptimSpec(Frozen):
     )
     grad_clip: float = Field(5.0, ge=0, description="Largest gradient norm; 0 = off.")
     encoder_lr_scale: float = Field(1.0, gt=0, description="Learning-rate factor of a pretrained encoder.")
+    frozen_stages: int = Field(
+        0, ge=0, le=4, description="Encoder stages (the stem with the first) that keep the weights they start from."
+    )
 
 
 class DataSpec(Frozen):
