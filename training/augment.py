@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 
 from napari_tinymig.engine.config import AugmentSpec, InputSpec
 
-from .augment_photo import PHOTOGRAPH_PARTS, uniform
+from .augment_photo import PHOTOGRAPH_PARTS, enlarge, uniform
 from .augment_scan import SCAN_PARTS
 
 
@@ -26,7 +26,8 @@ class Batch:
     image: (B, 3, s, s) normalised, style-augmented. clean: the same without photometric change, None unless asked
     for. target: (B, R, s, s) in 0..1. inside: (B, 1, s, s) bool, False on padding. known: (B, 1, s, s) float,
     0 where the image is not annotated. index: (B,) rows of the ImageSet.
-    theta: (B, 2, 3) grid -> cache affine, for warping cached teacher maps.
+    theta: (B, 2, 3) grid -> cache affine, for warping cached teacher maps. frame: (B, 3, c, c), the cache itself before
+    geometry. share: side of the deployed view over the side of the cache, mean.
     """
 
     image: Tensor
@@ -36,6 +37,8 @@ class Batch:
     known: Tensor
     index: Tensor
     theta: Tensor
+    frame: Tensor | None = None
+    share: float = 1.0
 
 
 def draw_theta(view: Tensor, centre: Tensor, spec: AugmentSpec, g: Generator) -> Tensor:
@@ -70,7 +73,7 @@ def plain_theta(view: Tensor) -> Tensor:
 def elastic_field(n: int, size: int, strength: float, g: Generator) -> Tensor:
     """(B, size, size, 2) smooth displacement in grid units (-1..1 spans the frame), random on a 5 x 5 lattice."""
     coarse = torch.randn(n, 2, 5, 5, generator=g) * 0.06 * strength
-    return F.interpolate(coarse, (size, size), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
+    return enlarge(coarse, size).permute(0, 2, 3, 1)
 
 
 def sampling_grid(theta: Tensor, size: int, displacement: Tensor | None = None) -> Tensor:
@@ -101,14 +104,13 @@ def normalise_batch(x: Tensor, spec: InputSpec, inside: Tensor) -> Tensor:
 class Augmenter:
     """Rows of an image set -> a Batch. Geometry first, one sampling for image and target; then light and colour."""
 
-    def __init__(self, spec: AugmentSpec, input_spec: InputSpec, volume: bool):
-        self.spec, self.input, self.volume = spec, input_spec, volume
+    def __init__(self, spec: AugmentSpec, input_spec: InputSpec, volume: bool, regions: int):
+        self.spec, self.input, self.volume, self.regions = spec, input_spec, volume, regions
         self.parts = SCAN_PARTS if volume else PHOTOGRAPH_PARTS
 
     def __call__(
         self,
-        images: Tensor,
-        targets: Tensor,
+        cache: Tensor,
         view: Tensor,
         centre: Tensor,
         index: Tensor,
@@ -116,27 +118,25 @@ class Augmenter:
         want_clean: bool = False,
         fov_mm: Tensor | None = None,
     ) -> Batch:
-        """images (B, 3, c, c) in 0..1 (photographs) or scaled per slice (volumes).
-
-        targets (B, R + 1, c, c) in 0..1, the last channel: 1 where annotated.
-        """
+        """cache (B, 3 + R [+ 1], c, c) in 0..1: pixels, region targets, and where annotated if not everywhere."""
         spec, size = self.spec, self.input.size
         if self.volume and spec.fov_mm is not None:
             view = self._drawn_view(view, fov_mm, g)
         theta = draw_theta(view, centre, spec, g)
         bend = elastic_field(len(view), size, spec.elastic, g) if spec.elastic else None
         grid = sampling_grid(theta, size, bend)
-        inside = (grid.abs().amax(-1) <= 1)[:, None].to(images.device)  # (B, 1, s, s)
-        both = self._sampled(torch.cat([images, targets], 1), theta, grid)
-        x, target, known = both[:, :3], both[:, 3:-1], both[:, -1:]
-        known = ((known > 0.5) | ~inside).float()
+        inside = (grid.abs().amax(-1) <= 1)[:, None].to(cache.device)  # (B, 1, s, s)
+        both = self._sampled(cache, theta, grid)
+        x, target, known = both[:, :3], both[:, 3 : 3 + self.regions], both[:, 3 + self.regions :]
+        known = ((known > 0.5) | ~inside).float() if known.shape[1] else torch.ones_like(target[:, :1])
         clean = normalise_batch(x, self.input, inside) if want_clean else None
         styled = x
         for part in self.parts:
             styled, target, inside = part(styled, target, inside, spec, g)
         styled = styled * inside
         image = normalise_batch(styled, self.input, inside)
-        return Batch(image, clean, target.clamp(0, 1), inside, known, index, theta)
+        share = float(view.mean())
+        return Batch(image, clean, target.clamp(0, 1), inside, known, index, theta, images, share)
 
     def _sampled(self, cache: Tensor, theta: Tensor, grid: Tensor) -> Tensor:
         """The cache on the grid; rows shown much smaller are averaged down first, so that nothing aliases."""

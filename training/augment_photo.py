@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -117,7 +118,13 @@ def noise(x: Tensor, strength: float, g: Generator) -> Tensor:
 def light_field(n: int, size: int, sd: float, g: Generator) -> Tensor:
     """(n, 1, size, size) smooth multiplicative field, exp of a random 4 x 4 lattice of deviation `sd`."""
     coarse = torch.randn(n, 1, 4, 4, generator=g) * sd
-    return torch.exp(F.interpolate(coarse, (size, size), mode="bicubic", align_corners=True))
+    return torch.exp(enlarge(coarse, size))
+
+
+def enlarge(coarse: Tensor, size: int) -> Tensor:
+    """A small lattice (n, C, k, k) as a smooth (n, C, size, size) field: cubic to 24, then linear (cheap)."""
+    middle = F.interpolate(coarse, (24, 24), mode="bicubic", align_corners=True)
+    return F.interpolate(middle, (size, size), mode="bilinear", align_corners=True)
 
 
 def illumination(x: Tensor, strength: float, g: Generator) -> Tensor:
@@ -176,7 +183,7 @@ def gin(x: Tensor, probability: float, g: Generator) -> Tensor:
     out = x.clone() if len(rows) else x
     for row in rows.tolist():
         y, widths = x[row : row + 1], (3, 2, 2, 3)
-        for layer, (i, o) in enumerate(zip(widths, widths[1:])):
+        for layer, (i, o) in enumerate(itertools.pairwise(widths)):
             k = int(torch.randint(0, 2, (1,), generator=g)) * 2 + 1
             weight, bias = torch.randn(o, i, k, k, generator=g), torch.randn(o, generator=g)
             y = F.conv2d(y, weight.to(x.device), bias.to(x.device), padding=k // 2)

@@ -171,14 +171,22 @@ def case_targets(case: Case, label: NDArray[np.uint8], recipe: Recipe) -> NDArra
         if path is None or (level is None and not recipe.loss.soft_labels):
             continue
         votes = read_label(path)[0].astype(np.float32)  # counts 0..4
-        if level is None:
+        if not recipe.loss.soft_labels:
+            targets[index] = votes >= (level or 4)
+        elif level is None:
             targets[index] = votes / 4
-        elif recipe.loss.soft_labels:
-            # between the level's own border and the next stricter and laxer one: soft, its half stays on the border
-            targets[index] = np.clip((votes - level + 1) / 2, 0, 1) * 0.5 + 0.5 * (votes >= level)
         else:
-            targets[index] = votes >= level
+            targets[index] = soft_votes(votes, level)
     return targets
+
+
+def soft_votes(votes: NDArray[np.float32], level: int) -> NDArray[np.float32]:
+    """Share of experts as a soft target whose half lies at the agreement level: (v/4)^p, ((level - 1/2)/4)^p = 1/2.
+
+    Chosen: the border that is learned stays that of the level, the experts' doubt around it is kept.
+    """
+    power = np.log(0.5) / np.log((level - 0.5) / 4)
+    return ((votes / 4) ** power).astype(np.float32)
 
 
 def roi_of(targets: NDArray[np.float32]) -> tuple[tuple[float, float], float] | None:

@@ -52,9 +52,13 @@ class Batches:
         self.recipe, self.device = recipe, device
         self.volume = data.is_volume
         images = torch.from_numpy(data.images)
-        self.images = images if self.volume else images.permute(0, 3, 1, 2).contiguous()  # (N, 3, c, c) uint8
-        self.targets = torch.from_numpy(data.targets)
-        self.known = None if data.known is None else torch.from_numpy(data.known)
+        parts = [torch.from_numpy(data.targets)]
+        if data.known is not None:
+            parts.append(torch.from_numpy(data.known))
+        if not self.volume:
+            parts.insert(0, images.permute(0, 3, 1, 2))
+        self.cache = torch.cat(parts, 1)  # photographs (N, 3 + R [+ 1], c, c), volumes (N, R [+ 1], c, c), uint8
+        self.slices = images if self.volume else None  # (N, c, c) float32
         self.view, self.fov = torch.from_numpy(data.view), torch.from_numpy(data.fov_mm)
         self.centre = torch.from_numpy(data.centre)
         self.before, self.after = torch.from_numpy(data.before), torch.from_numpy(data.after)
@@ -62,9 +66,9 @@ class Batches:
         excluded = set(self.negatives.tolist())
         self.rows = torch.tensor([i for i in range(len(data)) if i not in excluded])
         if self.volume:
-            flat = self.images[:, ::2, ::2].flatten(1)
+            flat = images[:, ::2, ::2].flatten(1)
             self.low, self.high = (torch.quantile(flat, q, dim=1) for q in (0.002, 0.998))
-        self.augment = Augmenter(recipe.augment, recipe.input, self.volume)
+        self.augment = Augmenter(recipe.augment, recipe.input, self.volume, len(recipe.task.regions))
 
     @property
     def steps(self) -> int:
@@ -86,31 +90,19 @@ class Batches:
         for start in range(0, need, batch):
             index = rows[start : start + batch]
             yield self.augment(
-                self._pixels(index),
-                self._targets(index),
-                self.view[index],
-                self.centre[index],
-                index,
-                g,
-                want_clean,
-                self.fov[index],
+                self._rows(index), self.view[index], self.centre[index], index, g, want_clean, self.fov[index]
             )
 
-    def _pixels(self, index: Tensor) -> Tensor:
-        if not self.volume:
-            return self.images[index].to(self.device).float() / 255
+    def _rows(self, index: Tensor) -> Tensor:
+        """(B, 3 + R [+ 1], c, c) in 0..1: pixels, targets, where annotated."""
+        labels = self.cache[index].to(self.device).float().mul_(1 / 255)
+        if self.slices is None:
+            return labels
         context = self.recipe.input.context_slices
         picks = (self.before[index], index, self.after[index]) if context else (index, index, index)
-        x = torch.stack([self.images[i] for i in picks], 1).to(self.device)  # (B, 3, c, c)
+        x = torch.stack([self.slices[i] for i in picks], 1).to(self.device)  # (B, 3, c, c)
         low, high = (v[index].to(self.device).view(-1, 1, 1, 1) for v in (self.low, self.high))
-        return ((x - low) / (high - low).clamp_min(1e-6)).clamp(0, 1.5)
-
-    def _targets(self, index: Tensor) -> Tensor:
-        targets = self.targets[index].to(self.device).float() / 255
-        known = torch.ones_like(targets[:, :1])
-        if self.known is not None:
-            known = self.known[index].to(self.device).float() / 255
-        return torch.cat([targets, known], 1)
+        return torch.cat([((x - low) / (high - low).clamp_min(1e-6)).clamp(0, 1.5), labels], 1)
 
 
 def learning_rate(epoch: int, spec: OptimSpec) -> float:
@@ -161,6 +153,8 @@ class Run:
         self.progress = Progress()
         self.best_state: dict[str, Tensor] | None = None
         self.bf16 = wants_bf16(recipe, device)
+        if recipe.student.encoder == "mobile":  # depthwise convolutions: 1.3x faster so (measured), plain ones not
+            student.to(memory_format=torch.channels_last)
 
     @property
     def judged(self) -> nn.Module:
@@ -188,6 +182,8 @@ class Run:
                 return
 
     def _step(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        if self.recipe.student.encoder == "mobile":
+            batch.image = batch.image.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             terms = self.objective(self.student, batch, progress)
         self.optimiser.zero_grad(set_to_none=True)

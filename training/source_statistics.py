@@ -28,7 +28,7 @@ def source_statistics(
         return {}, {}
     statistics = make_statistics(records + unseen, recipe.task.input, ", ".join(sorted(set(recipe.name.split()))))
     names = [r.name for r in recipe.task.regions]
-    scores = {n: round(float(np.mean([r.dice[n] for r in unseen])), 4) for n in names} if unseen else {}
+    scores = {n: round(float(np.mean([r.truth[f"{n}_dice"] for r in unseen])), 4) for n in names} if unseen else {}
     return statistics, {"held_out_grid_dice": scores, "held_out_frames": len(unseen)}
 
 
@@ -43,8 +43,6 @@ def _records(network: OnnxNetwork, data: ImageSet, recipe: Recipe, held: bool) -
         grids, targets = middle_views(data, some, size)
         output = network.run(np.stack([normalise(g, recipe.input) for g in grids]))
         for k, row in enumerate(some):
-            answer, truth = output.logits[k] > 0, targets[k] >= 0.5
-            dice = {n: _dice(answer[i], truth[i]) for i, n in enumerate(names)}
             fov = float(data.fov_mm[row] * data.view[row])
             yield record_frame(
                 grids[k][..., 1] if data.is_volume else grids[k],
@@ -54,7 +52,7 @@ def _records(network: OnnxNetwork, data: ImageSet, recipe: Recipe, held: bool) -
                 case=data.cases[row],
                 held_out=held,
                 spacing_mm=(fov / size, fov / size) if np.isfinite(fov) else None,
-                dice=dice,
+                truth=targets[k] >= 0.5,
             )
 
 
