@@ -1,0 +1,105 @@
+"""The Python interface: arrays in, a Prediction out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .engine.predict import Predictor, Roi
+from .engine.records import Message, Prediction, Scan
+from .engine.registry import default_model
+from .engine.task_gate import TaskGate, scan_for_task
+
+
+@lru_cache(maxsize=4)
+def _kept(model: str, device: str, threads: int | None) -> Predictor:
+    return Predictor(model, device, threads)
+
+
+def load_model(model: str | Path, device: str = "auto", threads: int | None = None) -> Predictor:
+    """A model by name or file, ready to predict many scans: `load_model("optic").predict(Scan(pixels))`."""
+    return Predictor(model, device, threads)
+
+
+def segment(
+    image: ArrayLike | str | Path | Scan,
+    spacing: tuple[float, ...] | None = None,
+    task: str = "auto",
+    model: str | Path | Predictor | None = None,
+    *,
+    roi: Roi = "auto",
+    device: str = "auto",
+    probabilities: bool = False,
+    uncertainty: bool = False,
+    psa_ng_ml: float | None = None,
+) -> Prediction:
+    """Mask, measures and trust of one image.
+
+    Parameters
+    ----------
+    image
+        A path; a Scan; an RGB photograph (H, W, 3) or (H, W, 4), 8 or 16 bit; a grey slice (H, W); or a volume
+        (D, H, W), rows front to back, columns patient right to left.
+    spacing
+        mm per pixel in array order; None = unknown (no mL, no mm).
+    task
+        auto (metadata, then the shipped gate), optic, prostate or polyp.
+    model
+        Name, file, or what `load_model` gave; None = the task's default.
+
+    Raises ValueError for wrong arguments, and the errors of `napari_tinymig.engine.errors` for images and models that
+    cannot be used.
+    """
+    scan, metadata = _scan_of(image, spacing)
+    if model is None:
+        model = default_model(TaskGate().task_of(scan, metadata) if task == "auto" else task)
+    predictor = model if isinstance(model, Predictor) else _kept(str(model), device, None)
+    if task not in ("auto", predictor.task.name):
+        raise ValueError(f"the model does '{predictor.task.name}', not '{task}'; leave one of them out.")
+    scan = scan_for_task(scan, predictor.task.input)
+    return predictor.predict(scan, roi, probabilities, uncertainty, psa_ng_ml=psa_ng_ml)
+
+
+def _scan_of(image: Any, spacing: tuple[float, ...] | None) -> tuple[Scan, dict[str, Any]]:
+    """The image as a Scan, with the metadata of a file."""
+    if isinstance(image, Scan):
+        return image, {}
+    if isinstance(image, str | Path):
+        from .engine.io import open_input
+
+        opened = open_input(image)
+        return opened.scan, opened.metadata
+    from .engine.io import eight_bit
+
+    pixels = np.asarray(image)
+    if pixels.ndim == 3 and pixels.shape[-1] in (3, 4):
+        return Scan(np.ascontiguousarray(eight_bit(pixels[..., :3])), spacing), {}
+    if pixels.ndim == 2:
+        return Scan(pixels[None], None if spacing is None else (1.0, *spacing[-2:])), {}
+    if pixels.ndim == 3:
+        return Scan(pixels, spacing), {}
+    raise ValueError(
+        f"the image has shape {pixels.shape}; expected (H, W, 3) colour, (H, W) grey or (D, H, W); give one at a time."
+    )
+
+
+def finetune(model: str | Path, data: str | Path, out: str | Path, **settings: Any) -> Iterator[Message]:
+    """Fine-tune a model on a folder of corrected masks, in this process; yields the messages of the run.
+
+    model: name or file. data: a domain folder (images/ and labels/). out: the run's folder. settings: those of
+    `tinymig finetune`, such as minutes=1. Raises MissingExtra without the [train] extra.
+    """
+    from .engine.errors import MissingExtra
+
+    try:
+        from .training.finetune import finetune as run
+    except ImportError as e:
+        if e.name and e.name.startswith("napari_tinymig"):
+            raise
+        raise MissingExtra("Fine-tuning", "train") from e
+    yield from run(model=model, data=data, out=out, **settings)

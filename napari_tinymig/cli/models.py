@@ -1,0 +1,104 @@
+"""`tinymig models`: what there is, what is known of it, and adding, checking or removing one's own."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import typer
+
+app = typer.Typer(
+    help="Bundled models and your own: list, info, add, remove, verify.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@app.command("list")
+def list_() -> None:
+    """Every model by name, with its task and whether it is the default of it."""
+    from ..engine.errors import ModelFileError
+    from ..engine.registry import default_model, list_models
+
+    entries = list_models()
+    if not entries:
+        typer.echo("no models; add one with: tinymig models add FILE")
+    for entry in entries:
+        if entry.header is None:
+            typer.echo(f"  {entry.name:20} {entry.problem}")
+            continue
+        try:
+            default = entry.header.kind == "segmenter" and default_model(entry.task) == entry.name
+        except ModelFileError:
+            default = False
+        origin = "bundled" if entry.bundled else "yours"
+        size = entry.path.stat().st_size / 1e6
+        domains = ", ".join(entry.header.lineage.domains)
+        typer.echo(
+            f"{'*' if default else ' '} {entry.name:20} {entry.task:10} {origin:8} {size:5.1f} MB  {entry.model_id}"
+            f"{'  trained on ' + domains if domains else ''}"
+        )
+    typer.echo("* = used when no --model is given")
+
+
+@app.command()
+def info(model: str = typer.Argument(..., help="Name or file.")) -> None:
+    """The header of a model: task, input, lineage, scores, licence."""
+    from ..engine.model_file import read_header
+    from ..engine.registry import find_model
+
+    path = find_model(model)
+    header, model_id = read_header(path)
+    raw = header.model_dump(mode="json", exclude={"statistics"})
+    raw["statistics"] = f"{len(json.dumps(header.statistics)) / 1024:.1f} KB" if header.statistics else "none"
+    typer.echo(f"{model_id}  {path}")
+    typer.echo(json.dumps(raw, indent=2, ensure_ascii=False))
+    card = path.with_suffix(".md")
+    if card.is_file():
+        typer.echo("\n" + card.read_text(encoding="utf-8"))
+
+
+@app.command()
+def add(
+    file: Path = typer.Argument(..., help="A .safetensors written by tinymig."),
+    name: str | None = typer.Option(None, help="Name to keep it under; default: its own."),
+) -> None:
+    """Check a model file and copy it into your models."""
+    from ..engine.registry import add_model
+
+    entry = add_model(file, name)
+    typer.echo(f"added {entry.model_id} as '{entry.name}': {entry.path}")
+
+
+@app.command()
+def remove(name: str = typer.Argument(..., help="Name of one of your models.")) -> None:
+    """Delete one of your models."""
+    from ..engine.registry import remove_model
+
+    typer.echo(f"removed {remove_model(name)}")
+
+
+@app.command()
+def verify(models: list[str] = typer.Argument(None, help="Names or files; default: every known model.")) -> None:
+    """Check every hash and run the graph once."""
+    import numpy as np
+
+    from ..engine.errors import ModelFileError
+    from ..engine.network import OnnxNetwork
+    from ..engine.registry import model_paths, open_model
+
+    failed = False
+    for name in models or list(model_paths()):
+        try:
+            model = open_model(name)
+            side = model.header.input.size
+            logits = OnnxNetwork(model, 1).run(np.zeros((1, 3, side, side), np.float32)).logits
+            typer.echo(f"{model.model_id}: sound, output {logits.shape}")
+        except ModelFileError as e:
+            failed = True
+            typer.echo(f"{name}: {e}")
+    if failed:
+        sys.exit(1)

@@ -1,0 +1,179 @@
+"""`tinymig segment`: images to masks, numbers and overlays in a folder."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from . import SOME_FAILED, say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from concurrent.futures import Executor
+
+    from ..engine.batch import Job, Outcome
+
+
+class Roi(StrEnum):
+    """Region of interest."""
+
+    auto = "auto"
+    full = "full"
+
+
+class Format(StrEnum):
+    """Format of masks."""
+
+    same = "same"
+    png = "png"
+    nifti = "nifti"
+    dicomseg = "dicomseg"
+
+
+class DeviceName(StrEnum):
+    """Where the network runs."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    mps = "mps"
+
+
+def segment(
+    inputs: list[Path] = typer.Argument(..., help="Images, folders, or DICOM series folders."),
+    out: Path = typer.Option(..., "-o", "--out", help="Folder for masks and measurements.csv."),
+    task: str = typer.Option("auto", help="auto, optic, prostate, polyp, or the task of your own model."),
+    model: str | None = typer.Option(None, help="A model's name or file; default: the task's own."),
+    roi: Roi = typer.Option(Roi.auto, help="auto: find the disc first; full: the photograph is the region."),
+    device: DeviceName = typer.Option(DeviceName.auto, help="Where the network runs."),
+    format: Format = typer.Option(Format.same, help="same: PNG for photographs, the input's format for volumes."),
+    overlay: bool = typer.Option(False, "--overlay", help="Also write a picture with contours and numbers."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace masks that exist."),
+    uncertainty: bool = typer.Option(False, "--uncertainty", help="Take a second, mirrored look at every image."),
+    psa: float | None = typer.Option(None, min=0, help="PSA in ng/mL, for PSA density (adds a column)."),
+    cluster: str | None = typer.Option(None, help="Address of a dask scheduler whose workers see the same disk."),
+) -> None:
+    """Write one mask per image, in the image's own grid, and measurements.csv."""
+    from ..engine.batch import Options, plan, run_all, with_threads
+
+    accelerate()
+    options = Options(task, model, roi.value, device.value, format.value, overlay, overwrite, psa, uncertainty)
+    jobs = with_threads(plan(inputs, out, options))
+    start = time.perf_counter()
+    outcomes: list[Outcome] = []
+    with _executor(cluster) as executor, progress_bar(len(jobs)) as advance:
+        stopped = False
+        running = run_all(jobs, out, executor)
+        try:
+            for outcome in running:
+                outcomes.append(outcome)
+                advance(one_line(outcome) if len(jobs) <= 20 or outcome.row["status"] == "failed" else "")
+        except KeyboardInterrupt:
+            stopped = True
+        finally:
+            running.close()  # type: ignore[attr-defined]
+    summary(jobs, outcomes, out, time.perf_counter() - start, stopped)
+    if stopped or any(o.row["status"] == "failed" for o in outcomes):
+        raise typer.Exit(SOME_FAILED)
+
+
+def accelerate() -> None:
+    """Let predictions use torch where a GPU and torch are there; torch itself is imported only then."""
+    from ..engine import predict
+
+    def opened(model: Any, device: str) -> Any:
+        from ..training.torch_network import open_torch_network
+
+        return open_torch_network(model, device)
+
+    predict.accelerated = opened
+
+
+@contextmanager
+def _executor(cluster: str | None) -> Iterator[Executor | None]:
+    """The workers of a dask scheduler as an executor; None without an address."""
+    if cluster is None:
+        yield None
+        return
+    from ..engine.errors import MissingExtra
+
+    try:
+        from distributed import Client
+    except ImportError as e:
+        raise MissingExtra("--cluster", "cluster") from e
+    try:
+        client = Client(cluster, timeout="10s")
+    except (OSError, TimeoutError, ValueError) as e:
+        raise ValueError(
+            f"no dask scheduler answers at {cluster} ({e}); expected an address like tcp://host:8786."
+        ) from e
+    with client:
+        yield client.get_executor(pure=False)
+
+
+@contextmanager
+def progress_bar(total: int) -> Iterator[Any]:
+    """advance(line): one more done; `line`, if any, is printed above the bar. A bar only on a terminal."""
+    import sys
+
+    if total < 2 or not sys.stderr.isatty():
+        yield lambda line: typer.echo(line) if line else None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        work = bar.add_task("", total=total)
+
+        def advance(line: str) -> None:
+            if line:
+                bar.console.print(line, markup=False, highlight=False)
+            bar.advance(work)
+
+        yield advance
+
+
+def one_line(outcome: Outcome) -> str:
+    """What became of one input, for people."""
+    row, name = outcome.row, outcome.job.item.path.name
+    if row["status"] == "failed":
+        return f"{name}: failed: {row['error']}"
+    if row["status"] == "skipped":
+        return f"{name}: skipped, {row['mask']} is there already"
+    if row["status"] == "not_found":
+        return f"{name}: {row['error'] or 'nothing found'} -> {row['mask']} (empty)"
+    return f"{name}: {number_of(row, outcome)} -> {row['mask']} ({row['seconds']:.2f} s)"
+
+
+def number_of(row: dict[str, Any], outcome: Outcome) -> str:
+    """The clinical number of a row in words."""
+    measures = outcome.details.get("measures", {})
+    if row["task"] == "optic" and measures.get("vcdr") is not None:
+        text = f"vCDR {measures['vcdr']:.2f}"
+    elif measures.get("volume_ml") is not None:
+        text = f"{measures['volume_ml']:.1f} mL"
+        if measures.get("psa_density") is not None:
+            text += f", PSA density {measures['psa_density']:.2f}"
+    elif "area_px" in measures:
+        text = f"{measures['objects']:.0f} found, {measures['area_px']:.0f} px"
+    else:
+        text = "mask written"
+    level = outcome.details.get("extra", {}).get("shift_level")
+    return text + (f", {level}" if level and level != "known ground" else "")
+
+
+def summary(jobs: list[Job], outcomes: list[Outcome], out: Path, seconds: float, stopped: bool) -> None:
+    """The last line: counts, time, where to look."""
+    counts = Counter(o.row["status"] for o in outcomes)
+    words = {"ok": "done", "not_found": "with nothing found", "skipped": "skipped", "failed": "failed"}
+    parts = ", ".join(f"{counts[k]} {word}" for k, word in words.items() if counts[k])
+    typer.echo(f"{parts or 'nothing to do'} in {seconds:.1f} s; see {out / 'measurements.csv'}")
+    if stopped:
+        say(f"Stopped after {len(outcomes)} of {len(jobs)}; run the same command again to go on.")
