@@ -33,6 +33,27 @@ PLAIN: dict[str, tuple[str, str]] = {
     "spacing_mm": ("finer pixels", "coarser pixels"),
     "fov_mm": ("a smaller field of view", "a larger field of view"),
 }
+TITLES: dict[str, str] = {
+    "brightness": "brightness",
+    "contrast": "contrast",
+    "red": "redness",
+    "blue": "blueness",
+    "saturation": "colour strength",
+    "sharpness": "sharpness",
+    "texture": "texture",
+    "noise": "noise",
+    "vignette": "border light",
+    "unevenness": "unevenness of light",
+    "clipping": "overexposure",
+    "field": "filled part of the field",
+    "view": "width of the view",
+    "spacing_mm": "pixel size",
+    "fov_mm": "field of view",
+    "ratio": "cup-to-disc ratio",
+    "disc_area": "disc size in the region of interest",
+    "cup_area": "cup size in the region of interest",
+}
+"""Names for people, in tables and plots."""
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from scipy import ndimage
 LEVELS = np.linspace(0.0, 1.0, 17)
 """Quantile levels kept per channel (for histograms and matching)."""
 
-NOISE_FLOOR = 0.004
-"""One grey level of 255: noise below it is not told apart, so that lossy re-encoding is no shift (chosen)."""
+NOISE_FLOOR = 0.012
+"""Three grey levels of 255: noise below it is not told apart, so that lossy re-encoding is no shift (chosen)."""
 
 IMAGE_NAMES = (
     "brightness",
@@ -34,6 +34,23 @@ IMAGE_NAMES = (
     "clipping",
 )
 """Descriptors that enter the score; `field`, `view`, `spacing_mm` and `fov_mm` only explain."""
+
+NOTICEABLE = {
+    "brightness": 0.02,
+    "contrast": 0.02,
+    "red": 0.03,
+    "blue": 0.03,
+    "saturation": 0.02,
+    "sharpness": 0.05,
+    "texture": 0.1,
+    "noise": 0.08,
+    "vignette": 0.05,
+    "unevenness": 0.02,
+    "clipping": 0.01,
+    "field": 0.02,
+    "view": 0.05,
+}
+"""Smallest spread that a source may claim: a very even training set must not make every camera 'far' (chosen)."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .descriptors import ImageDescriptors, describe_image, describe_output
+from .descriptors import NOTICEABLE, ImageDescriptors, describe_image, describe_output
 from .errors import ModelFileError
 from .network import NetworkOutput
 
@@ -142,7 +142,9 @@ def summarise(train: Sequence[FrameRecord]) -> dict[str, Any]:
     ]
     keep = np.linspace(0, len(train) - 1, min(len(train), REFERENCES)).round().astype(int)
     return {
-        "image": {k: _spread([r.image.values[k] for r in train]) for k in train[0].image.values},
+        "image": {
+            k: _spread([r.image.values[k] for r in train], NOTICEABLE.get(k, 1e-4)) for k in train[0].image.values
+        },
         "output": {k: _spread([r.output.get(k, math.nan) for r in train]) for k in names},
         "quantiles": _rounded(np.mean([r.image.quantiles for r in train], axis=0), 3),
         "stages": stages,
@@ -254,13 +256,13 @@ def unpack(raw: dict[str, Any]) -> NDArray[np.float32]:
     return data.reshape(raw["shape"])
 
 
-def _spread(values: Sequence[float]) -> dict[str, Any] | None:
+def _spread(values: Sequence[float], least: float = 1e-4) -> dict[str, Any] | None:
     """Median, robust spread (1.4826 MAD, floored by half the standard deviation) and five quantiles; None if NaN."""
     known = np.asarray([v for v in values if math.isfinite(v)], float)
     if not known.size:
         return None
     median = float(np.median(known))
-    spread = max(1.4826 * float(np.median(np.abs(known - median))), 0.5 * float(known.std()), 1e-4)
+    spread = max(1.4826 * float(np.median(np.abs(known - median))), 0.5 * float(known.std()), least)
     return {
         "median": round(median, 4),
         "spread": round(spread, 4),

@@ -119,15 +119,22 @@ def survey(predictor: Predictor, known: Iterable[Known], lessons: int = LESSONS,
         if not one.held_out or one.labels is None:
             continue
         for _ in range(lessons if one.scan.kind == "photograph" else max(1, lessons // 4)):
-            name = str(rng.choice(list(CORRUPTIONS)))
-            strength = float(rng.uniform(*LESSON_STRENGTHS))
-            if name in TWO_SIDED and rng.random() < 0.5:
-                strength = -strength
-            pixels = corrupt(one.scan.pixels, name, strength, int(rng.integers(2**31)))
-            records += survey_one(
-                predictor, replace(one, scan=replace(one.scan, pixels=pixels)), f"{name} {strength:.2f}"
-            )
+            pixels, said = lesson(one.scan.pixels, rng)
+            records += survey_one(predictor, replace(one, scan=replace(one.scan, pixels=pixels)), said)
     return records
+
+
+def lesson(pixels: NDArray[Any], rng: np.random.Generator) -> tuple[NDArray[Any], str]:
+    """`pixels` after one corruption of random kind and strength, and its name: 'blur 0.67'.
+
+    pixels: a photograph, a volume, or a grid (s, s, 3) of either; only uint8 photographs change colour.
+    """
+    coloured = pixels.dtype == np.uint8 and pixels.shape[-1] == 3
+    name = str(rng.choice([c for c in CORRUPTIONS if coloured or c != "temperature"]))
+    strength = float(rng.uniform(*LESSON_STRENGTHS))
+    if name in TWO_SIDED and rng.random() < 0.5:
+        strength = -strength
+    return corrupt(pixels, name, strength, int(rng.integers(2**31))), f"{name} {strength:.2f}"
 
 
 def add_statistics(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import ndimage, optimize
 
 from .shift import distances
 
@@ -26,8 +26,11 @@ BINS = 10
 BORDER = 4
 """Half-width in grid pixels of the band around the true border in which calibration is judged (chosen)."""
 NOMINAL = 0.9
-RIDGE = 1.0
-FEATURES = ("soft", "band", "solid", "area", "stage", "image", "answer")
+FEATURES = ("soft", "band", "width", "solid", "small", "large", "deep", "image")
+"""What foretells Dice, each turned so that more is better; their weights cannot be negative (chosen)."""
+RIDGE = 3.0
+RATIO_FLOOR, AREA_FLOOR = 0.05, 0.1
+"""Added to the spread between thresholds: what a reader's own hand would move (chosen)."""
 
 
 def compare_with_truth(logits: NDArray[Any], truth: NDArray[np.bool_], names: tuple[str, ...]) -> dict[str, Any]:
@@ -91,9 +94,9 @@ def best_temperature(truths: Sequence[dict[str, Any]]) -> float:
 def fit_trust(statistics: dict[str, Any], records: Sequence[FrameRecord]) -> dict[str, Any]:
     """Expected Dice, temperature and intervals from held-out frames with truth; {} for fewer than 8.
 
-    Expected Dice: ridge regression of logit Dice on what the answer and its shift look like, corrupted frames
-    included. Intervals: the 90 % conformal quantile of |true - measured| over the spread between thresholds, from
-    untouched frames alone (chosen).
+    Expected Dice: non-negative ridge regression of logit Dice on what the answer and its shift look like, corrupted
+    frames included. Intervals: the 90 % conformal quantile of |true - measured| over the spread between thresholds,
+    from untouched frames alone (chosen).
     """
     if len(records) < 8:
         return {}
@@ -111,24 +114,27 @@ def fit_trust(statistics: dict[str, Any], records: Sequence[FrameRecord]) -> dic
 
 
 def _features(statistics: dict[str, Any], record: FrameRecord, name: str) -> NDArray[np.float64]:
-    """(7,) numbers that foretell a region's Dice; see FEATURES."""
+    """(8,) numbers that foretell a region's Dice; see FEATURES."""
     out, parts = record.output, statistics["calibration"]["parts"]
     u = {
-        k: (math.log(v + 1e-3) - parts[k]["centre"]) / parts[k]["spread"]
+        k: float(np.clip((math.log(v + 1e-3) - parts[k]["centre"]) / parts[k]["spread"], -2, 6))
         for k, v in distances(statistics, record).items()
     }
-    stages = [v for k, v in u.items() if k.startswith("stage")] or [0.0]
-    area, usual = out[f"{name}_area"], statistics["output"][f"{name}_area"]["median"]
+    deep = [u[k] for k in ("stage 3", "stage 4") if k in u] or [0.0]
+    area, known = out[f"{name}_area"], statistics["output"].get(f"{name}_area")
+    size = math.log((area + 1e-4) / ((known["median"] if known else area) + 1e-4))
     soft = min(max(out[f"{name}_soft_dice"], 0.02), 0.995)
+    width = (out[f"{name}_area_high"] - out[f"{name}_area_low"]) / (area + 1e-4)
     return np.array(
         [
             math.log(soft / (1 - soft)),
-            math.log(out[f"{name}_band"] + 0.1),
+            -math.log(out[f"{name}_band"] + 0.1),
+            -math.log(width + 0.02),
             out[f"{name}_solid"],
-            min(abs(math.log((area + 1e-4) / (usual + 1e-4))), 3.0),
-            float(np.clip(np.mean(stages), -2, 8)),
-            float(np.clip(u["image"], -2, 8)),
-            float(np.clip(u["output"], -2, 8)),
+            -min(max(-size, 0.0), 3.0),
+            -min(max(size, 0.0), 3.0),
+            -sum(deep) / len(deep),
+            -u["image"],
         ]
     )
 
@@ -139,12 +145,13 @@ def _logit(dice: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _fit_dice(statistics: dict[str, Any], records: Sequence[FrameRecord], name: str) -> dict[str, Any]:
-    """Ridge weights on standardised features, and the 10th and 90th percentile of what they miss."""
-    x = np.stack([_features(statistics, r, name) for r in records])  # (n, 7)
+    """Non-negative ridge weights on standardised features, and the 10th and 90th percentile of what they miss."""
+    x = np.stack([_features(statistics, r, name) for r in records])  # (n, 8)
     y = _logit(np.array([r.truth[f"{name}_dice"] for r in records]))
-    mean, sd = x.mean(0), np.maximum(x.std(0), 1e-3)
+    mean, sd = x.mean(0), np.maximum(x.std(0), 0.02)
     z = (x - mean) / sd
-    weights = np.linalg.solve(z.T @ z + RIDGE * np.eye(z.shape[1]), z.T @ (y - y.mean()))
+    damped = np.vstack([z, math.sqrt(RIDGE) * np.eye(z.shape[1])])
+    weights, _ = optimize.nnls(damped, np.concatenate([y - y.mean(), np.zeros(z.shape[1])]))
     missed = y - (y.mean() + z @ weights)
     return {
         "mean": np.round(mean, 4).tolist(),
@@ -162,7 +169,7 @@ def expected_dice(statistics: dict[str, Any], records: Sequence[FrameRecord]) ->
     """
     out: dict[str, tuple[float, float, float]] = {}
     for name, fit in statistics.get("trust", {}).get("dice", {}).items():
-        z = np.stack([_features(statistics, r, name) for r in records])  # (n, 7)
+        z = np.stack([_features(statistics, r, name) for r in records])  # (n, 8)
         y = fit["offset"] + (np.clip((z - fit["mean"]) / fit["sd"], -6, 6)) @ np.asarray(fit["weights"])  # (n,)
         weight = np.array([r.output[f"{name}_area"] for r in records]) + 1e-6
         three = [1 / (1 + np.exp(-(y + shift))) for shift in (0.0, *fit["missed"])]
@@ -172,14 +179,15 @@ def expected_dice(statistics: dict[str, Any], records: Sequence[FrameRecord]) ->
 
 
 def _spread(low: float, high: float, floor: float) -> float:
-    return max(0.5 * abs(high - low), floor)
+    """Half of what two thresholds make of a value, plus what a reader's hand would."""
+    return 0.5 * abs(high - low) + floor
 
 
 def _fit_intervals(clean: Sequence[FrameRecord], names: Sequence[str]) -> dict[str, Any]:
     """Conformal factors: 'ratio' in units of the threshold spread; '<name>_area' the same for relative areas."""
     out: dict[str, Any] = {}
     ratio = [
-        abs(r.truth["ratio"] - r.output["ratio"]) / _spread(r.output["ratio_low"], r.output["ratio_high"], 0.01)
+        abs(r.truth["ratio"] - r.output["ratio"]) / _spread(r.output["ratio_low"], r.output["ratio_high"], RATIO_FLOOR)
         for r in clean
         if all(
             math.isfinite(v)
@@ -205,7 +213,7 @@ def _missed_area(records: Sequence[FrameRecord], name: str) -> float:
     area, low, high = (sum(r.output[f"{name}_area{end}"] for r in records) for end in ("", "_low", "_high"))
     if min(true, area) <= 0:
         return math.nan
-    return abs(math.log(true / area)) / _spread(low / area, high / area, 0.01)
+    return abs(math.log(true / area)) / _spread(low / area, high / area, AREA_FLOOR)
 
 
 def conformal(scores: Sequence[float], nominal: float = NOMINAL) -> float:
@@ -237,9 +245,9 @@ def intervals(statistics: dict[str, Any], records: Sequence[FrameRecord]) -> dic
         if middle <= 0:
             continue
         if name == "ratio":
-            half = factor * _spread(low, high, 0.01) / middle
+            half = factor * _spread(low, high, RATIO_FLOOR) / middle
             out[name] = (round(max(0.0, 1 - half), 4), round(1 + half, 4))
         else:
-            half = min(factor * _spread(low / middle, high / middle, 0.01), 3.0)
+            half = min(factor * _spread(low / middle, high / middle, AREA_FLOOR), 3.0)
             out[name] = (round(math.exp(-half), 4), round(math.exp(half), 4))
     return out

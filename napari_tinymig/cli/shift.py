@@ -1,0 +1,184 @@
+"""`tinymig shift A B -o DIR`: how far are two sets of images apart, seen by one model, and why."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ..engine.image_sets import Comparison, SeenSet
+    from ..engine.predict import Predictor
+
+COLUMNS = ("set", "file", "shift_score", "shift_distance", "shift_level", "reason", "expected_dice", "error")
+
+
+def shift(
+    a: Annotated[str, typer.Argument(help="A folder, a file, or a model by name: its training images.")],
+    b: Annotated[str, typer.Argument(help="The other folder, file or model.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the report.")],
+    model: Annotated[
+        str | None, typer.Option(help="Model whose eyes are used; default: the model given, or the task's.")
+    ] = None,
+    task: Annotated[str, typer.Option(help="Task whose default model is used when no model is given.")] = "optic",
+    after: Annotated[
+        str | None, typer.Option(help="A second model, e.g. the fine-tuned one: the same report once more.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Use at most this many images of each set, evenly spaced.")] = 1000,
+    permutations: Annotated[int, typer.Option(min=19, max=99_999, help="Permutations behind every p value.")] = 999,
+    theme: Annotated[str, typer.Option(help="light or dark: colours of the figures.")] = "light",
+    overwrite: Annotated[bool, typer.Option(help="Replace an existing report.")] = False,
+) -> None:
+    """Report of the distance between two sets: tables, figures, and one page to read.
+
+    Writes DIR/report.html, shift.csv (a row per image), differences.csv, and shift.png and shift.svg where matplotlib
+    is installed. A set is a folder of images, one image, or a model's training images (its shipped statistics).
+    """
+    from rich.console import Console
+
+    from ..engine.errors import TinyMIGError
+
+    console = Console(stderr=True)
+    if theme not in ("light", "dark"):
+        raise typer.BadParameter(f"theme is '{theme}'; expected light or dark.")
+    if (out / "report.html").exists() and not overwrite:
+        console.print(f"[red]{out / 'report.html'} exists; give another -o, or --overwrite.[/red]")
+        raise typer.Exit(2)
+    try:
+        failed = _run(a, b, out, model, task, after, limit, permutations, theme, console)
+    except (TinyMIGError, ValueError) as e:
+        console.print(f"[red]{e}[/red]", soft_wrap=True)
+        raise typer.Exit(2) from e
+    raise typer.Exit(1 if failed else 0)
+
+
+def _run(
+    a: str,
+    b: str,
+    out: Path,
+    model: str | None,
+    task: str,
+    after: str | None,
+    limit: int,
+    permutations: int,
+    theme: str,
+    console: Any,
+) -> int:
+    """The whole command; returns how many images failed."""
+    from ..engine.image_sets import compare_sets
+    from ..engine.predict import Predictor
+    from ..engine.registry import default_model
+    from .shift_page import write_page
+
+    given = [name for name in (a, b) if _is_model(name)]
+    if len(given) == 2:
+        raise ValueError(
+            f"'{a}' and '{b}' are both models; expected at least one folder of images; give a folder, and --after."
+        )
+    names = [model or (given[0] if given else default_model(task))] + ([after] if after else [])
+    out.mkdir(parents=True, exist_ok=True)
+    pages: list[tuple[str, dict[str, Any], Comparison]] = []
+    for name in names:
+        predictor = Predictor(name, "cpu")
+        statistics = _statistics(predictor)
+        sets = [_seen(one, predictor, statistics, limit, console) for one in (a, b)]
+        pages.append((predictor.model_id, statistics, compare_sets(statistics, sets[0], sets[1], permutations)))
+    _write_rows(out / "shift.csv", pages)
+    _write_differences(out / "differences.csv", pages)
+    write_page(out, pages, theme, " ".join(["tinymig shift", a, b]), console)
+    _tell(console, pages, out)
+    _, _, first = pages[0]
+    return sum(bool(i.error) for s in (first.a, first.b) for i in s.images)
+
+
+def _is_model(name: str) -> bool:
+    """Whether an argument names a model: a known name or a .safetensors file, and no existing folder or image."""
+    from ..engine.registry import SUFFIX, model_paths
+
+    if Path(name).exists():
+        return Path(name).suffix == SUFFIX
+    return name.split("@")[0] in model_paths()
+
+
+def _statistics(predictor: Predictor) -> dict[str, Any]:
+    from ..engine.statistics import read_statistics
+
+    statistics = read_statistics(predictor.header.statistics, predictor.header.name)
+    if statistics is None:
+        raise ValueError(
+            f"model '{predictor.header.name}' carries no source statistics; expected a model made by train or "
+            "finetune of this version; choose another --model."
+        )
+    return statistics
+
+
+def _seen(name: str, predictor: Predictor, statistics: dict[str, Any], limit: int, console: Any) -> SeenSet:
+    """A set from an argument: a model's training images, or every image of a folder, with a progress bar."""
+    from rich.progress import track
+
+    from ..engine.image_sets import SeenSet, see, training_images
+    from ..engine.io import find_inputs
+
+    if _is_model(name):
+        return training_images(f"training images of {predictor.header.name}", statistics)
+    folder = Path(name) / "images"
+    items = find_inputs([folder if folder.is_dir() else Path(name)])
+    if len(items) > limit:
+        items = [items[round(i * (len(items) - 1) / max(limit - 1, 1))] for i in range(limit)]
+    title = Path(name).resolve().name
+    seen = SeenSet(title)
+    for image in track(see(predictor, statistics, items), title, total=len(items), console=console, transient=True):
+        seen.images.append(image)
+    return seen
+
+
+def _write_rows(path: Path, pages: list[tuple[str, dict[str, Any], Comparison]]) -> None:
+    """shift.csv: one row per image and model."""
+    from ..engine.descriptors import IMAGE_NAMES
+    from ..engine.trust import expected_dice
+
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["model", *COLUMNS, *IMAGE_NAMES])
+        for model_id, statistics, comparison in pages:
+            for one in (comparison.a, comparison.b):
+                for image in one.images:
+                    row: list[Any] = [model_id, one.name, str(image.path)]
+                    if image.result is None:
+                        writer.writerow([*row, "", "", "", "", "", image.error])
+                        continue
+                    expected = expected_dice(statistics, image.records)
+                    mean = sum(v[0] for v in expected.values()) / len(expected) if expected else math.nan
+                    r = image.result
+                    values = image.records[len(image.records) // 2].image.values
+                    row += [f"{r.score:.1f}", f"{r.distance:.3f}", r.level, r.reason, _number(mean), ""]
+                    writer.writerow([*row, *(_number(values[k]) for k in IMAGE_NAMES)])
+
+
+def _write_differences(path: Path, pages: list[tuple[str, dict[str, Any], Comparison]]) -> None:
+    """differences.csv: one row per number and model."""
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["model", "name", "median_a", "median_b", "distance_in_source_spreads"])
+        for model_id, _, comparison in pages:
+            for d in [*comparison.differences, *comparison.anatomy]:
+                writer.writerow([model_id, d.name, _number(d.median_a), _number(d.median_b), _number(d.distance)])
+
+
+def _number(value: float) -> str:
+    """Four significant digits; '' for what is not measurable."""
+    return f"{value:.4g}" if math.isfinite(value) else ""
+
+
+def _tell(console: Any, pages: list[tuple[str, dict[str, Any], Comparison]], out: Path) -> None:
+    """The outcome in a few lines."""
+    from .shift_page import verdict
+
+    for model_id, _, comparison in pages:
+        console.print(f"[bold]{model_id}[/bold]  {verdict(comparison)}", soft_wrap=True)
+        for note in comparison.notes:
+            console.print(f"  {note}", soft_wrap=True)
+    console.print(f"Report: {out / 'report.html'}", soft_wrap=True)
