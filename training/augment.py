@@ -136,7 +136,7 @@ class Augmenter:
         styled = styled * inside
         image = normalise_batch(styled, self.input, inside)
         share = float(view.mean())
-        return Batch(image, clean, target.clamp(0, 1), inside, known, index, theta, images, share)
+        return Batch(image, clean, target.clamp(0, 1), inside, known, index, theta, cache[:, :3], share)
 
     def _sampled(self, cache: Tensor, theta: Tensor, grid: Tensor) -> Tensor:
         """The cache on the grid; rows shown much smaller are averaged down first, so that nothing aliases."""
