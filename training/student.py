@@ -187,17 +187,6 @@ class Student(nn.Module):
         """Channels of the four tapped stages."""
         return self.encoder.widths
 
-    def freeze_stages(self, count: int) -> None:
-        """Keep the stem and the first `count` stages as they are; 0 trains everything."""
-        if count == 0:
-            return
-        if isinstance(self.encoder, MobileEncoder):
-            parts = [self.encoder.stem, *self.encoder.blocks[: MOBILE_TAPS[count - 1] + 1]]
-        else:
-            parts = [self.encoder.stem, *self.encoder.stages[:count]]
-        for part in parts:
-            part.requires_grad_(False)
-
     def encode(self, x: Tensor) -> list[Tensor]:
         """The four stage maps alone."""
         return self.encoder(self.front(x))

@@ -26,7 +26,6 @@ from .loop import Batches, Run, fit
 from .negatives import empty_frames
 from .objective import build_objective
 from .source_statistics import source_statistics
-from .student import Student
 
 
 def never() -> bool:
@@ -129,8 +128,6 @@ def _train(
         held_data = concatenate(held_data, empty_frames(held_data, recipe)) if held_data else None
     torch.manual_seed(recipe.seed)
     student = build_student(recipe).to(device)
-    if isinstance(student, Student):
-        student.freeze_stages(recipe.optim.frozen_stages)
     objective = build_objective(recipe, student, device)
     batches = Batches(data, recipe, device, negatives)
     validate = None if held_data is None else GridValidation(held_data, recipe, device)

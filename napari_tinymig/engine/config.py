@@ -190,9 +190,6 @@ class OptimSpec(Frozen):
     )
     grad_clip: float = Field(5.0, ge=0, description="Largest gradient norm; 0 = off.")
     encoder_lr_scale: float = Field(1.0, gt=0, description="Learning-rate factor of a pretrained encoder.")
-    frozen_stages: int = Field(
-        0, ge=0, le=4, description="Encoder stages (the stem with the first) that keep the weights they start from."
-    )
 
 
 class DataSpec(Frozen):
