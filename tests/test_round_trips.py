@@ -1,8 +1,8 @@
 """A volume is read, segmented and its mask written: SimpleITK and nibabel must find array and affine where they were.
 
 1,152 files of three formats: 48 orientations, straight and oblique, spacings of 0.2-6 mm, eight voxel types; then 96
-made-up DICOM series, and the real study where it is present. The mask of each is 'brighter than the median', decided after the
-slices went onto the network's grid and back, so a voxel that moves anywhere on the way is found.
+made-up DICOM series, and the real study where it is present. The mask of each is "brighter than the median", decided
+after the slices went onto the network's grid and back, so a voxel that moves anywhere is found.
 """
 
 from __future__ import annotations

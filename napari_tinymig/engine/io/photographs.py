@@ -29,6 +29,7 @@ from .scan_file import (
 
 ORIENTATION_TAG = 0x0112
 FORMATS: dict[str, Format] = {"PNG": "png", "JPEG": "jpeg", "MPO": "jpeg", "TIFF": "tiff", "BMP": "bmp", "WEBP": "webp"}
+_OPENERS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")  # MPO, several JPEGs in one, is opened as JPEG
 _GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 
 
@@ -107,7 +108,7 @@ def decode_picture_file(path: Path, labels: bool = False) -> tuple[NDArray[Any],
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path, formats=[*FORMATS]) as picture:
+            with Image.open(path, formats=_OPENERS) as picture:
                 return _decode_picture(picture, path, labels)
     except Image.DecompressionBombError as e:
         count = int((re.findall(r"\d+", str(e)) or ["0"])[0])
@@ -130,18 +131,27 @@ def _decode_picture(picture: Image.Image, path: Path, labels: bool) -> tuple[NDA
     kind = FORMATS[picture.format or ""]
     if kind == "tiff":
         _refuse_stack(path)
+        if _pillow_cuts(picture):
+            return (*_decode_odd_tiff(path), "tiff")
     orientation = int(picture.getexif().get(ORIENTATION_TAG, 1))
     orientation = orientation if 1 <= orientation <= 8 else 1
     if kind == "png" and _sixteen_bit_colour(path):
         import imagecodecs
 
         return np.asarray(imagecodecs.png_decode(path.read_bytes()))[..., :3], orientation, kind
-    try:
+    if kind != "tiff":
         return _pixels(picture, labels), orientation, kind
+    try:
+        # Pillow turns a TIFF upright while decoding, and no other format: as stored, it is turned back
+        return turn_back(_pixels(picture, labels), orientation), orientation, kind
     except OSError:
-        if kind != "tiff":
-            raise
         return (*_decode_odd_tiff(path), "tiff")
+
+
+def _pillow_cuts(picture: Any) -> bool:
+    """Whether Pillow would lose something of a TIFF: the low bits of deep colour, or that white is zero."""
+    bits = max(picture.tag_v2.get(258, (1,)))
+    return bits > 8 and (picture.tag_v2.get(277, 1) > 1 or picture.tag_v2.get(262) == 0)
 
 
 def _pixels(picture: Image.Image, labels: bool) -> NDArray[Any]:
