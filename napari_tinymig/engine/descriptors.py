@@ -88,44 +88,65 @@ def _halve(x: NDArray[Any]) -> NDArray[Any]:
     return 0.25 * (x[0:h:2, 0:w:2] + x[1:h:2, 0:w:2] + x[0:h:2, 1:w:2] + x[1:h:2, 1:w:2])
 
 
-def _detail(x: NDArray[Any], inside: NDArray[np.bool_]) -> tuple[float, NDArray[Any]]:
+def _detail(x: NDArray[Any], inside: NDArray[np.bool_] | None) -> tuple[float, NDArray[Any]]:
     """Root mean square of the horizontal and vertical Haar details of `x`, and the diagonal details, inside."""
     h, w = x.shape[0] // 2 * 2, x.shape[1] // 2 * 2
     a, b, c, d = x[0:h:2, 0:w:2], x[0:h:2, 1:w:2], x[1:h:2, 0:w:2], x[1:h:2, 1:w:2]
-    across = (0.5 * (a - b + c - d))[inside]
-    down = (0.5 * (a + b - c - d))[inside]
-    return float(np.sqrt(0.5 * (np.mean(across**2) + np.mean(down**2)))), (0.5 * (a - b - c + d))[inside]
+    first, second = a - d, b - c  # across + down = a - d, across - down = c - b, so the squares need no more
+    diagonal = 0.5 * (a - b - c + d)
+    if inside is not None:
+        first, second, diagonal = first[inside], second[inside], diagonal[inside]
+    energy = float(np.vdot(first, first)) + float(np.vdot(second, second))
+    return math.sqrt(energy / max(2 * first.size, 1) / 2), diagonal
 
 
 def _bands(luma: NDArray[np.float32], field: NDArray[np.bool_]) -> tuple[list[float], float]:
     """Detail energy at periods of about 2, 4, 8, 16 pixels, and the noise sd (Donoho: median |HH| / 0.6745)."""
-    energy, noise, x, inside = [], 0.0, luma, field
+    energy: list[float] = []
+    noise, x, inside = 0.0, luma, field
+    whole = bool(field.all())
     for level in range(4):
-        inside = _halve(inside.astype(np.float32)) > 0.99
-        if inside.sum() < 16:
-            energy.append(energy[-1] if energy else 0.0)
-            continue
-        rms, diagonal = _detail(x, inside)
+        if not whole:
+            inside = _halve(inside.astype(np.float32)) > 0.99
+            if inside.sum() < 16:
+                energy.append(energy[-1] if energy else 0.0)
+                x = _halve(x)
+                continue
+        rms, diagonal = _detail(x, None if whole else inside)
         energy.append(rms / 2**level)  # an orthonormal Haar detail of a smooth edge doubles per level
         if level == 0:
-            noise = float(np.median(np.abs(diagonal))) / 0.6745
+            noise = float(np.median(np.abs(diagonal.ravel()[::2]))) / 0.6745
         x = _halve(x)
     return energy, noise
 
 
+CELLS = 8
+
+
 def _light(luma: NDArray[np.float32], field: NDArray[np.bool_]) -> tuple[float, float]:
     """Vignette (log border over centre light) and unevenness (variation of the light smoothed on 8 x 8 cells)."""
-    h, w = luma.shape
-    rows = np.minimum(np.arange(h) * 8 // h, 7)
-    columns = np.minimum(np.arange(w) * 8 // w, 7)
-    cell = (rows[:, None] * 8 + columns[None]).ravel()
-    weight = np.bincount(cell, field.ravel(), 64)
-    light = np.bincount(cell, (luma * field).ravel(), 64) / np.maximum(weight, 1)
-    filled = weight > 0.25 * h * w / 64
-    ring = np.hypot(*np.meshgrid(np.arange(8) - 3.5, np.arange(8) - 3.5)).ravel()
+    h, w = luma.shape[0] // CELLS * CELLS, luma.shape[1] // CELLS * CELLS
+    blocks = (CELLS, h // CELLS, CELLS, w // CELLS)
+    part = field[:h, :w]
+    if part.all():
+        share, light = np.ones(CELLS**2), luma[:h, :w].reshape(blocks).mean((1, 3)).ravel()
+    else:
+        share = part.reshape(blocks).mean((1, 3)).ravel()
+        light = (luma[:h, :w] * part).reshape(blocks).mean((1, 3)).ravel() / np.maximum(share, 1e-6)
+    filled = share > 0.25
+    at = np.arange(CELLS) - (CELLS - 1) / 2
+    ring = np.hypot(at[:, None], at[None]).ravel()
     border, centre = light[filled & (ring > 3.2)], light[filled & (ring < 2.3)]
     vignette = math.log((border.mean() + 0.02) / (centre.mean() + 0.02)) if border.size and centre.size else 0.0
     return vignette, float(light[filled].std() / (light[filled].mean() + 0.02)) if filled.any() else 0.0
+
+
+def _quantiles(values: NDArray[np.float32], levels: NDArray[Any] | tuple[float, ...]) -> NDArray[np.float32]:
+    """Quantiles of values in 0-1 to a 256th, by counting: several times faster than sorting."""
+    counts = np.bincount((values * 255 + 0.5).astype(np.uint8).ravel(), minlength=256)
+    share = np.cumsum(counts) / max(values.size, 1)
+    # each grey level stands for the range half a level to either side
+    return np.interp(levels, np.concatenate([[0.0], share]), (np.arange(257) - 0.5) / 255).clip(0, 1).astype(np.float32)
 
 
 def describe_image(
@@ -149,9 +170,13 @@ def describe_image(
     while x.shape[0] > 320:  # the measures need no more, and stay comparable between grids
         x, field = _halve(x), _halve(field.astype(np.float32)) > 0.5
     inside = x[::2, ::2][field[::2, ::2]]  # (n, C); a quarter of the pixels gives the same colours
-    luma = x @ np.float32([0.299, 0.587, 0.114]) if x.shape[2] == 3 else x[..., 0]
-    q = np.quantile(inside, LEVELS, axis=0).T.astype(np.float32)  # (C, 17)
-    low, middle, high = np.quantile(luma[::2, ::2][field[::2, ::2]], (0.05, 0.5, 0.95))
+    luma = x[..., 0]
+    if x.shape[2] == 3:
+        luma = np.float32(0.299) * x[..., 0] + np.float32(0.587) * x[..., 1] + np.float32(0.114) * x[..., 2]
+    channels = inside.T.copy()  # (C, n), contiguous: reductions over three values at a time are slow
+    brightest = np.maximum.reduce(channels)
+    q = np.stack([_quantiles(channel, LEVELS) for channel in channels])  # (C, 17)
+    low, middle, high = _quantiles(luma[::2, ::2][field[::2, ::2]], (0.05, 0.5, 0.95))
     (_, mid, coarse, broad), noise = _bands(luma, field)
     vignette, unevenness = _light(luma, field)
     values = {
@@ -162,25 +187,25 @@ def describe_image(
         "noise": math.log(noise + NOISE_FLOOR),
         "vignette": vignette,
         "unevenness": unevenness,
-        "clipping": float(np.mean(inside.max(1) > 0.995)),
+        "clipping": float(np.mean(brightest > 0.995)),
         "field": float(field.mean()),
         "view": float(view),
         "spacing_mm": float(spacing_mm[0]) if spacing_mm else math.nan,
         "fov_mm": float(spacing_mm[0] * pixels.shape[0]) if spacing_mm else math.nan,
     }
-    values |= _colour(inside)
+    values |= _colour(channels, brightest)
     return ImageDescriptors(values, q)
 
 
-def _colour(inside: NDArray[np.float32]) -> dict[str, float]:
-    """Red and blue against green, saturation; NaN for grey frames."""
-    if inside.shape[1] != 3:
+def _colour(channels: NDArray[np.float32], brightest: NDArray[np.float32]) -> dict[str, float]:
+    """Red and blue against green, saturation, of (C, n) pixels; NaN for grey frames."""
+    if len(channels) != 3:
         return {"red": math.nan, "blue": math.nan, "saturation": math.nan}
-    r, g, b = (float(v) + 0.02 for v in inside.mean(0))
+    r, g, b = (float(v) + 0.02 for v in channels.mean(1))
     return {
         "red": math.log(r / g),
         "blue": math.log(b / g),
-        "saturation": float(np.mean(inside.max(1) - inside.min(1))),
+        "saturation": float(np.mean(brightest - np.minimum.reduce(channels))),
     }
 
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .config import ModelHeader
 from .frames import Frame
 from .records import Prediction, Scan
-
-if TYPE_CHECKING:
-    from .statistics import FrameRecord
 
 MEASURE_OF = {"ratio": "vcdr", "gland_area": "volume_ml", "disc_area": "disc_area_px", "cup_area": "cup_area_px"}
 """Which measure an interval of the model's statistics speaks of."""
@@ -32,9 +29,10 @@ def judge(prediction: Prediction, header: ModelHeader, frames: list[Frame], scan
         prediction.uncertainty = mirrored
         return
     from .shift import score_frames
+    from .survey import record_of
     from .trust import expected_dice, intervals
 
-    records = [_record(frame, header, scan) for frame in frames]
+    records = [record_of(frame, header, scan) for frame in frames]
     shift = score_frames(statistics, records)
     prediction.shift_score, prediction.shift_reason = round(shift.score, 1), shift.reason
     prediction.extra |= shift.numbers()
@@ -47,29 +45,6 @@ def judge(prediction: Prediction, header: ModelHeader, frames: list[Frame], scan
         doubts = [max(mirrored, sum(doubts) / len(doubts) if doubts else 0.0)]
     prediction.uncertainty = round(sum(doubts) / len(doubts), 4) if doubts else None
     prediction.extra |= _intervals(prediction, intervals(statistics, records))
-
-
-def _record(frame: Frame, header: ModelHeader, scan: Scan) -> FrameRecord:
-    """What the shift score reads of one frame."""
-    from .statistics import record_frame
-
-    names = tuple(r.name for r in header.task.regions) if header.task else ()
-    volume = scan.kind == "volume"
-    (y0, x0, y1, x1), (height, width) = frame.placement.box, frame.placement.source_shape
-    spacing = None
-    if volume and scan.spacing_mm is not None:
-        steps = ((y1 - y0) / frame.placement.grid_shape[0], (x1 - x0) / frame.placement.grid_shape[1])
-        spacing = (scan.spacing_mm[1] * steps[0], scan.spacing_mm[2] * steps[1])
-    return record_frame(
-        frame.grid[..., 1] if volume else frame.grid,
-        frame.output,
-        frame.index,
-        names,
-        field=frame.inside,
-        spacing_mm=spacing,
-        view=(y1 - y0) / min(height, width),
-        temperature=header.temperature,
-    )
 
 
 def _intervals(prediction: Prediction, factors: dict[str, tuple[float, float]]) -> dict[str, Any]:

@@ -101,7 +101,7 @@ class Predictor:
         start = time.perf_counter()
         check_scan(scan, self.task)
         if self.task.input == "photograph":
-            answer = self._photograph(scan, roi, probabilities, uncertainty)
+            answer = self.answer_photograph(scan, roi, probabilities, uncertainty)
             if progress:
                 progress(1, 1)
         else:
@@ -124,7 +124,7 @@ class Predictor:
         prediction.seconds = time.perf_counter() - start
         return prediction
 
-    def _photograph(self, scan: Scan, roi: Roi, probabilities: bool, uncertainty: bool) -> Answer:
+    def answer_photograph(self, scan: Scan, roi: Roi, probabilities: bool, uncertainty: bool) -> Answer:
         """A photograph through its region of interest (optic) or as a whole (polyp)."""
         if self.header.input.roi_scale is not None and roi == "auto":
             return self._through_roi(scan, self.header.input.roi_scale, probabilities, uncertainty)

@@ -52,7 +52,7 @@ def frames_of(predictor: Predictor, scan: Scan) -> list[Frame]:
     """The frames that a prediction of `scan` is made from; empty where the region of interest was not found."""
     if predictor.task.input == "volume":
         return predict_volume(predictor, scan, False, False, None).frames
-    return predictor._photograph(scan, "auto", False, False).frames
+    return predictor.answer_photograph(scan, "auto", False, False).frames
 
 
 def record_of(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, optimize
+from scipy import ndimage
 
 from .shift import distances
 
@@ -113,12 +113,14 @@ def fit_trust(statistics: dict[str, Any], records: Sequence[FrameRecord]) -> dic
     }
 
 
-def _features(statistics: dict[str, Any], record: FrameRecord, name: str) -> NDArray[np.float64]:
-    """(8,) numbers that foretell a region's Dice; see FEATURES."""
+def _features(
+    statistics: dict[str, Any], record: FrameRecord, name: str, raw: dict[str, float] | None = None
+) -> NDArray[np.float64]:
+    """(8,) numbers that foretell a region's Dice; see FEATURES. raw: its `distances` where they are known already."""
     out, parts = record.output, statistics["calibration"]["parts"]
     u = {
         k: float(np.clip((math.log(v + 1e-3) - parts[k]["centre"]) / parts[k]["spread"], -2, 6))
-        for k, v in distances(statistics, record).items()
+        for k, v in (raw or distances(statistics, record)).items()
     }
     deep = [u[k] for k in ("stage 3", "stage 4") if k in u] or [0.0]
     area, known = out[f"{name}_area"], statistics["output"].get(f"{name}_area")
@@ -146,6 +148,8 @@ def _logit(dice: NDArray[Any]) -> NDArray[np.float64]:
 
 def _fit_dice(statistics: dict[str, Any], records: Sequence[FrameRecord], name: str) -> dict[str, Any]:
     """Non-negative ridge weights on standardised features, and the 10th and 90th percentile of what they miss."""
+    from scipy import optimize  # only training needs it, and it is slow to load
+
     x = np.stack([_features(statistics, r, name) for r in records])  # (n, 8)
     y = _logit(np.array([r.truth[f"{name}_dice"] for r in records]))
     mean, sd = x.mean(0), np.maximum(x.std(0), 0.02)
@@ -168,8 +172,9 @@ def expected_dice(statistics: dict[str, Any], records: Sequence[FrameRecord]) ->
     A volume's expectation is the mean over its slices, each weighted by its area.
     """
     out: dict[str, tuple[float, float, float]] = {}
+    parts = [distances(statistics, r) for r in records]
     for name, fit in statistics.get("trust", {}).get("dice", {}).items():
-        z = np.stack([_features(statistics, r, name) for r in records])  # (n, 8)
+        z = np.stack([_features(statistics, r, name, d) for r, d in zip(records, parts)])  # (n, 8)
         y = fit["offset"] + (np.clip((z - fit["mean"]) / fit["sd"], -6, 6)) @ np.asarray(fit["weights"])  # (n,)
         weight = np.array([r.output[f"{name}_area"] for r in records]) + 1e-6
         three = [1 / (1 + np.exp(-(y + shift))) for shift in (0.0, *fit["missed"])]
