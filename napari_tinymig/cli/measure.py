@@ -1,0 +1,81 @@
+"""`tinymig measure`: the numbers of mended or foreign masks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from . import SOME_FAILED
+
+
+def measure(
+    masks: list[Path] = typer.Argument(..., help="Mask files or folders of them."),
+    out: Path = typer.Option(..., "-o", "--out", help="Folder for measurements.csv."),
+    task: str = typer.Option(
+        "auto", help="auto (recorded beside the mask, else by its shape), optic, prostate, polyp."
+    ),
+    labels: str | None = typer.Option(None, help="Foreign label codes, e.g. 0:2,128:1,255:0."),
+    psa: float | None = typer.Option(None, min=0, help="PSA in ng/mL, for PSA density (adds a column)."),
+) -> None:
+    """Write measurements.csv for masks that were made or mended elsewhere."""
+    from ..engine.batch import TABLE, check_folder
+    from ..engine.io import parse_label_map
+    from ..engine.mask_sets import find_masks
+    from ..engine.table import COLUMNS, Table
+
+    codes = parse_label_map(labels) if labels else None
+    check_folder(out)
+    paths = find_masks(masks)
+    table = Table(out / TABLE, (*COLUMNS, "psa_density") if psa is not None else COLUMNS)
+    failed = 0
+    for path in paths:
+        row = measure_row(path, task, codes, psa)
+        table.put(row)
+        failed += row["status"] == "failed"
+        typer.echo(_line(path, row))
+    table.order(map(str, paths))
+    table.write()
+    typer.echo(f"{len(paths) - failed} measured, {failed} failed; see {out / TABLE}")
+    if failed:
+        raise typer.Exit(SOME_FAILED)
+
+
+def measure_row(path: Path, task: str, codes: dict[int, int] | None, psa: float | None) -> dict[str, Any]:
+    """The table row of one mask; a mask that cannot be read is a row 'failed'."""
+    import time
+
+    from ..engine import measure as numbers
+    from ..engine.errors import TinyMIGError
+    from ..engine.io import open_mask
+    from ..engine.mask_sets import check_codes, task_of_mask
+    from ..engine.table import diameters
+
+    start = time.perf_counter()
+    row: dict[str, Any] = {"file": str(path), "mask": path.name, "status": "failed"}
+    try:
+        mask = open_mask(path, codes)
+        chosen = task_of_mask(path, mask, task)
+        check_codes(path, mask, chosen)
+        found = numbers.measure(mask.labels, chosen, mask.spacing_mm, psa)
+    except TinyMIGError as e:
+        return row | {"error": str(e)}
+    row |= {k: found[k] for k in ("vcdr", "disc_area_px", "cup_area_px", "volume_ml", "psa_density") if k in found}
+    row |= {"diameters_mm": diameters(found), "task": chosen.name, "model": "as given"}
+    row |= {"status": "ok" if mask.labels.any() else "not_found", "seconds": round(time.perf_counter() - start, 4)}
+    return row
+
+
+def _line(path: Path, row: dict[str, Any]) -> str:
+    if row["status"] == "failed":
+        return f"{path.name}: failed: {row['error']}"
+    if row["status"] == "not_found":
+        return f"{path.name}: empty mask"
+    if row["task"] == "optic":
+        return (
+            f"{path.name}: vCDR {row['vcdr']:.3f}, disc {row['disc_area_px']:.0f} px, cup {row['cup_area_px']:.0f} px"
+        )
+    if row["diameters_mm"]:
+        return f"{path.name}: {row['volume_ml']:.1f} mL, {row['diameters_mm']} mm"
+    return f"{path.name}: measured"
