@@ -132,8 +132,8 @@ class ImageSet:
     images: photographs uint8 (N, s, s, 3); volumes float32 (N, s, s), one row per slice. targets: uint8 (N, R, s, s),
     0..255 = share of annotators (or area) inside each region of the task. view: (N,) side of the deployed view over
     the side of the cache (the network normally sees the central `view` part). fov_mm: (N,) side of the cache in mm,
-    NaN = unknown. before, after: (N,) rows of the neighbouring slices. centre: (N, 2) of the object (x, y) in -1..1, 0 if
-    empty: zooming in keeps it in view. names, cases: (N,) of each row. known: uint8 (N, 1, s, s), 0 where the image is
+    NaN = unknown. before, after: (N,) rows of the neighbouring slices. centre: (N, 2) of the object (x, y) in -1..1,
+    0 if empty: zooming in keeps it in view. names, cases: (N,) of each row. known: uint8 (N, 1, s, s), 0 where the image is
     not annotated; None = annotated everywhere.
     """
 
@@ -209,7 +209,7 @@ def load_set(cases: Sequence[Case], recipe: Recipe, progress: Callable[[int, int
     """Every case read, its labels mapped, its region of interest cut out generously and resampled once."""
     rows: dict[str, list[Any]] = {k: [] for k in ("image", "target", "view", "fov", "before", "after", "name", "case")}
     for number, case in enumerate(cases):
-        image, spacing = read_image(case.image)
+        image, spacing = read_image(case.image, recipe.task.input)
         label, _ = read_label(case.label, recipe.data.label_map) if case.label else (None, None)
         add = _add_photograph if recipe.task.input == "photograph" else _add_volume
         add(rows, case, image, spacing, label, recipe)
@@ -315,12 +315,13 @@ def _placed_targets(targets: NDArray[np.float32], box: tuple[float, ...], side: 
 def _check_same(case: Case, shape: tuple[int, ...], label: NDArray[np.uint8] | None) -> None:
     if label is not None and label.shape != tuple(shape):
         raise UnreadableInput(
-            f"{case.label} has shape {label.shape}, its image {case.image.name} has {tuple(shape)}; expected equal shapes"
+            f"{case.label} has shape {label.shape}, its image {case.image.name} has {tuple(shape)}; "
+            "expected equal shapes"
         )
 
 
 def middle_views(data: ImageSet, rows: Sequence[int], size: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Deployed views without augmentation: grids (n, size, size, 3) before normalisation, targets (n, R, size, size)."""
+    """Deployed views without augmentation: grids (n, size, size, 3) not yet normalised, targets (n, R, size, size)."""
     grids, targets = [], []
     for row in rows:
         side = data.images.shape[1]
