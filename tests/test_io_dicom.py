@@ -1,0 +1,337 @@
+"""DICOM: series, single files, multi-frame, compression, gaps; DICOM-SEG out and in."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+
+import highdicom as hd
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
+from pydicom.sequence import Sequence
+from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, RLELossless, generate_uid
+
+from napari_tinymig.engine.errors import MissingExtra, UnreadableInput, UnsupportedInput
+from napari_tinymig.engine.io import as_photograph, find_inputs, mask_path, open_input, read_mask, write_mask
+from napari_tinymig.engine.spatial import index_at, lps_from_ras, world_mm
+from napari_tinymig.engine.tasks import OPTIC, PROSTATE
+
+VALUES = np.random.default_rng(3).integers(0, 900, (7, 20, 24)).astype(np.int16)
+AXIAL = np.eye(3)
+SAGITTAL = np.array([[0, 0, -1.0], [1, 0, 0], [0, -1, 0]])  # columns: rows' direction P, columns' direction I, normal R
+SPACING, ORIGIN = (0.5, 0.6, 3.0), (-10.0, 20.0, 30.0)
+
+
+@pytest.fixture
+def series(tmp_path, dicom_series_maker):
+    """A function that makes a series in tmp_path/name and returns (folder, files)."""
+
+    def make(name="axial", values=VALUES, direction=AXIAL, **kwargs):
+        folder = tmp_path / name
+        return folder, dicom_series_maker(folder, values, direction, SPACING, ORIGIN, **kwargs)
+
+    return make
+
+
+def bright(scan_file):
+    return (scan_file.scan.pixels > 450).astype(np.uint8)
+
+
+def test_shuffled_files_become_one_ordered_volume_named_by_its_folder(series):
+    folder, _ = series()
+    [item] = find_inputs([folder])
+    assert item.name == "axial"
+    scan_file = open_input(item)
+    assert np.array_equal(scan_file.scan.pixels, VALUES)
+    assert scan_file.scan.spacing_mm == pytest.approx((3, 0.6, 0.5))
+    assert scan_file.metadata["modality"] == "MR"
+    assert "Made" not in str(scan_file.metadata)
+    assert lps_from_ras(world_mm((0, 0, 0), scan_file.geometry)) == pytest.approx(ORIGIN)
+
+
+def test_a_sagittal_stack_is_turned_into_patient_order_and_its_mask_back(series, tmp_path):
+    folder, _ = series(direction=SAGITTAL)
+    scan_file = open_input(folder)
+    assert scan_file.scan.pixels.shape == (20, 24, 7)  # z from rows, y from columns, x across the slices
+    assert scan_file.geometry.slice_axis == 2
+    mask = nib.load(write_mask(bright(scan_file), scan_file, tmp_path / "m.nii.gz"))
+    assert np.array_equal(np.asarray(mask.dataobj), VALUES.transpose(2, 1, 0) > 450)
+
+
+def test_one_folder_may_hold_several_series_and_other_files(series, tmp_path):
+    one, _ = series("one")
+    two, _ = series("two", values=VALUES[::-1].copy(), change=lambda ds, k: setattr(ds, "SeriesNumber", 5))
+    for file in two.iterdir():
+        shutil.move(file, one / f"IM{file.stem}")  # no suffix: known by its bytes
+    for name in ("DICOMDIR", ".hidden.dcm", "readme.txt"):
+        (one / name).write_text("x")
+    items = find_inputs([one])
+    assert [i.name for i in items] == ["one_series4", "one_series5"]
+    assert [len(i.files) for i in items] == [7, 7]
+    assert np.array_equal(open_input(items[1]).scan.pixels, VALUES[::-1])
+
+
+def test_series_folders_below_a_study_folder_are_found(series, tmp_path):
+    series("study/a")
+    series("study/deeper/b", direction=SAGITTAL)
+    assert [i.name for i in find_inputs([tmp_path / "study"])] == ["a", "b"]
+
+
+def test_a_localizer_of_two_directions_in_one_series_is_two_stacks(series):
+    def turned(ds, k):
+        ds.SeriesInstanceUID = "1.2.3"
+        if k > 3:
+            ds.ImageOrientationPatient = [0, 1, 0, 0, 0, -1]
+
+    folder, _ = series(change=turned)
+    assert sorted(len(i.files) for i in find_inputs([folder])) == [3, 4]
+
+
+def test_single_files_stay_single_and_several_of_one_series_go_together(series):
+    _, files = series()
+    [item] = find_inputs(files[:1])
+    assert item.name == files[0].stem
+    assert open_input(item).scan.pixels.shape == (1, 20, 24)
+    [item] = find_inputs(files)
+    assert item.name == "axial"
+    assert open_input(item).scan.pixels.shape == (7, 20, 24)
+
+
+def test_a_missing_slice_is_said_and_every_other_slice_keeps_its_place(series):
+    folder, files = series()
+    gone = next(f for f in files if pydicom.dcmread(f).InstanceNumber == 4)
+    gone.unlink()
+    scan_file = open_input(folder)
+    assert scan_file.scan.pixels.shape == VALUES.shape
+    assert np.array_equal(scan_file.scan.pixels[[0, 1, 2, 4, 5, 6]], VALUES[[0, 1, 2, 4, 5, 6]])
+    assert "1 slice(s) missing (at 39.0 mm" in scan_file.notes[0]
+
+
+def test_a_slice_that_is_there_twice_is_said_and_used_once(series):
+    folder, files = series()
+    twin = pydicom.dcmread(files[0])
+    twin.SOPInstanceUID = twin.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    twin.InstanceNumber = 99
+    twin.save_as(folder / "twin.dcm")
+    scan_file = open_input(folder)
+    assert np.array_equal(scan_file.scan.pixels, VALUES)
+    assert "1 slice(s) lie where another does" in scan_file.notes[0]
+
+
+def test_a_series_with_two_images_at_every_place_is_refused(series):
+    folder, _ = series(change=lambda ds, k: setattr(ds, "SeriesInstanceUID", "1.2.3"))
+    _, files = series("again", change=lambda ds, k: setattr(ds, "SeriesInstanceUID", "1.2.3"))
+    for file in files:
+        shutil.move(file, folder / f"b{file.name}")
+    with pytest.raises(UnsupportedInput, match="2 images at each of 7 positions"):
+        open_input(folder)
+
+
+def test_uneven_slices_are_refused_with_their_distances(series):
+    def shifted(ds, k):
+        if k == 3:
+            ds.ImagePositionPatient = [ORIGIN[0], ORIGIN[1], ORIGIN[2] + 10.4]
+
+    folder, _ = series(change=shifted)
+    with pytest.raises(UnsupportedInput, match=r"1\.60 to 4\.40 mm apart"):
+        open_input(folder)
+
+
+def test_rescaled_values_are_what_they_mean(series):
+    def whole(ds, k):
+        ds.RescaleSlope, ds.RescaleIntercept = 2, -1000
+
+    def fraction(ds, k):
+        ds.RescaleSlope, ds.RescaleIntercept = 0.5, 0
+
+    assert np.array_equal(open_input(series("w", change=whole)[0]).scan.pixels, VALUES.astype(int) * 2 - 1000)
+    assert np.allclose(open_input(series("f", change=fraction)[0]).scan.pixels, VALUES * 0.5)
+
+
+def test_signed_values_stay_signed(series):
+    values = (VALUES - 450).astype(np.int16)
+    assert np.array_equal(open_input(series(values=values)[0]).scan.pixels, values)
+
+
+def test_where_low_is_white_the_picture_is_turned_round(series):
+    folder, _ = series(change=lambda ds, k: setattr(ds, "PhotometricInterpretation", "MONOCHROME1"))
+    pixels = open_input(folder).scan.pixels
+    assert np.array_equal(pixels, VALUES.max() + VALUES.min() - VALUES)
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless, JPEGLosslessSV1])
+def test_compressed_slices_are_decoded(series, syntax):
+    values = np.random.default_rng(4).integers(0, 900, (3, 64, 72)).astype(np.uint16)
+
+    def compressed(ds, k):
+        if syntax == JPEGLosslessSV1:
+            import imagecodecs
+
+            stream = imagecodecs.ljpeg_encode(values[k], bitspersample=16)
+            ds.PixelData = encapsulate([stream])
+            ds["PixelData"].VR = "OB"
+            ds["PixelData"].is_undefined_length = True
+            ds.file_meta.TransferSyntaxUID = syntax
+        else:
+            ds.compress(syntax)
+
+    folder, _ = series(values=values, change=compressed)
+    assert np.array_equal(open_input(folder).scan.pixels, values)
+
+
+def enhanced(path, file, order):
+    """An enhanced multi-frame file of VALUES made from a slice of a series, frames in `order`."""
+    ds = pydicom.dcmread(file)
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.4.1"
+    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"):
+        delattr(ds, keyword)
+    shared, measures, plane = Dataset(), Dataset(), Dataset()
+    measures.PixelSpacing, measures.SliceThickness = [SPACING[1], SPACING[0]], SPACING[2]
+    plane.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = Sequence([measures]), Sequence([plane])
+    ds.SharedFunctionalGroupsSequence = Sequence([shared])
+    frames = []
+    for k in order:
+        position, values, frame = Dataset(), Dataset(), Dataset()
+        position.ImagePositionPatient = [ORIGIN[0], ORIGIN[1], ORIGIN[2] + SPACING[2] * k]
+        values.RescaleSlope, values.RescaleIntercept, values.RescaleType = 1, 5, "US"
+        frame.PlanePositionSequence = Sequence([position])
+        frame.PixelValueTransformationSequence = Sequence([values])
+        frames.append(frame)
+    ds.PerFrameFunctionalGroupsSequence = Sequence(frames)
+    ds.NumberOfFrames = len(order)
+    ds.PixelData = VALUES[order].tobytes()
+    ds.save_as(path, enforce_file_format=True)
+
+
+def test_an_enhanced_multiframe_file_is_a_volume_with_its_own_positions(series, tmp_path):
+    _, files = series()
+    enhanced(tmp_path / "multi.dcm", files[0], [3, 1, 0, 2, 6, 5, 4])
+    scan_file = open_input(tmp_path / "multi.dcm")
+    assert scan_file.name == "multi"
+    assert np.array_equal(scan_file.scan.pixels, VALUES + 5)
+    assert scan_file.scan.spacing_mm == pytest.approx((3, 0.6, 0.5))
+    assert lps_from_ras(world_mm((2, 1, 4), scan_file.geometry)) == pytest.approx((-8.0, 20.6, 36.0))
+
+
+def test_a_radiograph_without_positions_is_one_slice(series):
+    def radiograph(ds, k):
+        for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"):
+            delattr(ds, keyword)
+        ds.Modality, ds.ImagerPixelSpacing = "DX", [0.2, 0.2]
+
+    _, files = series(values=VALUES[:1], change=radiograph)
+    scan_file = open_input(files[0])
+    assert scan_file.scan.pixels.shape == (1, 20, 24)
+    assert scan_file.scan.spacing_mm == pytest.approx((1, 0.2, 0.2))
+    assert scan_file.metadata["modality"] == "DX"
+    assert as_photograph(scan_file.scan).kind == "photograph"
+
+
+def test_a_colour_photograph_in_dicom_is_a_photograph_and_its_mask_lies_on_it(series, tmp_path):
+    colour = np.random.default_rng(0).integers(0, 255, (20, 24, 3)).astype(np.uint8)
+
+    def photograph(ds, k):
+        ds.Modality, ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.PlanarConfiguration = "OP", 3, "RGB", 0
+        ds.BitsAllocated = ds.BitsStored = 8
+        ds.HighBit, ds.PixelRepresentation, ds.PixelData = 7, 0, colour.tobytes()
+
+    _, files = series(values=VALUES[:1], change=photograph)
+    scan_file = open_input(files[0])
+    assert scan_file.scan.kind == "photograph"
+    assert np.array_equal(scan_file.scan.pixels, colour)
+    labels = (colour[..., 0] > 100).astype(np.uint8)
+    [item] = find_inputs(files)
+    mask = write_mask(labels, scan_file, mask_path(tmp_path / "out", item, [item]))
+    assert np.array_equal(np.asarray(nib.load(mask).dataobj)[..., 0].T, labels)
+
+
+def test_a_dicom_file_without_an_image_is_a_sentence(series):
+    _, files = series(values=VALUES[:1], change=lambda ds, k: delattr(ds, "PixelData"))
+    with pytest.raises(UnsupportedInput, match="without an image"):
+        open_input(files[0])
+
+
+def test_a_truncated_slice_is_a_sentence(series):
+    folder, files = series()
+    files[2].write_bytes(files[2].read_bytes()[:-300])
+    with pytest.raises(UnreadableInput, match="expected|cannot be read"):
+        open_input(folder)
+
+
+# ------------------------------------------------------------------ DICOM-SEG
+
+
+@pytest.mark.parametrize("direction", [AXIAL, SAGITTAL])
+def test_a_dicom_seg_holds_every_label_where_it_was(series, tmp_path, direction):
+    folder, _ = series(direction=direction)
+    scan_file = open_input(folder)
+    labels = np.zeros(scan_file.scan.pixels.shape, np.uint8)
+    labels[2:5, 4:9, 3:6], labels[3, 6:8, 3:5] = 1, 2
+    [item] = find_inputs([folder])
+    path = write_mask(labels, scan_file, mask_path(tmp_path, item, [item], "dicomseg"), task=OPTIC)
+    assert path.name == "axial_mask.dcm"
+    assert np.array_equal(read_mask(path, like=scan_file), labels)
+    judged = hd.seg.segread(path)
+    assert [judged.get_segment_description(n).segment_label for n in (1, 2)] == ["disc rim", "cup"]
+    assert judged.SeriesInstanceUID != pydicom.dcmread(item.files[0]).SeriesInstanceUID
+    stored = scan_file.geometry.to_stored(labels).transpose(2, 1, 0)
+    volume = judged.get_volume(combine_segments=True).match_geometry(
+        hd.image.get_volume_from_series([pydicom.dcmread(f) for f in item.files])
+    )
+    assert np.array_equal(volume.array, stored) or np.array_equal(volume.array[::-1], stored)
+
+
+def test_a_dicom_seg_alone_lies_in_the_same_scanner_place(series, tmp_path):
+    from napari_tinymig.engine.io import open_mask
+
+    folder, _ = series(direction=SAGITTAL)
+    scan_file = open_input(folder)
+    labels = np.zeros(scan_file.scan.pixels.shape, np.uint8)
+    labels[5, 6, 2] = labels[5, 6, 4] = 1  # an empty slice between two
+    mask = open_mask(write_mask(labels, scan_file, tmp_path / "m.dcm", task=PROSTATE))
+    where = world_mm(np.argwhere(mask.labels), mask.geometry)
+    assert np.allclose(np.sort(index_at(where, scan_file.geometry), 0), [[5, 6, 2], [5, 6, 4]], atol=1e-6)
+
+
+def test_an_empty_mask_and_a_multiframe_source_make_a_dicom_seg(series, tmp_path):
+    folder, files = series()
+    scan_file = open_input(folder)
+    write_mask(np.zeros(VALUES.shape, np.uint8), scan_file, tmp_path / "empty.dcm", task=PROSTATE)
+    assert not read_mask(tmp_path / "empty.dcm", like=scan_file).any()
+    enhanced(tmp_path / "multi.dcm", files[0], [3, 1, 0, 2, 6, 5, 4])
+    multi = open_input(tmp_path / "multi.dcm")
+    write_mask(bright(multi), multi, tmp_path / "multi_mask.dcm", task=PROSTATE)
+    assert np.array_equal(read_mask(tmp_path / "multi_mask.dcm", like=multi), bright(multi))
+
+
+def test_a_series_with_a_filled_gap_still_makes_a_dicom_seg(series, tmp_path):
+    folder, files = series()
+    next(f for f in files if pydicom.dcmread(f).InstanceNumber == 4).unlink()
+    scan_file = open_input(folder)
+    labels = np.ones(VALUES.shape, np.uint8)
+    back = read_mask(write_mask(labels, scan_file, tmp_path / "m.dcm", task=PROSTATE), like=scan_file)
+    assert back[[0, 1, 2, 4, 5, 6]].all()
+    assert not back[3].any()
+
+
+def test_without_highdicom_the_sentence_names_the_extra(series, tmp_path, monkeypatch):
+    scan_file = open_input(series()[0])
+    monkeypatch.setitem(sys.modules, "highdicom", None)
+    with pytest.raises(MissingExtra, match=r"napari-tinymig\[dicom\]"):
+        write_mask(bright(scan_file), scan_file, tmp_path / "m.dcm")
+
+
+def test_other_sources_cannot_become_dicom_seg_and_a_seg_is_no_image(series, tmp_path):
+    nib.save(nib.Nifti1Image(VALUES, np.eye(4)), tmp_path / "a.nii.gz")
+    scan_file = open_input(tmp_path / "a.nii.gz")
+    with pytest.raises(ValueError, match="no DICOM stack"):
+        write_mask(bright(scan_file), scan_file, tmp_path / "m.dcm")
+    dicom = open_input(series()[0])
+    write_mask(bright(dicom), dicom, tmp_path / "seg.dcm", task=PROSTATE)
+    with pytest.raises(UnsupportedInput, match="DICOM segmentation"):
+        open_input(tmp_path / "seg.dcm")
