@@ -150,7 +150,9 @@ def _data_bytes(path: Path, header: MetaHeader, needed: int) -> bytes:
     else:
         data_path = path.parent / where
         if not data_path.is_file():
-            raise UnreadableInput(f"{path.name} needs its data file {where}, which is not beside it; copy both.")
+            raise UnreadableInput(
+                f"{path.name} names the data file {where}, which is not there; expected it beside the header; copy both."
+            )
         raw = data_path.read_bytes()
         skip = int(header.fields.get("headersize", "0"))
         raw = raw[len(raw) - needed :] if skip < 0 else raw[skip:]
