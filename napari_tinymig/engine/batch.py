@@ -19,7 +19,7 @@ from typing import Any
 
 from .errors import OutputRefused, TinyMIGError
 from .io import InputItem, find_inputs, mask_path, open_input, write_mask
-from .network import usable_threads
+from .network import resolve_device, usable_threads
 from .predict import Predictor
 from .records import Prediction
 from .registry import default_model, find_model, open_model
@@ -90,6 +90,7 @@ def plan(inputs: Sequence[str | Path], folder: Path, options: Options) -> list[J
             raise ValueError(
                 f"model '{options.model}' does '{task.name}', not '{options.task}'; leave one of them out."
             )
+    resolve_device(options.device)
     check_folder(folder)
     items = find_inputs(inputs)
     done = read_ledger(folder)
