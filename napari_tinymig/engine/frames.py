@@ -40,6 +40,7 @@ class Answer:
 
     labels: NDArray[np.uint8]
     probabilities: NDArray[np.float16] | None = None
+    uncertainty_map: NDArray[np.float16] | None = None
     notes: list[str] = field(default_factory=list)
     extra: dict[str, Any] = field(default_factory=dict)
     frames: list[Frame] = field(default_factory=list)

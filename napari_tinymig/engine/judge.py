@@ -17,16 +17,16 @@ def judge(prediction: Prediction, header: ModelHeader, frames: list[Frame], scan
     """Fill shift_score, shift_reason, uncertainty and the intervals of a prediction, as far as the model can say.
 
     A model without source statistics leaves them as they are. uncertainty = 1 - expected Dice, the mean over
-    regions; a mirrored second look, if one was taken, can only raise it.
+    regions; further looks, if they were taken, can only raise it.
     """
     from .statistics import read_statistics
 
-    mirrored = prediction.extra.get("mirror_disagreement")
+    disagreement = prediction.extra.get("look_disagreement")
     statistics = read_statistics(header.statistics, header.name)
     if not frames or header.task is None:
         return
     if statistics is None:
-        prediction.uncertainty = mirrored
+        prediction.uncertainty = disagreement
         return
     from .shift import score_frames
     from .survey import record_of
@@ -41,8 +41,8 @@ def judge(prediction: Prediction, header: ModelHeader, frames: list[Frame], scan
     doubts = [1 - middle for middle, _, _ in expected.values()]
     if expected:
         prediction.extra["expected_dice"] = {k: list(v) for k, v in expected.items()}
-    if mirrored is not None:
-        doubts = [max(mirrored, sum(doubts) / len(doubts) if doubts else 0.0)]
+    if disagreement is not None:
+        doubts = [max(disagreement, sum(doubts) / len(doubts) if doubts else 0.0)]
     prediction.uncertainty = round(sum(doubts) / len(doubts), 4) if doubts else None
     prediction.extra |= _intervals(prediction, intervals(statistics, records))
 

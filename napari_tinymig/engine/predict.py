@@ -16,12 +16,14 @@ from .errors import UnsupportedInput
 from .frames import Answer, Frame, inside_frame, network_input
 from .judge import judge
 from .locate import Located, locate_disc
+from .match import HELPS, Help, match_to_source
 from .measure import extent, measure
 from .model_file import ModelFile
 from .network import Device, Network, OnnxNetwork, resolve_device
 from .quality import fundus_quality
 from .records import Prediction, Scan
 from .registry import open_model
+from .second_look import second_looks
 from .spatial import Box, place, restore, whole_box
 from .tasks import Task
 from .volume import predict_volume
@@ -39,8 +41,10 @@ class Predictor:
     """A model ready to predict; keep it for many scans.
 
     model: name, file or ModelFile. device: auto, cpu, cuda or mps. threads: of the network; None = all usable, at
-    most four. network, locator: ready networks instead of those that would be opened (torch on a GPU, tests). Raises
-    ModelFileError for a model that cannot be used, ValueError for an unknown device.
+    most four. network, locator: ready networks instead of those that would be opened (torch on a GPU, tests). help:
+    photographs only: match 'colour' or 'histogram' to the training images before the network looks (off by default:
+    it can harm, docs/SHIFT.md). Raises ModelFileError for a model that cannot be used, ValueError for an unknown
+    device or help.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class Predictor:
         threads: int | None = None,
         network: Network | None = None,
         locator: Predictor | None = None,
+        help: Help = "none",
     ):
         self.model = model if isinstance(model, ModelFile) else open_model(model)
         self.header: ModelHeader = self.model.header
@@ -61,6 +66,7 @@ class Predictor:
         self.network: Network = network or OnnxNetwork(self.model, threads)
         self._threads = threads
         self._locator = locator
+        self.help = self._checked_help(help)
 
     @property
     def task(self) -> Task:
@@ -94,7 +100,8 @@ class Predictor:
 
         roi: 'auto' finds the disc where the model wants a region of interest; 'full' takes the frame as it is; a box
         (y0, x0, y1, x1) in pixel edges is used as given (photographs). probabilities: also return them, float16
-        (R, *grid). uncertainty: also estimate how doubtful the mask is (a second, mirrored look). progress: called
+        (R, *grid). uncertainty: also take four further looks (mirrored, nearer, further away) and map where they
+        disagree. progress: called
         with (done, total) frames; an exception raised in it stops the prediction. Raises UnsupportedInput for a scan
         that cannot be used, ValueError for a wrong argument.
         """
@@ -117,6 +124,7 @@ class Predictor:
             model_id=self.model_id,
             status="ok" if found else "not_found",
             probabilities=answer.probabilities,
+            uncertainty_map=answer.uncertainty_map,
             notes=answer.notes,
             extra=answer.extra,
         )
@@ -144,7 +152,10 @@ class Predictor:
             note = f"No optic disc found: {reason}; give its place with a region of interest if there is one."
             labels = np.zeros(scan.grid_shape, np.uint8)
             return Answer(
-                labels, self._no_probabilities(scan, probabilities), [note], facts | _gradable(quality, False)
+                labels,
+                self._no_probabilities(scan, probabilities),
+                notes=[note],
+                extra=facts | _gradable(quality, False),
             )
         box = located.roi(scale)
         frame = self.look(scan.pixels, box)
@@ -184,11 +195,20 @@ class Predictor:
             return None
         return (centre[0] - wanted / 2, centre[1] - wanted / 2, centre[0] + wanted / 2, centre[1] + wanted / 2)
 
+    def _checked_help(self, help: Help) -> Help:
+        if help not in HELPS:
+            raise ValueError(f"help is '{help}'; expected one of {', '.join(HELPS)}.")
+        if help != "none" and (self.task.input != "photograph" or not self.header.statistics):
+            raise ValueError(f"help '{help}' needs a model of photographs with source statistics; leave it at none.")
+        return help
+
     def look(self, pixels: NDArray[Any], box: Box) -> Frame:
         """One box of a photograph through the network."""
         size = self.header.input.size
         grid, placement = place(pixels, box, size)  # (s, s, 3)
         inside = inside_frame(placement)
+        if self.help != "none":
+            grid = match_to_source(grid, inside, self.header.statistics, self.help)
         output = self.network.run(network_input(grid, inside, self.header.input)[None])
         return Frame(grid, inside, output, 0, placement)
 
@@ -208,19 +228,10 @@ class Predictor:
             native = restore(logits, frame.placement, fill=-60.0)
             answer.probabilities = region_probabilities(native, self.header).astype(np.float16)
         if uncertainty:
-            answer.extra["mirror_disagreement"] = round(self.mirror_disagreement(frame, logits), 4)
+            looks = second_looks(self.network, self.header, frame)
+            answer.extra["look_disagreement"] = round(looks.disagreement, 4)
+            answer.uncertainty_map = restore(looks.spread, frame.placement).astype(np.float16)
         return answer
-
-    def mirror_disagreement(self, frame: Frame, logits: NDArray[np.float32]) -> float:
-        """1 - Dice between the answer and the answer to the mirrored frame, mean over regions, 0 (none) to 1."""
-        grid, inside = np.ascontiguousarray(frame.grid[:, ::-1]), np.ascontiguousarray(frame.inside[:, ::-1])
-        mirrored = network_input(grid, inside, self.header.input)[None]
-        other = region_logits(self.network.run(mirrored).logits[0], self.header)[..., ::-1]
-        gaps = []
-        for a, b in zip(logits > 0, other > 0):
-            both = int(a.sum()) + int(b.sum())
-            gaps.append(1 - 2 * int((a & b).sum()) / both if both else 0.0)
-        return float(np.mean(gaps))
 
     def _no_probabilities(self, scan: Scan, wanted: bool) -> NDArray[np.float16] | None:
         return np.zeros((len(self.task.regions), *scan.grid_shape), np.float16) if wanted else None

@@ -11,6 +11,7 @@ from .decide import labels_of, region_logits, region_probabilities, tidy_volume
 from .frames import Answer, Frame, inside_frame, network_input
 from .normalise import neighbours
 from .records import Placement, Scan
+from .second_look import second_looks
 from .spatial import Box, fov_box, place, restore, whole_box
 
 if TYPE_CHECKING:
@@ -62,8 +63,10 @@ def predict_volume(
         stacked = [region_probabilities(n, predictor.header).astype(np.float16) for n in native]
         answer.probabilities = np.stack(stacked, axis=1)  # (R, D, H, W)
     if uncertainty:
-        gaps = [predictor.mirror_disagreement(f, g) for f, g in zip(frames, grid_logits) if (g > 0).any()]
-        answer.extra["mirror_disagreement"] = round(float(np.mean(gaps)), 4) if gaps else 0.0
+        looks = [second_looks(predictor.network, predictor.header, f) for f in frames]
+        gaps = [look.disagreement for look, g in zip(looks, grid_logits) if (g > 0).any()]
+        answer.extra["look_disagreement"] = round(float(np.mean(gaps)), 4) if gaps else 0.0
+        answer.uncertainty_map = np.stack([restore(look.spread, placement) for look in looks]).astype(np.float16)
     if scan.spacing_mm is None:
         answer.notes.append("The spacing of this image is unknown: volume and diameters cannot be given in mL and mm.")
     return answer
