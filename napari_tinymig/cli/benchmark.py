@@ -1,0 +1,124 @@
+"""`tinymig benchmark RECIPE... --domains DIR... -o DIR`: train on one domain, test on the others, table and plots."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def benchmark(
+    recipes: Annotated[
+        list[str], typer.Argument(help="Shipped recipes by name, or .toml files; the first is the baseline.")
+    ],
+    domains: Annotated[list[Path], typer.Option("--domains", help="Domain folders; give the option once per folder.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for runs, results.csv, table.md and plots.")],
+    source: Annotated[
+        list[str] | None, typer.Option("--source", help="Names of the domains to train on; default: each in turn.")
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Seeds, such as 0,1,2; fixed beforehand.")] = "0,1,2",
+    field: Annotated[str, typer.Option(help="roi: box around the true disc; full: as a user has it.")] = "roi",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a setting of every recipe, e.g. optim.epochs=60.")
+    ] = None,
+    init_weights: Annotated[
+        Path | None, typer.Option(help="Local ImageNet weights for recipes that start from them.")
+    ] = None,
+    teacher_weights: Annotated[Path | None, typer.Option(help="Local weights for recipes that have a teacher.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    workers: Annotated[int, typer.Option(min=1, help="Runs at the same time on this machine.")] = 1,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of each run.")] = None,
+    cluster: Annotated[str | None, typer.Option(help="Address of a dask scheduler to spread runs over.")] = None,
+    layout: Annotated[
+        str | None, typer.Option(help="--domains are as their owners publish them: import this layout first.")
+    ] = None,
+) -> None:
+    """Train every recipe on every source with every seed and score each case of the other domains.
+
+    Runs that are done are skipped and a killed one goes on where it was, so the same command can simply be repeated.
+    """
+    from rich.console import Console
+
+    from ..engine.errors import TinyMIGError
+
+    console = Console(stderr=True)
+    if field not in ("roi", "full"):
+        raise typer.BadParameter(f"--field is '{field}'; expected roi or full.")
+    try:
+        wanted = [_recipe(name, settings or [], init_weights, teacher_weights) for name in recipes]
+        failed = _run(
+            wanted, domains, out, source, _numbers(seeds), field, device, workers, threads, cluster, layout, console
+        )
+    except (TinyMIGError, ValueError) as e:
+        console.print(f"[red]{e}[/red]", soft_wrap=True)
+        raise typer.Exit(2) from e
+    raise typer.Exit(1 if failed else 0)
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(v) for v in text.split(",") if v.strip()]
+    except ValueError as e:
+        raise ValueError(f"--seeds is '{text}'; expected whole numbers with commas, such as 0,1,2.") from e
+
+
+def _recipe(name: str, settings: list[str], init_weights: Path | None, teacher_weights: Path | None) -> Any:
+    """A recipe with the command's changes; local weights only where the recipe asks for weights of that kind."""
+    from ..engine.config import load_recipe
+
+    overrides: dict[str, Any] = {}
+    for text in settings:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"--set {text}: expected KEY=VALUE, such as optim.epochs=60.")
+        try:
+            overrides[key.strip()] = json.loads(value)
+        except json.JSONDecodeError:
+            overrides[key.strip()] = value
+    recipe = load_recipe(name, overrides)
+    if init_weights is not None and recipe.student.init_weights:
+        overrides["student.init_weights"] = str(init_weights)
+    if teacher_weights is not None and recipe.teacher is not None and recipe.teacher.name != "self":
+        overrides["teacher.weights"] = str(teacher_weights)
+    return load_recipe(name, overrides)
+
+
+def _run(
+    recipes: list[Any],
+    domains: list[Path],
+    out: Path,
+    sources: list[str] | None,
+    seeds: list[int],
+    field: str,
+    device: str,
+    workers: int,
+    threads: int | None,
+    cluster: str | None,
+    layout: str | None,
+    console: Any,
+) -> int:
+    """Failed runs; progress on the console."""
+    from ..engine.errors import MissingExtra
+
+    try:
+        from ..training.benchmark import benchmark as run_benchmark
+        from ..training.benchmark import plan_cells
+    except ImportError as e:
+        raise MissingExtra(f"tinymig benchmark ({e.name})", "train") from e
+    if layout:
+        from ..training.importers import import_domain
+
+        domains = [import_domain(layout, d, out / "domains" / d.name) for d in domains]
+    cells = plan_cells(recipes, domains, out, sources, seeds, field, device, threads)
+    failed = 0
+    for message in run_benchmark(cells, out, workers, cluster):
+        if message.kind == "warning":
+            failed += 1
+            console.print(f"[yellow]{message.text}[/yellow]", soft_wrap=True)
+        elif message.kind == "failed":
+            raise ValueError(message.text)
+        elif message.text:
+            console.print(f"[{message.step}/{message.total}] {message.text}", markup=False, soft_wrap=True)
+    return failed
