@@ -64,8 +64,12 @@ class Cell:
         return Path(self.out) / "runs" / self.name
 
     def fingerprint(self) -> str:
-        """16 hex digits over everything that the scores depend on, except the bytes of the images."""
-        told = json.dumps([self.recipe, Path(self.source).name, sorted(self.targets), self.field], sort_keys=True)
+        """16 hex digits over everything that the scores depend on, except the bytes of the images.
+
+        Settings at their default are left out, so that a setting added later does not void finished runs.
+        """
+        changed = Recipe.model_validate(self.recipe).model_dump(mode="json", exclude_defaults=True)
+        told = json.dumps([changed, Path(self.source).name, sorted(self.targets), self.field], sort_keys=True)
         return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
