@@ -193,9 +193,7 @@ class BatchPanel(Panel):
         """Stop after the image that is being done; everything done is kept."""
         done = len(self._rows)
         self.work.cancel()
-        self.say(
-            f"Cancelled after {done} of {self._total}; masks and table are kept. 'Segment folder' goes on from here."
-        )
+        self.say(f"Cancelled after {done} of {self._total}; all that is done is kept. Press again to go on.")
 
     def _progressed(self, value: Any) -> None:
         if isinstance(value, int):

@@ -66,7 +66,7 @@ class LayerChooser(QComboBox):
 
     def _choose(self, index: int) -> None:
         chosen = self._layers[index] if 0 <= index < len(self._layers) else None
-        if chosen is not self._chosen:
+        if chosen != self._chosen:  # not `is`: napari hands out proxies of layers
             self._chosen = chosen
             self.changed.emit()
 

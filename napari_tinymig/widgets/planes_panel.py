@@ -111,8 +111,8 @@ class PlanesPanel(Panel):
     def show_series(self, layer: Image) -> None:
         """Show one series alone in the window, in the plane in which it was scanned, head up."""
         for view in self.views:
-            view.layer.visible = view.layer is layer
-        axis = next(view.axis for view in self.views if view.layer is layer)
+            view.layer.visible = view.layer == layer
+        axis = next(view.axis for view in self.views if view.layer == layer)
         offset = self.viewer.dims.ndim - 3
         rest = [a for a in range(3) if a != axis]
         self.viewer.dims.order = (*range(offset), *(a + offset for a in (axis, *rest)))

@@ -17,7 +17,52 @@ class Stopped(Exception):
 class _Post(QObject):
     """Carries progress from the working thread into the window's."""
 
-    sent = Signal(int, object)
+    sent = Signal(object, object)
+
+
+class _Call:
+    """One request: what is called, and the Work that waits for it, None once it waits no longer.
+
+    Workers of napari live as long as the program (they hold themselves through their own signals), so a call lets go
+    of its arguments when it ends, and of its Work when it is cancelled: nothing large stays.
+    """
+
+    def __init__(self, work: Work, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]):
+        self.work: Work | None = work
+        self._what: tuple[Any, ...] | None = (function, args, kwargs)
+
+    def _take(self) -> tuple[Any, ...]:
+        what, self._what = self._what, None
+        return what or (lambda *_args, **_kwargs: None, (), {})
+
+    def run(self) -> Any:
+        """The plain function's result, in the working thread."""
+        function, args, kwargs = self._take()
+        return function(*args, report=self.report, **kwargs)
+
+    def run_steps(self) -> Generator[Any, None, Any]:
+        """The generator function's steps, in the working thread."""
+        function, args, kwargs = self._take()
+        return (yield from function(*args, **kwargs))
+
+    def report(self, value: Any = None) -> None:
+        """Send progress from the working thread; `Stopped` in a call nobody waits for."""
+        work = self.work
+        if work is None:
+            raise Stopped
+        work.post.sent.emit(self, value)
+
+    def progress(self, value: Any) -> None:
+        if self.work is not None:
+            self.work.progressed(value)
+
+    def result(self, value: Any) -> None:
+        if self.work is not None:
+            self.work.ended(self.work.on_result, value)
+
+    def error(self, error: BaseException) -> None:
+        if self.work is not None:
+            self.work.ended(self.work.on_error, error)
 
 
 class Work:
@@ -25,8 +70,9 @@ class Work:
 
     `start` takes a generator function: it yields progress values of any kind and returns its result, and is asked to
     stop between two yields. `start_call` takes a plain function that gets `report`: `report(value)` sends progress
-    and raises `Stopped` in a call that was cancelled. Every start raises the generation; what an older generation still
-    sends is dropped. `on_tick(seconds)` is called four times a second while work runs, for an elapsed-time label.
+    and raises `Stopped` in a call that was cancelled. What a call sends after a newer start, or after `cancel`, is
+    dropped. `on_tick(seconds)` is called four times a second while work runs, for an elapsed-time label; `on_end`
+    whenever work ends: by result, error, or cancel.
     """
 
     def __init__(
@@ -38,94 +84,82 @@ class Work:
         on_tick: Callable[[float], None] | None = None,
         on_end: Callable[[], None] | None = None,
     ):
-        self._on_result, self._on_error = on_result, on_error
+        self.on_result, self.on_error = on_result, on_error
         self._on_progress, self._on_tick, self._on_end = on_progress, on_tick, on_end
-        self.generation = 0
+        self._call: _Call | None = None
         self._worker: Any = None
-        self._post = _Post()
-        self._post.sent.connect(self._progress, Qt.ConnectionType.QueuedConnection)
         self._started = 0.0
+        self.post = _Post(parent)
+        self.post.sent.connect(lambda call, value: call.progress(value), Qt.ConnectionType.QueuedConnection)
         self._timer = QTimer(parent)
         self._timer.setInterval(250)
         self._timer.timeout.connect(self._tick)
         # Not a QObject itself: with the window gone the thread may still answer, and must find a living object.
-        parent.destroyed.connect(lambda *_: self._abandon())
+        parent.destroyed.connect(lambda *_: self._let_go())
 
     @property
     def running(self) -> bool:
-        """True from `start` until the answer, the error or `cancel`."""
-        return self._worker is not None
+        """True from a start until the answer, the error or `cancel`."""
+        return self._call is not None
 
     @property
     def seconds(self) -> float:
-        """Seconds since `start`."""
+        """Seconds since the last start."""
         return time.perf_counter() - self._started
 
-    def start(self, call: Callable[..., Generator[Any, None, Any]], *args: Any, **kwargs: Any) -> None:
-        """Run `call(*args, **kwargs)`, a generator function, in a thread; a call that still runs is cancelled."""
+    def start(self, steps: Callable[..., Generator[Any, None, Any]], *args: Any, **kwargs: Any) -> None:
+        """Run `steps(*args, **kwargs)`, a generator function, in a thread; a call that still runs is cancelled."""
         self.cancel()
-        worker = create_worker(call, *args, _ignore_errors=True, _start_thread=False, **kwargs)
-        mine = self.generation
-        worker.yielded.connect(lambda value: self._progress(mine, value))
-        self._launch(worker)
+        call = _Call(self, steps, args, kwargs)
+        worker = create_worker(call.run_steps, _ignore_errors=True, _start_thread=False)
+        worker.yielded.connect(call.progress)
+        self._launch(call, worker)
 
-    def start_call(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-        """Run `call(*args, report=report, **kwargs)`, a plain function, in a thread; see the class."""
+    def start_call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        """Run `function(*args, report=report, **kwargs)`, a plain function, in a thread; see the class."""
         self.cancel()
-        mine = self.generation
+        call = _Call(self, function, args, kwargs)
+        self._launch(call, create_worker(call.run, _ignore_errors=True, _start_thread=False))
 
-        def report(value: Any = None) -> None:
-            if mine != self.generation:
-                raise Stopped
-            self._post.sent.emit(mine, value)
-
-        self._launch(create_worker(call, *args, report=report, _ignore_errors=True, _start_thread=False, **kwargs))
-
-    def _launch(self, worker: Any) -> None:
-        mine = self.generation
-        worker.returned.connect(lambda value: self._result(mine, value))
-        worker.errored.connect(lambda error: self._error(mine, error))
-        self._worker = worker
+    def _launch(self, call: _Call, worker: Any) -> None:
+        worker.returned.connect(call.result)
+        worker.errored.connect(call.error)
+        self._call, self._worker = call, worker
         self._started = time.perf_counter()
         self._timer.start()
         worker.start()
 
     def cancel(self) -> None:
-        """Ask the thread to stop at its next yield; whatever it still sends is dropped."""
-        self.generation += 1
-        if self._worker is not None:
-            self._worker.quit()
-            self._worker = None
+        """Ask the thread to stop at its next yield or report; whatever it still sends is dropped."""
+        if self._let_go():
             self._timer.stop()
             if self._on_end:
                 self._on_end()
 
-    def _abandon(self) -> None:
-        """The window is gone: no timer, no callbacks; the thread ends at its next yield."""
-        self.generation += 1
-        worker, self._worker = self._worker, None
-        if worker is not None:
-            worker.quit()
+    def _let_go(self) -> bool:
+        """Wait no longer for the present call; False if there is none. Touches no Qt object that may be gone."""
+        call, worker = self._call, self._worker
+        self._call = self._worker = None
+        if call is None:
+            return False
+        call.work = None
+        worker.quit()
+        return True
 
-    def _finish(self) -> None:
-        self._worker = None
+    def ended(self, tell: Callable[[Any], None], value: Any) -> None:
+        """The present call ended by itself: with its result or its error."""
+        if self._call is not None:
+            self._call.work = None
+        self._call = self._worker = None
         self._timer.stop()
         if self._on_end:
             self._on_end()
+        tell(value)
 
-    def _progress(self, generation: int, value: Any) -> None:
-        if generation == self.generation and self._on_progress:
+    def progressed(self, value: Any) -> None:
+        """The present call sent progress."""
+        if self._on_progress:
             self._on_progress(value)
-
-    def _result(self, generation: int, value: Any) -> None:
-        if generation == self.generation:
-            self._finish()
-            self._on_result(value)
-
-    def _error(self, generation: int, error: BaseException) -> None:
-        if generation == self.generation:
-            self._finish()
-            self._on_error(error)
 
     def _tick(self) -> None:
         if self._on_tick:

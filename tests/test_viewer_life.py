@@ -1,0 +1,187 @@
+"""Opening and closing: nothing leaks, nothing hangs, nothing heavy is imported, old answers are dropped."""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.viewer
+
+spec = importlib.util.spec_from_file_location("viewer_parts", Path(__file__).with_name("viewer_parts.py"))
+parts = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(parts)
+click, dock, photograph, spin, wait_until = (
+    getattr(parts, n) for n in ("click", "dock", "photograph", "spin", "wait_until")
+)
+
+
+def panel_classes():
+    from napari_tinymig.widgets.batch_panel import BatchPanel
+    from napari_tinymig.widgets.correct_panel import CorrectPanel
+    from napari_tinymig.widgets.planes_panel import PlanesPanel
+    from napari_tinymig.widgets.readout_panel import ReadoutPanel
+    from napari_tinymig.widgets.save_panel import SavePanel
+    from napari_tinymig.widgets.segment_panel import SegmentPanel
+
+    return SegmentPanel, ReadoutPanel, CorrectPanel, SavePanel, BatchPanel, PlanesPanel
+
+
+def listeners(viewer):
+    """How many callbacks hang on the viewer: a panel that is gone must have taken its own along."""
+    emitters = [viewer.events.theme, viewer.dims.events.current_step, viewer.layers.selection.events.active]
+    emitters += [getattr(viewer.layers.events, n) for n in ("inserted", "removed", "reordered")]
+    hooks = len(viewer.mouse_move_callbacks) + len(viewer.mouse_drag_callbacks) + len(viewer.keymap)
+    return sum(len(e.callbacks) for e in emitters) + hooks
+
+
+def test_twenty_five_open_and_close_cycles_of_every_panel_leave_nothing(make_napari_viewer_proxy):
+    from qtpy.QtWidgets import QApplication
+
+    viewer = make_napari_viewer_proxy()
+    viewer.add_image(photograph(), rgb=True, name="eye")
+    classes = panel_classes()
+    for panel_class in classes:  # imports, caches and lazy singletons
+        viewer.window.remove_dock_widget(dock(viewer, panel_class))
+    spin(0.3)
+    gc.collect()
+    before, threads = listeners(viewer), threading.active_count()
+    widgets, kept = len(QApplication.allWidgets()), []
+    for cycle in range(25):
+        panel = dock(viewer, classes[cycle % len(classes)])
+        kept.append(weakref.ref(panel))
+        viewer.window.remove_dock_widget(panel)
+        del panel
+        QApplication.processEvents()
+    spin(0.5)
+    gc.collect()
+    spin(0.1)
+    assert listeners(viewer) == before
+    assert [ref for ref in kept if ref() is not None] == []
+    assert len(QApplication.allWidgets()) <= widgets
+    wait_until(lambda: threading.active_count() <= threads + 1, 5, "threads to end")
+
+
+def test_an_answer_older_than_the_request_is_dropped(qtbot):
+    from qtpy.QtWidgets import QWidget
+
+    from napari_tinymig.widgets.work import Work
+
+    parent, answers = QWidget(), []
+    qtbot.addWidget(parent)
+    work = Work(parent, answers.append, answers.append)
+
+    def call(seconds, name, report):
+        time.sleep(seconds)
+        return name
+
+    work.start_call(call, 0.4, "old")
+    work.start_call(call, 0.1, "new")
+    spin(0.8)
+    assert answers == ["new"]
+
+
+def test_progress_stops_a_cancelled_call_at_its_next_report(qtbot):
+    from qtpy.QtWidgets import QWidget
+
+    from napari_tinymig.widgets.work import Work
+
+    parent, reached, answers = QWidget(), [], []
+    qtbot.addWidget(parent)
+    work = Work(parent, answers.append, answers.append)
+
+    def call(report):
+        for step in range(100):
+            reached.append(step)
+            report(step)
+            time.sleep(0.02)
+
+    work.start_call(call)
+    wait_until(lambda: len(reached) > 2, 5)
+    work.cancel()
+    spin(0.2)
+    count = len(reached)
+    spin(0.2)
+    assert len(reached) == count < 100
+    assert answers == []  # no result, and the stop is no error
+
+
+def test_an_error_in_the_thread_is_a_sentence_in_the_panel(make_napari_viewer_proxy, qtbot):
+    from napari_tinymig.engine.errors import ModelFileError
+    from napari_tinymig.widgets.style import Panel
+    from napari_tinymig.widgets.work import Work
+
+    panel = dock(make_napari_viewer_proxy(), Panel)
+    work = Work(panel, print, panel.say_error)
+
+    def call(report):
+        raise ModelFileError("the file is damaged; expected a model; fetch it again.")
+
+    work.start_call(call)
+    wait_until(lambda: not work.running, 5)
+    assert panel.message.text() == "the file is damaged; expected a model; fetch it again."
+    assert panel.message.property("tone") == "bad"
+
+
+CLOSE_WHILE_RUNNING = """
+import time, threading, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+import napari, numpy as np
+from qtpy.QtCore import QTimer
+from napari_tinymig.widgets import segment_panel
+from napari_tinymig.widgets.work import Stopped
+
+def slow(request, report):
+    for i in range(400):
+        time.sleep(0.02)
+        report((i, 400))
+
+segment_panel.predict = slow
+viewer = napari.Viewer()
+panel = segment_panel.SegmentPanel(viewer)
+viewer.window.add_dock_widget(panel)
+viewer.add_image(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8), rgb=True)
+panel._why_not = lambda: ""
+panel.segment()
+assert panel.work.running
+QTimer.singleShot(600, viewer.close)
+start = time.monotonic()
+napari.run()
+waited = time.monotonic() - start
+assert waited < 4, waited
+print("closed in", round(waited, 2))
+"""
+
+
+def test_closing_the_window_while_a_prediction_runs_neither_hangs_nor_warns():
+    out = subprocess.run(
+        [sys.executable, "-c", CLOSE_WHILE_RUNNING], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert out.returncode == 0, out.stderr[-2000:]
+    assert "closed in" in out.stdout
+    assert "Traceback" not in out.stderr, out.stderr[-2000:]
+    assert "QThread" not in out.stderr, out.stderr[-2000:]
+
+
+def test_opening_the_panels_imports_no_torch_and_little_else():
+    code = """
+import sys, time
+import napari.viewer, napari.qt, napari.layers
+start = time.perf_counter()
+import napari_tinymig.widgets.segment_panel, napari_tinymig.widgets.readout_panel
+import napari_tinymig.widgets.correct_panel, napari_tinymig.widgets.save_panel
+import napari_tinymig.widgets.batch_panel, napari_tinymig.widgets.planes_panel
+print(time.perf_counter() - start)
+heavy = {"torch", "timm", "monai", "matplotlib.pyplot", "onnxruntime", "SimpleITK", "highdicom"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert out.returncode == 0, out.stderr[-1500:]
+    assert float(out.stdout.split()[-1]) < 3.0  # measured well below 1 s; generous for a busy machine

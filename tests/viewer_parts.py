@@ -1,0 +1,73 @@
+"""What the viewer tests share: waiting, clicking, docking, models that are tiny but real."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication, QPushButton
+
+from napari_tinymig.engine.config import InputSpec
+from napari_tinymig.engine.tasks import OPTIC, PROSTATE
+
+
+def wait_until(condition, seconds=15.0, what="the condition"):
+    """Run the window's events until `condition()` holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {seconds} s for {what}")
+        QApplication.processEvents()
+        time.sleep(0.005)
+
+
+def spin(seconds):
+    """Run the window's events for a while."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        QApplication.processEvents()
+        # Outside a running event loop Qt keeps deleteLater() waiting; a running napari would delete now.
+        QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+        time.sleep(0.005)
+
+
+def click(panel, text):
+    """Press the button of a panel whose text starts with `text`, as a user would."""
+    found = [b for b in panel.findChildren(QPushButton) if b.text().startswith(text)]
+    assert len(found) == 1, [b.text() for b in panel.findChildren(QPushButton)]
+    assert found[0].isEnabled(), f"'{text}' is disabled: {found[0].toolTip()}"
+    QTest.mouseClick(found[0], Qt.MouseButton.LeftButton)
+
+
+def dock(viewer, panel_class):
+    """The panel, docked as napari docks it."""
+    panel = panel_class(viewer)
+    viewer.window.add_dock_widget(panel, name=panel_class.__name__, area="right")
+    return panel
+
+
+def add_models(make_model, folder):
+    """Thresholding students named as the bundled ones, in the user's model folder: real files, real ONNX Runtime."""
+    spec = InputSpec(size=128)
+    make_model("optic", OPTIC, [-0.2, 0.4], folder=folder, input=spec)
+    volume = InputSpec(size=128, normalisation="percentile_z")
+    make_model("prostate", PROSTATE, [1.0], folder=folder, input=volume)
+
+
+def photograph(shape=(300, 320), disc=60, cup=30):
+    """RGB with a bright disc (150) and a brighter cup (230) at a known place; vCDR = cup / disc."""
+    y, x = np.ogrid[: shape[0], : shape[1]]
+    r = np.hypot(y - 140, x - 170)
+    grey = np.full(shape, 40, np.uint8)
+    grey[r <= disc], grey[r <= cup] = 150, 230
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def volume(shape=(12, 96, 96)):
+    """A bright ball of known place in a dark volume."""
+    z, y, x = np.ogrid[: shape[0], : shape[1], : shape[2]]
+    ball = ((z - 6) / 4) ** 2 + ((y - 50) / 22) ** 2 + ((x - 44) / 22) ** 2 <= 1
+    rng = np.random.default_rng(0)
+    return (ball * 800 + rng.normal(100, 10, shape)).astype(np.int16), ball
