@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-import tempfile
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -153,23 +153,15 @@ def write_atomically(path: Path, content: bytes, *, overwrite: bool = False) -> 
         raise OutputRefused(f"{path} exists and is not overwritten; give another folder, or --overwrite.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".part", dir=path.parent)
+        temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.part")
         try:
-            with os.fdopen(handle, "wb") as f:
+            with temporary.open("xb") as f:
                 f.write(content)
-            os.chmod(temporary, 0o666 & ~_umask())
             os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as e:
         raise OutputRefused(
             f"{path} cannot be written ({e.strerror or e}); expected a folder with write permission and free space; "
             "choose another with -o."
         ) from e
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask

@@ -151,7 +151,7 @@ def _data_bytes(path: Path, header: MetaHeader, needed: int) -> bytes:
         data_path = path.parent / where
         if not data_path.is_file():
             raise UnreadableInput(
-                f"{path.name} names the data file {where}, which is not there; expected it beside the header; copy both."
+                f"{path.name} names the data file {where}, which is not there; expected it beside; copy both."
             )
         raw = data_path.read_bytes()
         skip = int(header.fields.get("headersize", "0"))

@@ -27,6 +27,9 @@ from .scan_file import (
     refuse_large,
 )
 
+# Sizes are checked here before decoding. Set once: catch_warnings is not safe where several threads read photographs.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
 ORIENTATION_TAG = 0x0112
 FORMATS: dict[str, Format] = {"PNG": "png", "JPEG": "jpeg", "MPO": "jpeg", "TIFF": "tiff", "BMP": "bmp", "WEBP": "webp"}
 _OPENERS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")  # MPO, several JPEGs in one, is opened as JPEG
@@ -106,10 +109,8 @@ def decode_picture_file(path: Path, labels: bool = False) -> tuple[NDArray[Any],
     if path.stat().st_size == 0:
         raise UnreadableInput(f"{path.name} is empty (0 bytes); expected a photograph; copy or export it again.")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path, formats=_OPENERS) as picture:
-                return _decode_picture(picture, path, labels)
+        with Image.open(path, formats=_OPENERS) as picture:
+            return _decode_picture(picture, path, labels)
     except Image.DecompressionBombError as e:
         count = int((re.findall(r"\d+", str(e)) or ["0"])[0])
         refuse_large(max(count, MAX_PHOTOGRAPH_PIXELS + 1), "more", path.name, MAX_PHOTOGRAPH_PIXELS)
