@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..errors import UnreadableInput, UnsupportedInput
 from ..records import Scan
 from ..spatial import Geometry, lps_from_ras
+from .dicom_order import Frame, in_order
 from .scan_file import (
     MAX_PHOTOGRAPH_PIXELS,
     MAX_VOLUME_VOXELS,
@@ -45,20 +46,6 @@ _PLAIN_METADATA = {
     "repetition_time_ms": "RepetitionTime",
     "field_strength_t": "MagneticFieldStrength",
 }
-_GAP_TOLERANCE = 0.1
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One slice as DICOM describes it: position and direction cosines in LPS mm, where they are given."""
-
-    dataset: Any
-    index: int
-    position: NDArray[np.float64] | None
-    directions: NDArray[np.float64] | None
-    spacing: tuple[float, float] | None
-    rescale: tuple[float, float]
-    number: int
 
 
 @dataclass(frozen=True)
@@ -77,12 +64,9 @@ def read_dicom(item: InputItem) -> ScanFile:
     files = item.files or (item.path,)
     with reading(item.path, "a DICOM image or series"):
         datasets = [_dataset(f) for f in files]
-        notes: list[str] = []
         if int(datasets[0].get("SamplesPerPixel", 1)) == 3:
             return _colour(item, datasets)
-        frames = [frame for ds in datasets for frame in _frames(ds)]
-        frames, gap_notes = _in_order(frames, item.name)
-        notes += gap_notes
+        frames, notes = in_order([frame for ds in datasets for frame in _frames(ds)], item.name)
         stored = _stored_array([f for f in frames if f is not None], frames, item.name)
         geometry = _geometry(frames, stored.shape)
         scan, volume_notes = volume_scan(stored, geometry, item.name)
@@ -225,63 +209,6 @@ def _enhanced_frame(dataset: Any, index: int, number: int) -> Frame:
     )
 
 
-def _in_order(frames: list[Frame], name: str) -> tuple[list[Frame | None], list[str]]:
-    """Slices from low to high along the normal; duplicates dropped and gaps left as None, both with a note."""
-    shapes = {(int(f.dataset.Rows), int(f.dataset.Columns)) for f in frames}
-    if len(shapes) > 1:
-        raise UnsupportedInput(f"{name} mixes slices of {sorted(shapes)} pixels; expected one size; give one series.")
-    if any(f.position is None or f.directions is None for f in frames):
-        return sorted(frames, key=lambda f: f.number), []
-    first = frames[0].directions
-    if any(np.abs(f.directions - first).max() > 1e-3 for f in frames):  # type: ignore[operator]
-        raise UnsupportedInput(
-            f"{name} mixes slices of different directions (a localizer?); expected parallel slices; give one stack."
-        )
-    normal = np.cross(first[0], first[1])  # type: ignore[index]
-    depth = {id(f): float(f.position @ normal) for f in frames}  # type: ignore[operator]
-    ordered = sorted(frames, key=lambda f: (depth[id(f)], f.number))
-    kept = [f for i, f in enumerate(ordered) if i == 0 or depth[id(f)] - depth[id(ordered[i - 1])] > 1e-3]
-    notes = []
-    if len(kept) < len(ordered):
-        if len(ordered) % len(kept) == 0 and len(kept) > 1:
-            raise UnsupportedInput(
-                f"{name} has {len(ordered) // len(kept)} images at each of {len(kept)} positions (a 4-D series); "
-                "expected one; export the one you mean (one b-value, echo or time) as its own series."
-            )
-        notes.append(f"{len(ordered) - len(kept)} slice(s) lie where another does; the first by number was kept.")
-    return _with_gaps(kept, [depth[id(f)] for f in kept], name, notes)
-
-
-def _with_gaps(
-    kept: list[Frame], depths: list[float], name: str, notes: list[str]
-) -> tuple[list[Frame | None], list[str]]:
-    if len(kept) < 3:
-        return list(kept), notes
-    gaps = np.diff(depths)
-    step = float(np.median(gaps))
-    counts = np.round(gaps / step).astype(int)
-    if (counts < 1).any() or (np.abs(gaps - counts * step) > _GAP_TOLERANCE * step).any():
-        raise UnsupportedInput(
-            f"{name} has slices {gaps.min():.2f} to {gaps.max():.2f} mm apart; expected even steps of {step:.2f} mm; "
-            "fetch the whole series again."
-        )
-    missing = int((counts - 1).sum())
-    if missing > len(kept) // 3:
-        raise UnsupportedInput(
-            f"{name} lacks {missing} of {len(kept) + missing} slices; expected all; fetch the whole series again."
-        )
-    full: list[Frame | None] = [kept[0]]
-    for count, frame in zip(counts, kept[1:]):
-        full += [None] * (int(count) - 1) + [frame]
-    if missing:
-        where = ", ".join(f"{depths[i] + step:.1f} mm" for i in np.flatnonzero(counts > 1))
-        notes.append(
-            f"{missing} slice(s) missing (at {where} along the stack); filled from the neighbour so that the others "
-            "keep their places. Fetch the whole series before measuring a volume."
-        )
-    return full, notes
-
-
 def _stored_array(present: list[Frame], frames: Sequence[Frame | None], name: str) -> NDArray[Any]:
     """(columns, rows, slices): the index order that NIfTI and ITK use."""
     slices = {id(f): values for f, values in zip(present, _slice_values(present))}
@@ -333,7 +260,8 @@ def _geometry(frames: Sequence[Frame | None], shape: tuple[int, ...]) -> Geometr
     lps[:3, 0] = first.directions[0] * column
     lps[:3, 1] = first.directions[1] * row
     if len(frames) > 1:
-        lps[:3, 2] = (present[-1].position - first.position) / (len(frames) - 1)
+        last: Any = present[-1].position
+        lps[:3, 2] = (last - first.position) / (len(frames) - 1)
     else:
         lps[:3, 2] = np.cross(first.directions[0], first.directions[1]) * thickness
     lps[:3, 3] = first.position

@@ -21,8 +21,34 @@ NIFTI_SUFFIXES = (".nii", ".nii.gz")
 NRRD_SUFFIXES = (".nrrd", ".nhdr")
 META_SUFFIXES = (".mha", ".mhd")
 DICOM_SUFFIXES = (".dcm", ".ima", ".dicom")
-_FOREIGN_IMAGES = (".gif", ".heic", ".heif", ".avif", ".svs", ".ndpi", ".czi", ".mgz", ".mgh", ".hdr", ".img", ".npy")
-_FOREIGN_IMAGES += (".npz", ".par", ".rec", ".mnc", ".jp2", ".psd", ".raw", ".nef", ".cr2", ".fda", ".e2e", ".vol")
+_FOREIGN_IMAGES = tuple(
+    [
+        ".gif",
+        ".heic",
+        ".heif",
+        ".avif",
+        ".svs",
+        ".ndpi",
+        ".czi",
+        ".mgz",
+        ".mgh",
+        ".hdr",
+        ".img",
+        ".npy",
+        ".npz",
+        ".par",
+        ".rec",
+        ".mnc",
+        ".jp2",
+        ".psd",
+        ".raw",
+        ".nef",
+        ".cr2",
+        ".fda",
+        ".e2e",
+        ".vol",
+    ]
+)
 _MASK_ENDINGS = ("_mask", "_overlay")
 _MAX_DICOM_DEPTH = 3
 
