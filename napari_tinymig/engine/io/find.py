@@ -21,34 +21,9 @@ NIFTI_SUFFIXES = (".nii", ".nii.gz")
 NRRD_SUFFIXES = (".nrrd", ".nhdr")
 META_SUFFIXES = (".mha", ".mhd")
 DICOM_SUFFIXES = (".dcm", ".ima", ".dicom")
-_FOREIGN_IMAGES = tuple(
-    [
-        ".gif",
-        ".heic",
-        ".heif",
-        ".avif",
-        ".svs",
-        ".ndpi",
-        ".czi",
-        ".mgz",
-        ".mgh",
-        ".hdr",
-        ".img",
-        ".npy",
-        ".npz",
-        ".par",
-        ".rec",
-        ".mnc",
-        ".jp2",
-        ".psd",
-        ".raw",
-        ".nef",
-        ".cr2",
-        ".fda",
-        ".e2e",
-        ".vol",
-    ]
-)
+_FOREIGN_PICTURES = (".gif", ".heic", ".heif", ".avif", ".jp2", ".psd", ".raw", ".nef", ".cr2", ".fda", ".e2e")
+_FOREIGN_VOLUMES = (".mgz", ".mgh", ".hdr", ".img", ".npy", ".npz", ".par", ".rec", ".mnc", ".vol", ".svs", ".czi")
+_FOREIGN_IMAGES = _FOREIGN_PICTURES + _FOREIGN_VOLUMES
 _MASK_ENDINGS = ("_mask", "_overlay")
 _MAX_DICOM_DEPTH = 3
 
