@@ -10,16 +10,12 @@ Research use only; not a medical device.
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .api import finetune, load_model, segment
 
-try:
-    __version__ = version("napari-tinymig")
-except PackageNotFoundError:  # a source tree that was never installed
-    __version__ = "0+unknown"
+    __version__: str
 
 __all__ = ["__version__", "finetune", "load_model", "segment"]
 
@@ -29,7 +25,19 @@ def __getattr__(name: str) -> Any:
         from . import api
 
         return getattr(api, name)
+    if name == "__version__":
+        return _version()
     raise AttributeError(f"module 'napari_tinymig' has no attribute '{name}'; it offers {', '.join(__all__)}")
+
+
+def _version() -> str:
+    """The installed version; looked up when asked for, because the look-up costs 50 ms."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("napari-tinymig")
+    except PackageNotFoundError:  # a source tree that was never installed
+        return "0+unknown"
 
 
 def __dir__() -> list[str]:

@@ -38,7 +38,7 @@ def overlay_of(scan: Scan, prediction: Prediction, task: Task) -> Image.Image:
 def save_overlay(picture: Image.Image, path: Path) -> None:
     """Write a picture as PNG in one step. Raises OutputRefused."""
     out = io.BytesIO()
-    picture.save(out, "PNG", compress_level=3)
+    picture.save(out, "PNG", compress_level=1)
     write_atomic(path, out.getvalue())
 
 
@@ -73,7 +73,8 @@ class _Canvas:
 
     def paste(self, pixels: Image.Image, x: float, y: float, width: float, height: float) -> None:
         size = (max(1, round(width * FINE)), max(1, round(height * FINE)))
-        self.image.paste(pixels.resize(size, Image.Resampling.LANCZOS), (round(x * FINE), round(y * FINE)))
+        small = pixels.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+        self.image.paste(small, (round(x * FINE), round(y * FINE)))
 
     def line(self, points: Any, colour: tuple[int, ...], width: float) -> None:
         flat = [(float(x) * FINE, float(y) * FINE) for y, x in points]
@@ -96,7 +97,7 @@ class _Canvas:
         return float(self.draw.textlength(text, font=_font(size))) / FINE
 
     def finished(self) -> Image.Image:
-        return self.image.resize((self.image.width // FINE, self.image.height // FINE), Image.Resampling.LANCZOS)
+        return self.image.reduce(FINE)
 
 
 def _contours(canvas: _Canvas, labels: NDArray[Any], task: Task, box: Any, x: float, y: float, side: float) -> None:

@@ -114,8 +114,8 @@ class Predictor:
         else:
             answer = predict_volume(self, scan, probabilities, uncertainty, progress)
         found = bool(answer.labels.any())
-        if not found and not answer.notes:
-            answer.notes.append(f"Nothing found: no {self.task.regions[0].name} in this image.")
+        if not found and not any(n.startswith("No ") for n in answer.notes):
+            answer.notes.insert(0, f"No {self.task.regions[0].name} found in this image.")
         prediction = Prediction(
             labels=answer.labels,
             class_names=self.task.class_names,
