@@ -268,17 +268,24 @@ def run_all(
     futures: list[Future[Outcome]] = []
     try:
         with (folder / LEDGER).open("a", encoding="utf-8") as ledger:
-            for outcome in _in_order_of_finish(jobs, executor, futures, cancelled):
+
+            def record(outcome: Outcome) -> Outcome:
                 if outcome.details:
                     ledger.write(json.dumps(outcome.details, allow_nan=False, default=str) + "\n")
                     ledger.flush()
                 table.put(outcome.row)
-                yield outcome
+                return outcome
+
+            try:
+                for outcome in _in_order_of_finish(jobs, executor, futures, cancelled):
+                    yield record(outcome)
+            finally:
+                # Stopped early: what runs now still writes its mask, which must be known to a later run.
+                for running in [f for f in futures if not f.cancel()]:
+                    record(running.result())
     except OSError as e:
         raise OutputRefused(f"{folder} cannot be written ({e.strerror or e}); make room or choose another.") from e
     finally:
-        for future in futures:
-            future.cancel()
         table.order(str(j.item.path) for j in jobs)
         table.write()
         if own:
