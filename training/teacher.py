@@ -232,10 +232,24 @@ def _with_weights(spec: TeacherSpec, **options: Any) -> nn.Module:
     if path is None:
         return timm.create_model(spec.name, pretrained=True, **options)
     overlay, extra = _read_weights(path)
-    try:
-        return timm.create_model(spec.name, pretrained=True, pretrained_cfg_overlay=overlay, **(options | extra))
-    except (RuntimeError, TypeError, KeyError) as e:
-        raise ModelFileError(f"{path} does not fit the timm model '{spec.name}': {str(e)[:300]}") from e
+    twins = []
+    for seed in (1, 2):  # timm loads leniently; a tensor that differs between seeds did not come from the file
+        try:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                found = timm.create_model(
+                    spec.name, pretrained=True, pretrained_cfg_overlay=overlay, **(options | extra)
+                )
+        except (RuntimeError, TypeError, KeyError) as e:
+            raise ModelFileError(f"{path} does not fit the timm model '{spec.name}': {str(e)[:300]}") from e
+        twins.append(found)
+    pairs = zip(twins[0].named_parameters(), twins[1].parameters(), strict=True)
+    random = [name for (name, a), b in pairs if not torch.equal(a, b)]
+    if random:
+        raise ModelFileError(
+            f"{path} does not fit the timm model '{spec.name}': {len(random)} tensors are not in it, such as {random[0]}"
+        )
+    return twins[0]
 
 
 def _read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
