@@ -1,4 +1,4 @@
-"""napari readers: volumes with their geometry, and the photographs that napari's own reader turns or refuses."""
+"""napari readers: volumes with their geometry, and the photographs that napari's own reader shows wrongly."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def get_volume_reader(path: str | Sequence[str]) -> Reader | None:
 
 
 def get_photograph_reader(path: str | Sequence[str]) -> Reader | None:
-    """A reader for photographs that napari shows wrongly or not at all: turned by their EXIF tag, TIFF of kinds that
-    Pillow refuses, and our indexed PNG masks. None for all others, which stay napari's own."""
+    """A reader for photographs that napari shows otherwise than meant: turned by their EXIF tag, odd TIFF, and our
+    indexed PNG masks. None for all others, which stay napari's own."""
     paths = _paths(path)
     if not paths or not all(one.is_file() and suffix_of(one) in PHOTOGRAPH_SUFFIXES for one in paths):
         return None
@@ -54,25 +54,33 @@ def _paths(path: str | Sequence[str]) -> list[Path]:
 
 
 def _needs_us(path: Path) -> bool:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
+    if suffix_of(path) in (".tif", ".tiff"):
+        return _odd_tiff(path)
     try:
         with Image.open(path) as picture:
             if _is_mask_name(path) and picture.mode == "P":
                 return True
             return picture.getexif().get(0x0112, 1) not in (0, 1)
-    except UnidentifiedImageError:
-        return suffix_of(path) in (".tif", ".tiff") and _one_page(path)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return False
 
 
-def _one_page(path: Path) -> bool:
+def _odd_tiff(path: Path) -> bool:
+    """Whether a TIFF of one page means something else than the array that napari would show: turned, planar colour,
+    white is zero, a palette, CMYK. Stacks and plain pictures are left alone."""
     import tifffile
 
     try:
         with tifffile.TiffFile(path) as tif:
-            return len(tif.pages) == 1 and len(tif.pages[0].shape) <= 3
+            page = tif.pages[0]
+            if len(tif.pages) != 1 or not isinstance(page, tifffile.TiffPage):
+                return False
+            turned = page.tags.get(0x0112)
+            planar = page.samplesperpixel > 1 and page.planarconfig == tifffile.PLANARCONFIG.SEPARATE
+            odd = tifffile.PHOTOMETRIC(page.photometric).name in ("MINISWHITE", "PALETTE", "SEPARATED")
+            return planar or odd or (turned is not None and turned.value not in (0, 1))
     except (OSError, ValueError, tifffile.TiffFileError):
         return False
 
