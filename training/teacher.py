@@ -244,10 +244,10 @@ def _with_weights(spec: TeacherSpec, **options: Any) -> nn.Module:
             raise ModelFileError(f"{path} does not fit the timm model '{spec.name}': {str(e)[:300]}") from e
         twins.append(found)
     pairs = zip(twins[0].named_parameters(), twins[1].parameters(), strict=True)
-    random = [name for (name, a), b in pairs if not torch.equal(a, b)]
-    if random:
+    absent = [name for (name, a), b in pairs if not torch.equal(a, b)]
+    if absent:
         raise ModelFileError(
-            f"{path} does not fit the timm model '{spec.name}': {len(random)} tensors are not in it, such as {random[0]}"
+            f"{path} does not fit the timm model '{spec.name}': {len(absent)} tensors are not in it ({absent[0]}, ...)"
         )
     return twins[0]
 
