@@ -36,7 +36,8 @@ def judge(prediction: Prediction, header: ModelHeader, frames: list[Frame], scan
     shift = score_frames(statistics, records)
     prediction.shift_score, prediction.shift_reason = round(shift.score, 1), shift.reason
     prediction.extra |= shift.numbers()
-    prediction.notes += list(shift.notes)
+    if prediction.status == "not_found":  # there is no mask to trust or to measure
+        return
     expected = expected_dice(statistics, records)
     doubts = [1 - middle for middle, _, _ in expected.values()]
     if expected:
@@ -53,5 +54,6 @@ def _intervals(prediction: Prediction, factors: dict[str, tuple[float, float]]) 
     for name, (low, high) in factors.items():
         value = prediction.measures.get(MEASURE_OF.get(name, ""), math.nan)
         if math.isfinite(value):
-            out[MEASURE_OF[name]] = [round(value * low, 4), round(value * high, 4)]
+            most = 1.0 if name == "ratio" else math.inf
+            out[MEASURE_OF[name]] = [round(value * low, 4), round(min(value * high, most), 4)]
     return {"intervals": out} if out else {}

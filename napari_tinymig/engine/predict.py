@@ -139,7 +139,7 @@ class Predictor:
         box: Box = roi if not isinstance(roi, str) else whole_box(scan.pixels.shape)
         frame = self.look(scan.pixels, box)
         answer = self._decide(frame, probabilities, uncertainty)
-        answer.extra["roi"] = [round(v, 1) for v in box]
+        answer.extra["roi"] = [round(float(v), 1) for v in box]
         return answer
 
     def _through_roi(self, scan: Scan, scale: float, probabilities: bool, uncertainty: bool) -> Answer:
@@ -156,6 +156,8 @@ class Predictor:
                 self._no_probabilities(scan, probabilities),
                 notes=[note],
                 extra=facts | _gradable(quality, False),
+                # seen as a whole, so that the shift score can say what kind of image this is instead
+                frames=[self.look(scan.pixels, whole_box(scan.pixels.shape))] if self.header.statistics else [],
             )
         box = located.roi(scale)
         frame = self.look(scan.pixels, box)
@@ -165,7 +167,7 @@ class Predictor:
         answer = self._decide(frame, probabilities, uncertainty)
         quality = fundus_quality(scan.pixels, located.field, box)
         answer.extra |= facts | _gradable(quality, bool(answer.labels.any()))
-        answer.extra["roi"] = [round(v, 1) for v in box]
+        answer.extra["roi"] = [round(float(v), 1) for v in box]
         answer.extra |= laterality(located)
         if quality.reasons:
             answer.notes.append(f"Hard to grade: {'; '.join(quality.reasons)}.")

@@ -53,6 +53,8 @@ class ShiftResult:
             "shift_profile": {k: round(v, 1) for k, v in self.profile.items()},
             "shift_causes": [{"name": c.name, "text": c.text, "z": round(c.z, 2)} for c in self.causes],
         }
+        if self.notes:
+            out["shift_notes"] = list(self.notes)
         if self.slices:
             out["shift_slices"] = [round(v, 1) for v in self.slices]
         return out

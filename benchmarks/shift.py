@@ -1,0 +1,408 @@
+"""Does the shift score mean what it says? Every figure of benchmarks/shift.md comes from this program.
+
+    python benchmarks/shift.py --data ../shared/data --model optic-sdg --out benchmarks
+
+Home = the Drishti images that the model did not train on (its own split, by the recipe and seed in its header).
+Writes shift.md and shift.json. CPU only; a few minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy import stats
+
+from napari_tinymig.engine.config import recipe_from_dict
+from napari_tinymig.engine.corruptions import CORRUPTIONS, corrupt
+from napari_tinymig.engine.image_sets import SeenSet, coordinates, see_scan
+from napari_tinymig.engine.io import find_inputs
+from napari_tinymig.engine.predict import Predictor
+from napari_tinymig.engine.records import Prediction, Scan
+from napari_tinymig.engine.set_distance import permutation_test
+
+STRENGTHS = (1 / 3, 2 / 3, 1.0)
+SPLITS = 200
+N = 20
+REGIONS = ("disc", "cup")
+
+
+class Case:
+    """One image with its truth (None if unknown)."""
+
+    def __init__(self, name: str, pixels: np.ndarray, labels: np.ndarray | None = None, path: Path | None = None):
+        self.name, self.pixels, self.labels, self.path = name, pixels, labels, path
+
+
+def photographs(folder: Path, limit: int | None = None) -> list[Case]:
+    """Images of a folder (evenly spaced if limited), with ../labels/<stem>.png where it exists."""
+    items = find_inputs([folder])
+    if limit and len(items) > limit:
+        items = [items[round(i * (len(items) - 1) / (limit - 1))] for i in range(limit)]
+    cases = []
+    for item in items:
+        truth = folder.parent / "labels" / f"{item.name}.png"
+        labels = np.asarray(Image.open(truth)) if folder.name == "images" and truth.is_file() else None
+        with Image.open(item.path) as picture:
+            cases.append(Case(item.name, np.asarray(picture.convert("RGB")), labels, item.path))
+    return cases
+
+
+def held_out(cases: list[Case], predictor: Predictor, folder: Path) -> list[Case]:
+    """The cases that the model's own split held back."""
+    from napari_tinymig.training.data import find_cases, split_cases
+
+    recipe = recipe_from_dict(dict(predictor.header.lineage.recipe))
+    _, held = split_cases(find_cases(folder, recipe.data), recipe.data, recipe.seed)
+    names = {c.name for c in held}
+    return [c for c in cases if c.name in names]
+
+
+def re_encoded(case: Case, quality: int) -> Case:
+    """The same photograph after one more JPEG at its own size."""
+    stream = io.BytesIO()
+    Image.fromarray(case.pixels).save(stream, "JPEG", quality=quality)
+    return Case(case.name, np.asarray(Image.open(stream).convert("RGB")), case.labels)
+
+
+class Seen:
+    """What the model said of one image: prediction, true Dice per region, whitened coordinates."""
+
+    def __init__(self, case: Case, predictor: Predictor, statistics: dict, coordinates_too: bool = False):
+        scan = Scan(case.pixels, None, case.name)
+        self.prediction: Prediction = predictor.predict(scan)
+        self.distance = float(self.prediction.extra.get("shift_distance", 99.0))
+        self.profile = self.prediction.extra.get("shift_profile", {})
+        self.level = self.prediction.extra.get("shift_level", "not located")
+        self.dice = (
+            {r: dice(self.prediction.labels, case.labels, r) for r in REGIONS} if case.labels is not None else {}
+        )
+        self.vcdr = vcdr(case.labels) if case.labels is not None else np.nan
+        self.coordinates = None
+        if coordinates_too:
+            seen = see_scan(predictor, statistics, scan, Path(case.name))
+            if seen.result is not None:
+                self.coordinates = coordinates(statistics, SeenSet("one", [seen]))[0]
+
+
+def mask_of(labels: np.ndarray, region: str) -> np.ndarray:
+    return labels >= 1 if region == "disc" else labels == 2
+
+
+def dice(labels: np.ndarray, truth: np.ndarray, region: str) -> float:
+    a, b = mask_of(labels, region), mask_of(truth, region)
+    total = int(a.sum()) + int(b.sum())
+    return 2 * int((a & b).sum()) / total if total else 1.0
+
+
+def vcdr(labels: np.ndarray) -> float:
+    heights = [
+        np.ptp(np.flatnonzero(mask_of(labels, r).any(1))) + 1 if mask_of(labels, r).any() else 0 for r in REGIONS
+    ]
+    return heights[1] / heights[0] if min(heights) else float("nan")
+
+
+def auroc(home: Iterable[float], other: Iterable[float]) -> float:
+    """Chance that another image scores higher than a home image; ties count half."""
+    a, b = np.asarray(list(home)), np.asarray(list(other))
+    return float(np.mean((b[None] > a[:, None]) + 0.5 * (b[None] == a[:, None])))
+
+
+def with_ci(statistic: Callable[..., float], *columns: np.ndarray, draws: int = 2000, paired: bool = True) -> str:
+    """'value [low, high]': percentile bootstrap over images, 95 %."""
+    rng = np.random.default_rng(0)
+    values = []
+    for _ in range(draws):
+        if paired:
+            i = rng.integers(0, len(columns[0]), len(columns[0]))
+            values.append(statistic(*(c[i] for c in columns)))
+        else:
+            values.append(statistic(*(c[rng.integers(0, len(c), len(c))] for c in columns)))
+    low, high = np.nanquantile(values, (0.025, 0.975))
+    return f"{statistic(*columns):.2f} [{low:.2f}, {high:.2f}]"
+
+
+def spearman(a: np.ndarray, b: np.ndarray) -> float:
+    return float(stats.spearmanr(a, b)[0]) if len(np.unique(a)) > 1 and len(np.unique(b)) > 1 else float("nan")
+
+
+def look_at(
+    name: str, cases: list[Case], predictor: Predictor, statistics: dict, coordinates_too: bool = False
+) -> list[Seen]:
+    start = time.perf_counter()
+    seen = [Seen(c, predictor, statistics, coordinates_too) for c in cases]
+    print(f"{name}: {len(seen)} images, {time.perf_counter() - start:.0f} s", flush=True)
+    return seen
+
+
+def separation(home: list[Seen], sets: dict[str, list[Seen]]) -> list[str]:
+    """AUROC of every set against home, joint and part by part, and what the badge says."""
+    parts = list(home[0].profile)
+    rows = [
+        "| set | n | AUROC (95 % CI) | known ground | some shift | far away | not located | "
+        + " | ".join(parts)
+        + " |",
+        "|" + "---|" * (7 + len(parts)),
+    ]
+    d = np.array([s.distance for s in home])
+    for name, seen in {"home (held out)": home, **sets}.items():
+        levels = [
+            sum(s.level == level for s in seen) for level in ("known ground", "some shift", "far away", "not located")
+        ]
+        joint = with_ci(auroc, d, np.array([s.distance for s in seen]), paired=False, draws=500)
+        single = [f"{auroc([h.profile[p] for h in home], [s.profile.get(p, 100.0) for s in seen]):.2f}" for p in parts]
+        rows.append(f"| {name} | {len(seen)} | {joint} | {' | '.join(map(str, levels))} | {' | '.join(single)} |")
+    return rows
+
+
+def two_samples(a: np.ndarray, b: np.ndarray) -> list[str]:
+    """Detection between two centres and false alarms within each, n = 20 against 20."""
+    rng = np.random.default_rng(0)
+    rows = ["| sets | splits | share p < 0.01 | share p < 0.05 | largest p |", "|---|---|---|---|---|"]
+
+    def test(draw: Callable[[], tuple[np.ndarray, np.ndarray]], name: str) -> None:
+        p = np.array([permutation_test(*draw(), permutations=199, seed=i).p for i in range(SPLITS)])
+        rows.append(f"| {name} | {SPLITS} | {np.mean(p < 0.01):.3f} | {np.mean(p < 0.05):.3f} | {p.max():.3f} |")
+
+    def halves(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        order = rng.permutation(len(x))
+        return x[order[:N]], x[order[N : 2 * N]]
+
+    test(lambda: (a[rng.permutation(len(a))[:N]], b[rng.permutation(len(b))[:N]]), "Drishti against refuge_like")
+    test(lambda: halves(a), "Drishti against Drishti (false alarms)")
+    test(lambda: halves(b), "refuge_like against refuge_like (false alarms)")
+    return rows
+
+
+def trust_rows(sets: dict[str, list[Seen]]) -> list[str]:
+    """Expected against true Dice within each set, and failures (Dice < 0.7) found."""
+    rows = [
+        "| set | region | n | true Dice | expected Dice | Spearman (95 % CI) | mean abs. error | failures "
+        "| AUROC of failures |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, seen in sets.items():
+        for region in (*REGIONS, "mean"):
+            got = [s for s in seen if s.dice and "expected_dice" in s.prediction.extra]
+            if len(got) < 8:
+                continue
+            true, expected = dice_pair(got, region)
+            failed = true < 0.7
+            found = (
+                f"{auroc(1 - expected[~failed], 1 - expected[failed]):.2f}" if 0 < failed.sum() < len(failed) else "-"
+            )
+            rows.append(
+                f"| {name} | {region} | {len(true)} | {true.mean():.3f} | {expected.mean():.3f} | "
+                f"{with_ci(spearman, true, expected)} | {np.abs(true - expected).mean():.3f} | {int(failed.sum())} "
+                f"| {found} |"
+            )
+    return rows
+
+
+def dice_pair(seen: list[Seen], region: str) -> tuple[np.ndarray, np.ndarray]:
+    names = REGIONS if region == "mean" else (region,)
+    true = np.mean([[s.dice[r] for s in seen] for r in names], 0)
+    expected = np.mean([[s.prediction.extra["expected_dice"][r][0] for s in seen] for r in names], 0)
+    return true, expected
+
+
+def coverage_rows(sets: dict[str, list[Seen]]) -> list[str]:
+    """How often the 90 % interval of vCDR holds the truth, and how wide it is."""
+    rows = [
+        "| set | n | nominal | coverage (95 % CI) | mean width | mean abs. error of vCDR |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, seen in sets.items():
+        got = [s for s in seen if "vcdr" in s.prediction.extra.get("intervals", {}) and np.isfinite(s.vcdr)]
+        if not got:
+            continue
+        inside = np.array(
+            [lo <= s.vcdr <= hi for s in got for lo, hi in [s.prediction.extra["intervals"]["vcdr"]]], float
+        )
+        width = np.mean([hi - lo for s in got for lo, hi in [s.prediction.extra["intervals"]["vcdr"]]])
+        error = np.mean([abs(s.prediction.measures["vcdr"] - s.vcdr) for s in got])
+        rows.append(
+            f"| {name} | {len(got)} | 0.90 | {with_ci(lambda v: float(v.mean()), inside)} | {width:.2f} | {error:.3f} |"
+        )
+    return rows
+
+
+def help_rows(
+    model: str, sets: dict[str, list[Case]], plain: dict[str, list[Seen]], adapted: dict[str, Predictor]
+) -> list[str]:
+    """Benefit and harm of test-time help: mean Dice per set, and the paired change."""
+    rows = ["| set | n | region | none | colour | histogram | BatchNorm statistics |", "|---|---|---|---|---|---|---|"]
+    helps = {h: Predictor(model, "cpu", help=h) for h in ("colour", "histogram")}
+    for name, cases in sets.items():
+        told = {h: [p.predict(Scan(c.pixels, None, c.name)) for c in cases] for h, p in helps.items()}
+        if name in adapted:
+            told["bn"] = [adapted[name].predict(Scan(c.pixels, None, c.name)) for c in cases]
+        for region in REGIONS:
+            before = np.array([s.dice[region] for s in plain[name]])
+            row = f"| {name} | {len(cases)} | {region} | {before.mean():.3f} |"
+            for h in ("colour", "histogram", "bn"):
+                if h not in told:
+                    row += " - |"
+                    continue
+                after = np.array([dice(p.labels, c.labels, region) for p, c in zip(told[h], cases)])
+                row += f" {after.mean():.3f} (change {with_ci(lambda v: float(v.mean()), after - before, draws=500)}) |"
+            rows.append(row)
+    return rows
+
+
+def risk_rows(seen: list[Seen]) -> list[str]:
+    """Risk-coverage: mean Dice of the images that are kept when the least trusted are set aside."""
+    true, expected = dice_pair([s for s in seen if s.dice and "expected_dice" in s.prediction.extra], "mean")
+    order = np.argsort(-expected)
+    rows = [
+        "| kept | mean Dice of those kept | mean Dice if kept at random | if kept by the truth |",
+        "|---|---|---|---|",
+    ]
+    best = np.sort(true)[::-1]
+    for share in (1.0, 0.9, 0.8, 0.6, 0.4):
+        k = max(1, round(share * len(true)))
+        rows.append(f"| {share:.0%} | {true[order][:k].mean():.3f} | {true.mean():.3f} | {best[:k].mean():.3f} |")
+    return rows
+
+
+def time_rows(predictor: Predictor, case: Case) -> list[str]:
+    """Milliseconds of a whole prediction with and without statistics; interleaved, one process."""
+    import napari_tinymig.engine.predict as pipeline
+
+    scan, judge = Scan(case.pixels, None, case.name), pipeline.judge
+    with_shift, without = [], []
+    try:
+        for _ in range(25):
+            for times, act in ((with_shift, judge), (without, lambda *_: None)):
+                pipeline.judge = act
+                start = time.perf_counter()
+                predictor.predict(scan)
+                times.append(1000 * (time.perf_counter() - start))
+    finally:
+        pipeline.judge = judge
+    a, b = np.array(with_shift), np.array(without)
+    return [
+        f"One photograph of {scan.pixels.shape[1]} x {scan.pixels.shape[0]}, 25 interleaved rounds: "
+        f"median {np.median(b):.1f} ms without, {np.median(a):.1f} ms with shift, expected Dice and intervals "
+        f"(minimum {b.min():.1f} and {a.min():.1f} ms): {100 * (np.median(a) / np.median(b) - 1):.0f} % more."
+    ]
+
+
+def batchnorm_adapted(
+    model: str, sets: dict[str, list[Case]], predictor: Predictor, folder: Path
+) -> dict[str, Predictor]:
+    """The model once per set with the BatchNorm statistics of that set's (unlabelled) regions of interest."""
+    from napari_tinymig.training.batchnorm import adapt_batchnorm
+
+    out = {}
+    for name, cases in sets.items():
+        grids = [
+            f.grid for c in cases for f in predictor.answer_photograph(Scan(c.pixels), "auto", False, False).frames
+        ]
+        adapted = adapt_batchnorm(predictor.model, grids, folder / f"bn_{name}.safetensors")
+        out[name] = Predictor(adapted, "cpu")
+    return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--model", default="optic-sdg")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks"))
+    parser.add_argument("--limit", type=int, default=60, help="images of each foreign set")
+    arguments = parser.parse_args()
+    predictor = Predictor(arguments.model, "cpu")
+    statistics = predictor.header.statistics
+    drishti = photographs(arguments.data / "fundus/drishti_gs1/images")
+    home_cases = held_out(drishti, predictor, arguments.data / "fundus/drishti_gs1")
+    refuge_cases = photographs(arguments.data / "fundus/refuge_like/images")
+    start = time.perf_counter()
+    home = look_at("home", home_cases, predictor, statistics)
+    refuge = look_at("refuge_like", refuge_cases, predictor, statistics, True)
+    source = look_at("drishti", drishti, predictor, statistics, True)
+    foreign = {"refuge_like": refuge}
+    for name, folder in (
+        ("polyp (Kvasir)", "polyp/kvasir_seg/images"),
+        ("chest X-ray (NIH)", "cxr/nih/normal"),
+        ("chest X-ray (Kermany)", "cxr/kermany/normal"),
+    ):
+        cases = photographs(arguments.data / folder, arguments.limit)
+        foreign[name] = look_at(name, cases, predictor, statistics)
+    encoded = {
+        f"home re-encoded, JPEG {q}": look_at(
+            f"JPEG {q}", [re_encoded(c, q) for c in home_cases], predictor, statistics
+        )
+        for q in (95, 75, 50)
+    }
+    everything = [*home_cases, *refuge_cases]
+    alike = look_at("all JPEG 75", [re_encoded(c, 75) for c in everything], predictor, statistics)
+    spoiled: dict[str, list[Seen]] = {}
+    for name in CORRUPTIONS:
+        for strength in STRENGTHS:
+            cases = [Case(c.name, corrupt(c.pixels, name, strength, i), c.labels) for i, c in enumerate(home_cases)]
+            spoiled[f"home, {name} {strength:.2f}"] = look_at(f"{name} {strength:.2f}", cases, predictor, statistics)
+    pooled = [s for seen in spoiled.values() for s in seen]
+    scored = {"home (held out)": home, "refuge_like (development)": refuge, "corrupted home, pooled": pooled}
+    labelled = {"home (held out)": home_cases, "refuge_like (development)": refuge_cases}
+    plain = {"home (held out)": home, "refuge_like (development)": refuge}
+    alike_home, alike_refuge = alike[: len(home_cases)], alike[len(home_cases) :]
+    scratch = arguments.out / "scratch"
+    adapted = batchnorm_adapted(arguments.model, labelled, predictor, scratch)
+    sections = [
+        ("Separation from home", separation(home, foreign | encoded | spoiled)),
+        (
+            "All sets re-encoded alike (JPEG 75)",
+            [
+                "AUROC of refuge_like against home after both were re-encoded: "
+                + with_ci(
+                    auroc,
+                    np.array([s.distance for s in alike_home]),
+                    np.array([s.distance for s in alike_refuge]),
+                    paired=False,
+                )
+            ],
+        ),
+        (
+            f"Two sets of {N}: permutation test on the features (MMD)",
+            two_samples(*(np.stack([s.coordinates for s in x if s.coordinates is not None]) for x in (source, refuge))),
+        ),
+        ("Expected Dice", trust_rows(scored)),
+        ("Risk and coverage on refuge_like (development)", risk_rows(refuge)),
+        ("Interval of vCDR, 90 % nominal", coverage_rows(scored)),
+        ("Test-time help without training", help_rows(arguments.model, labelled, plain, adapted)),
+        ("Time", time_rows(predictor, home_cases[0])),
+    ]
+    seconds = time.perf_counter() - start
+    write(arguments, predictor, len(home_cases), sections, seconds)
+    for file in scratch.glob("bn_*.safetensors"):
+        file.unlink()
+    scratch.rmdir()
+
+
+def write(arguments: argparse.Namespace, predictor: Predictor, n: int, sections: list, seconds: float) -> None:
+    statistics = predictor.header.statistics
+    head = [
+        "# The shift score, measured",
+        "",
+        f"Command: `python benchmarks/shift.py --data DATA --model {arguments.model}`. Model {predictor.model_id}, "
+        f"trained on {', '.join(predictor.header.lineage.domains)} alone; home = its {n} held-out images, which also "
+        f"calibrate the score ({statistics['calibration']['source']}). One model, one seed, CPU "
+        f"(2 cores), {seconds / 60:.0f} min. "
+        "refuge_like is a DEVELOPMENT target: the score was shaped while looking at it. Intervals are 95 % percentile "
+        "bootstraps over images. Labels of Drishti: all four experts agree.",
+    ]
+    text = "\n".join(head)
+    for title, rows in sections:
+        text += f"\n\n## {title}\n\n" + "\n".join(rows)
+    (arguments.out / "shift.md").write_text(text + "\n", encoding="utf-8")
+    (arguments.out / "shift.json").write_text(json.dumps(dict(sections), indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
