@@ -92,6 +92,7 @@ def open_backbone(spec: BackboneSpec, keep_head: bool = False) -> Backbone:
     if spec.name.startswith(OWN_PREFIX):
         return _open_own(spec)
     body, config, options, origin = _build(spec, keep_head)
+    body.eval()  # before anything runs through it: a forward in train mode moves the running statistics
     size = spec.size or int(config.get("input_size", (3, 224, 224))[-1])
     with torch.no_grad():
         features = _features(body, size, spec.name)

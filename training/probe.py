@@ -120,7 +120,9 @@ def _probe(
         result = yield from _score_target(ground, fitted, target, images, cache)
         results[f"target {result.name}"] = result
         yield _scored(f"target {result.name}", result.scores)
-    write_report(out, recipe, images.classes, results, fitted.trained_parameters, seconds, _prompt_picture(fitted))
+    facts = {"trained_parameters": fitted.trained_parameters, "train_seconds": round(seconds, 1)}
+    facts |= {"validation_loss": fitted.val_loss, "settings": fitted.settings}
+    write_report(out, recipe, images.classes, results, facts, _prompt_picture(fitted))
     yield Message("saved", text=str(out / "report.png"))
     headline = results.get("source test", results["source validation"]).scores
     values = {"seconds": time.perf_counter() - begun, "auroc": headline.auroc, "accuracy": headline.accuracy}

@@ -35,15 +35,17 @@ def write_report(
     recipe: ProbeRecipe,
     classes: Sequence[str],
     results: dict[str, SetResult],
-    trained_parameters: int,
-    seconds: float,
+    facts: dict[str, Any],
     prompt: NDArray[np.float32] | None,
 ) -> None:
-    """Write scores.json, scores.md, predictions.csv, metrics.csv and report.png into the run folder."""
+    """Write scores.json, scores.md, predictions.csv, metrics.csv and report.png into the run folder.
+
+    facts: trained_parameters, train_seconds and whatever else scores.json should hold.
+    """
     scores = {name: r.scores.as_dict() for name, r in results.items()}
-    facts = {"trained_parameters": trained_parameters, "train_seconds": round(seconds, 1), "sets": scores}
-    (out / "scores.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
-    (out / "scores.md").write_text(score_table(recipe, results, trained_parameters, seconds), encoding="utf-8")
+    (out / "scores.json").write_text(json.dumps(facts | {"sets": scores}, indent=1), encoding="utf-8")
+    table = score_table(recipe, results, facts["trained_parameters"], facts["train_seconds"])
+    (out / "scores.md").write_text(table, encoding="utf-8")
     with (out / "predictions.csv").open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(["set", "file", "case", "truth", "answer", *(f"p_{c}" for c in classes)])
