@@ -192,7 +192,10 @@ class Student(nn.Module):
         return self.encoder(self.front(x))
 
     def forward(self, x: Tensor) -> StudentOutput:
-        stages = self.encode(x)
+        return self.decode(self.encode(x))
+
+    def decode(self, stages: list[Tensor]) -> StudentOutput:
+        """The answer to stage maps that `encode` gave."""
         logits = self.head(self.decoder(stages))  # (B, R, H/4, W/4)
         logits = F.interpolate(logits, scale_factor=4.0, mode="bilinear", align_corners=False)  # (B, R, H, W)
         present = None
