@@ -349,6 +349,20 @@ def test_view_says_what_is_missing_without_a_display(tinymig, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+def test_a_dask_cluster_does_the_same_work(tinymig, tmp_path):
+    from distributed import LocalCluster
+
+    for i in range(3):
+        photograph(tmp_path / f"{i}.png", seed=i)
+    args = ("segment", "0.png", "1.png", "2.png", "--task", "optic")
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None, env=tinymig.env) as workers:
+        tinymig(*args, "-o", "far", "--cluster", workers.scheduler_address, code=0)
+    tinymig(*args, "-o", "near", code=0)
+    for i in range(3):
+        far, near = (Image.open(tmp_path / o / f"{i}_mask.png") for o in ("far", "near"))
+        np.testing.assert_array_equal(np.asarray(far), np.asarray(near))
+
+
 def test_neither_torch_nor_napari_is_imported_to_segment(tinymig, tmp_path):
     photograph(tmp_path / "eye.png")
     code = (

@@ -63,6 +63,8 @@ def segment(
     from ..engine.batch import Options, plan, run_all, with_threads
 
     accelerate()
+    if cluster is not None:  # the workers share the disk, not the current folder
+        inputs, out = [p.resolve() for p in inputs], out.resolve()
     options = Options(task, model, roi.value, device.value, format.value, overlay, overwrite, psa, uncertainty)
     jobs = with_threads(plan(inputs, out, options))
     start = time.perf_counter()
