@@ -71,6 +71,7 @@ def test_the_loss_is_the_same_with_and_without_the_cache_under_identity_and_mirr
             "student": {"widths": [16, 16, 32, 32], "blocks": [0, 0, 0, 0], "decoder": 16},
             "teacher": SPEC.model_dump() | {"cache": "memory"},
             "loss": {"lambdas": [1, 1, 0.5, 0.5, 0.5]},
+            "optim": {"precision": "fp32"},
         }
     )
     student = Student(recipe.student, 2).eval()

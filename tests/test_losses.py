@@ -41,7 +41,7 @@ class DrawnTeacher(Teacher):
         network = torch.nn.ModuleList(torch.nn.Conv2d(3, c, s, s) for c, s in zip(channels, (4, 8, 16, 32)))
         super().__init__(network, (4, 8, 16, 32), channels, None)
 
-    def maps(self, x):
+    def maps(self, x, enlarge=1.0):
         return [layer(x) for layer in self.network]
 
 

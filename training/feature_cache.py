@@ -167,18 +167,21 @@ class CachedTeacher:
         self.teacher = teacher
         self.cache = cache
 
-    def frames(self, frames: Tensor, keys: Sequence[str], mirrored: Tensor | None = None) -> list[Tensor]:
+    def frames(
+        self, frames: Tensor, keys: Sequence[str], mirrored: Tensor | None = None, enlarge: float = 1.0
+    ) -> list[Tensor]:
         """Features (B, C, h, w) of normalised frames (B, 3, c, c), or of their left-right mirror where `mirrored`."""
         n, side = len(frames), frames.shape[-1]
         flags = [False] * n if mirrored is None else [bool(v) for v in mirrored]
-        names = [feature_key(k, self.teacher, side, "mirrored" if f else "") for k, f in zip(keys, flags, strict=True)]
+        variants = [f"{'mirrored ' if f else ''}{enlarge:.3f}" for f in flags]
+        names = [feature_key(k, self.teacher, side, v) for k, v in zip(keys, variants, strict=True)]
         rows: list[list[Tensor] | None] = [self.cache.get(name) if self.cache else None for name in names]
         missing = [i for i, row in enumerate(rows) if row is None]
         if missing:
             x = torch.stack([frames[i].flip(-1) if flags[i] else frames[i] for i in missing])
             for position, i in enumerate(missing):
                 # one by one: a batch of another size may round differently, and a cached entry must not depend on it
-                rows[i] = [m[0] for m in self.teacher.features(x[position : position + 1])]
+                rows[i] = [m[0] for m in self.teacher.features(x[position : position + 1], enlarge)]
                 if self.cache is not None:
                     self.cache.put(names[i], rows[i])
         layers = range(len(rows[0] or ()))
@@ -193,7 +196,7 @@ class CachedTeacher:
         sign = torch.where(mirrored, -1.0, 1.0)
         turned = theta.clone()
         turned[:, 0] = theta[:, 0] * sign[:, None]  # in the mirrored frame x runs the other way
-        return [warp_map(m, turned, share) for m in self.frames(frames, keys, mirrored)]
+        return [warp_map(m, turned, share) for m in self.frames(frames, keys, mirrored, 1 / share)]
 
 
 def warp_map(features: Tensor, theta: Tensor, share: float = 1.0) -> Tensor:

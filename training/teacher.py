@@ -88,14 +88,18 @@ class Teacher(nn.Module):
         """Frozen means frozen: stays in eval mode."""
         return super().train(False)
 
-    def maps(self, x: Tensor) -> list[Tensor]:
+    def maps(self, x: Tensor, enlarge: float = 1.0) -> list[Tensor]:
         """The raw maps (B, C, h, w) of the tapped layers."""
         raise NotImplementedError
 
     @torch.no_grad()
-    def features(self, x: Tensor) -> list[Tensor]:
-        """LayerNorm'ed maps (B, C, h, w), one per tapped layer, of student input (B, 3, H, W)."""
-        return [normalise_tokens(m.float()) for m in self.maps(x)]
+    def features(self, x: Tensor, enlarge: float = 1.0) -> list[Tensor]:
+        """LayerNorm'ed maps (B, C, h, w), one per tapped layer, of student input (B, 3, H, W).
+
+        enlarge: side of x in views; a frame twice as wide as a view is seen at twice the side, so that its tokens
+        show as much of the image as a view's do. Only networks without a fixed grid (CNNs, 'self') can do that.
+        """
+        return [normalise_tokens(m.float()) for m in self.maps(x, enlarge)]
 
 
 class ImageTeacher(Teacher):
@@ -120,11 +124,14 @@ class ImageTeacher(Teacher):
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
-    def maps(self, x: Tensor) -> list[Tensor]:
+    def maps(self, x: Tensor, enlarge: float = 1.0) -> list[Tensor]:
         """Raw maps of a batch (B, 3, H, W) in the student's normalisation."""
         x = unit_range(x.float(), self.normalisation)
-        if x.shape[-1] != self.size or x.shape[-2] != self.size:
-            x = F.interpolate(x, size=(self.size, self.size), mode="bicubic", antialias=True).clamp(0, 1)
+        side = int(self.size or x.shape[-1])
+        if self.indices is None:
+            side = max(32, round(side * enlarge / 32) * 32) if enlarge != 1.0 else side
+        if x.shape[-1] != side or x.shape[-2] != side:
+            x = F.interpolate(x, size=(side, side), mode="bicubic", antialias=True).clamp(0, 1)
         x = (x - self.mean) / self.std
         if self.indices is None:
             maps = self.network(x.contiguous(memory_format=torch.channels_last))
@@ -142,8 +149,8 @@ class SelfTeacher(Teacher):
         network = copy.deepcopy(student)
         super().__init__(network, (0, 1, 2, 3), stage_channels(network), None)
 
-    def maps(self, x: Tensor) -> list[Tensor]:
-        """The stages of the frozen copy."""
+    def maps(self, x: Tensor, enlarge: float = 1.0) -> list[Tensor]:
+        """The stages of the frozen copy; it sees x at the size it comes in."""
         return list(self.network(x).stages)
 
 
