@@ -1,4 +1,4 @@
-"""napari writers: a Labels layer goes back into the exact grid of the file its image was read from."""
+"""napari writers: layers go back into the exact grid of the file that they or their image were read from."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .engine.io import ScanFile, write_mask
+from .engine.io import ScanFile, write_mask, write_volume
 from .engine.io.labels import MaskFile, mask_scan_file
 from .engine.spatial import Geometry, lps_from_ras
 from .engine.tasks import TASKS, Task
@@ -34,6 +34,19 @@ def write_labels(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     return [str(path)]
 
 
+def write_image(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
+    """Write a volume (D, H, W) at `path` (.nii.gz, .nii, .nrrd, .mha) in the grid of its source file, or, where another
+    reader made the layer, by its scale and translate; its path in a list. Raises ValueError or OutputRefused."""
+    values = np.asarray(data)
+    if meta.get("rgb") or values.ndim != 3:
+        raise ValueError(f"the layer has shape {values.shape}; expected a grey volume (D, H, W); save pictures as PNG.")
+    scan_file = (meta.get("metadata") or {}).get(KEY, {}).get("scan_file")
+    if not isinstance(scan_file, ScanFile) or not _fits(values, scan_file):
+        scan_file = _scan_file_of_layer(Path(path), values, meta)
+    write_volume(values, scan_file, Path(path), overwrite=True)
+    return [str(path)]
+
+
 def _fits(labels: NDArray[Any], scan_file: ScanFile) -> bool:
     grid = scan_file.scan.grid_shape
     return labels.shape == grid or (1, *labels.shape) == grid or labels.shape == (1, *grid)
@@ -49,7 +62,7 @@ def _scan_file_of_layer(path: Path, labels: NDArray[Any], meta: dict[str, Any]) 
     """The grid of a layer that another reader made."""
     if labels.ndim not in (2, 3):
         raise ValueError(f"the layer is {labels.ndim}-D with shape {labels.shape}; expected (H, W) or (D, H, W).")
-    grid = labels.astype(np.uint8)
+    grid = np.zeros(labels.shape, np.uint8)  # only its shape matters here
     factors = [_MM_PER_UNIT.get(str(unit)) for unit in meta.get("units") or ()][-labels.ndim :]
     if labels.ndim == 2:
         return mask_scan_file(MaskFile(path, path.stem, grid, None, None))

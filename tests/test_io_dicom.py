@@ -75,6 +75,22 @@ def test_one_folder_may_hold_several_series_and_other_files(series, tmp_path):
     assert np.array_equal(open_input(items[1]).scan.pixels, VALUES[::-1])
 
 
+def test_reports_and_segmentations_beside_images_are_no_inputs(series):
+    folder, _ = series()
+    [item] = find_inputs([folder])
+    scan_file = open_input(item)
+    write_mask(bright(scan_file), scan_file, folder / "axial_mask.dcm", task=PROSTATE)
+    write_mask(bright(scan_file), scan_file, folder / "axial_mask.nii.gz")
+    report = pydicom.dcmread(item.files[0])
+    for keyword in ("Rows", "Columns", "PixelData"):
+        delattr(report, keyword)
+    report.Modality, report.SeriesInstanceUID = "SR", generate_uid()
+    report.save_as(folder / "report.dcm")
+    assert find_inputs([folder]) == [item]
+    with pytest.raises(UnsupportedInput, match="without an image"):
+        open_input(folder / "report.dcm")
+
+
 def test_series_folders_below_a_study_folder_are_found(series, tmp_path):
     series("study/a")
     series("study/deeper/b", direction=SAGITTAL)

@@ -12,7 +12,7 @@ from PIL import Image as Picture
 from scipy.spatial.transform import Rotation
 
 from napari_tinymig._readers import get_photograph_reader, get_reader, get_volume_reader
-from napari_tinymig._writers import write_labels
+from napari_tinymig._writers import write_image, write_labels
 from napari_tinymig.engine.errors import TinyMIGError
 from napari_tinymig.layer_geometry import point_at, scanner_affine, world_mm
 
@@ -107,6 +107,20 @@ def test_a_layer_of_another_plugin_is_saved_by_its_own_scale_and_units(tmp_path)
     assert image.GetSpacing() == pytest.approx((0.5, 0.5, 3), rel=1e-6)
     assert image.GetOrigin() == pytest.approx((30, 20, 10))
     assert np.array_equal(sitk.GetArrayFromImage(image), data)
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha"])
+def test_an_image_layer_is_saved_with_its_values_and_place(oblique, tmp_path, suffix):
+    [layer] = layers_of(oblique)
+    half = np.asarray(layer.data) * np.float32(0.5)
+    write_image(str(tmp_path / f"half{suffix}"), half, {"metadata": layer.metadata})
+    judged = sitk.ReadImage(str(tmp_path / f"half{suffix}"))
+    original = sitk.ReadImage(str(oblique))
+    assert np.array_equal(sitk.GetArrayFromImage(judged), sitk.GetArrayFromImage(original) * 0.5)
+    assert judged.GetDirection() == pytest.approx(original.GetDirection(), abs=1e-6)
+    assert judged.GetOrigin() == pytest.approx(original.GetOrigin(), abs=1e-4)
+    with pytest.raises(ValueError, match="grey volume"):
+        write_image(str(tmp_path / "x.nii.gz"), np.zeros((9, 9, 3), np.uint8), {"rgb": True})
 
 
 def test_a_layer_in_pixels_is_saved_without_a_scanner_position(tmp_path):

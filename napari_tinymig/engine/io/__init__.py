@@ -7,7 +7,7 @@ from pathlib import Path
 from ..errors import UnreadableInput
 from .find import find_inputs, stem_of, suffix_of
 from .labels import apply_label_map, open_mask, parse_label_map, read_mask
-from .masks import mask_path, palette, stored_labels, write_atomically, write_mask
+from .masks import mask_path, palette, stored_labels, write_atomically, write_mask, write_volume
 from .scan_file import InputItem, MaskFile, ScanFile, as_photograph, as_volume, eight_bit
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "suffix_of",
     "write_atomically",
     "write_mask",
+    "write_volume",
 ]
 
 

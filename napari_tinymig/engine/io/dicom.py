@@ -69,7 +69,7 @@ def read_dicom(item: InputItem) -> ScanFile:
         frames, notes = in_order([frame for ds in datasets for frame in _frames(ds)], item.name)
         stored = _stored_array([f for f in frames if f is not None], frames, item.name)
         geometry = _geometry(frames, stored.shape)
-        scan, volume_notes = volume_scan(stored, geometry, item.name)
+        scan, volume_notes = volume_scan(stored, geometry, item.name, item.path.name)
     first = next(f for f in frames if f is not None)
     slices = tuple(None if f is None else (Path(f.dataset.filename), f.index) for f in frames)
     return ScanFile(

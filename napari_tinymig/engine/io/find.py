@@ -2,8 +2,9 @@
 
 Rules for a folder: its own files only, no sub-folders, except sub-folders (three levels deep) that hold DICOM files.
 Ignored without a word: hidden files, DICOMDIR, data files of .mhd/.nhdr headers, files whose name says text or table,
-and masks and overlays made earlier beside their images. Every other file that looks like an image becomes an item,
-even if it turns out unreadable: it then fails with its reason instead of vanishing.
+masks and overlays made earlier beside their images, and DICOM objects without an image (reports, segmentations) beside
+some with. Every other file that looks like an image becomes an item, even if it turns out unreadable: it then fails
+with its reason instead of vanishing.
 """
 
 from __future__ import annotations
@@ -136,7 +137,7 @@ def _in_folder(folder: Path) -> list[InputItem]:
         return [_problem(folder, f"{folder} cannot be listed ({e.strerror}); change its permissions.")]
     items: list[InputItem] = []
     dicom: list[Path] = []
-    stems = {stem_of(p) for p in files}
+    stems = {stem_of(p) for p in files} | {folder.resolve().name}
     for path in files:
         kind = format_of(path)
         if kind == "dicom":
@@ -193,7 +194,8 @@ def _named_dicom(folder: Path, files: list[Path]) -> list[InputItem]:
 def dicom_series(folder: Path, files: Sequence[Path]) -> list[InputItem]:
     """One item per series (and per slice direction and size within it) among the DICOM `files` of `folder`.
 
-    A folder with one series gives its own name; with several, the series number is added.
+    A folder with one series gives its own name; with several, the series number is added. Objects without an image of
+    their own (reports, presentation states, segmentations) are left out where there are images.
     """
     if not files:
         return []
@@ -209,6 +211,8 @@ def dicom_series(folder: Path, files: Sequence[Path]) -> list[InputItem]:
             continue
         groups.setdefault(key, []).append(path)
         numbers[key] = number
+    pictures = {key: members for key, members in groups.items() if key[-1]}
+    groups = pictures or groups
     names: set[str] = set()
     for key, members in groups.items():
         base = folder.resolve().name if len(groups) == 1 else f"{folder.resolve().name}_series{numbers[key]}"
@@ -224,11 +228,20 @@ def _series_key(path: Path) -> tuple[tuple[Any, ...], str]:
     """(what tells stacks apart, series number). Raises whatever pydicom raises for damaged files."""
     import pydicom
 
-    tags = ["SeriesInstanceUID", "SeriesNumber", "Rows", "Columns", "ImageOrientationPatient", "NumberOfFrames"]
+    tags = [
+        "SeriesInstanceUID",
+        "SeriesNumber",
+        "Rows",
+        "Columns",
+        "ImageOrientationPatient",
+        "NumberOfFrames",
+        "Modality",
+    ]
     dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=[*tags, "SOPInstanceUID", "SOPClassUID"])
     direction = dataset.get("ImageOrientationPatient")
     rounded = tuple(round(float(v), 2) + 0.0 for v in direction) if direction else ()
     multi = str(dataset.get("SOPInstanceUID")) if int(dataset.get("NumberOfFrames", 1) or 1) > 1 else ""
     series = str(dataset.get("SeriesInstanceUID", path))
     number = str(dataset.get("SeriesNumber", "") or "")
-    return (series, dataset.get("Rows"), dataset.get("Columns"), rounded, multi), number
+    is_picture = dataset.get("Rows") is not None and dataset.get("Modality") != "SEG"
+    return (series, dataset.get("Rows"), dataset.get("Columns"), rounded, multi, is_picture), number

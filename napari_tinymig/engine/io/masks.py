@@ -72,23 +72,40 @@ def write_mask(
     elif suffix == ".png":
         content = _png_bytes(_plane(labels, scan_file), scan_file, task)
     else:
-        stored = stored_labels(labels, scan_file)
-        if suffix in (".nii", ".nii.gz"):
-            from .nifti import nifti_mask_bytes
-
-            content = nifti_mask_bytes(stored, scan_file, compressed=suffix == ".nii.gz")
-        elif suffix == ".nrrd":
-            from .nrrd_files import nrrd_mask_bytes
-
-            content = nrrd_mask_bytes(stored, scan_file)
-        elif suffix == ".mha":
-            from .metaimage import meta_mask_bytes
-
-            content = meta_mask_bytes(stored, scan_file)
-        else:
-            raise ValueError(f"{path.name}: expected a mask named .png, .nii, .nii.gz, .nrrd, .mha or .dcm.")
+        content = _volume_bytes(stored_labels(labels, scan_file), scan_file, path)
     write_atomically(path, content, overwrite=overwrite)
     return path
+
+
+def write_volume(values: NDArray[Any], scan_file: ScanFile, path: Path, *, overwrite: bool = False) -> Path:
+    """Write `values` (D, H, W) in patient order, any real dtype, at `path` (.nii, .nii.gz, .nrrd, .mha) in the grid of
+    the file that `scan_file` was read from: probabilities, or the image itself. Raises as `write_mask`."""
+    path = Path(path)
+    grid = np.asarray(values).reshape(scan_file.scan.grid_shape)
+    if grid.dtype in (np.dtype(bool), np.dtype(np.float16)):
+        grid = grid.astype(np.float32 if grid.dtype == np.float16 else np.uint8)
+    geometry = scan_file.geometry
+    stored = geometry.to_stored(grid) if geometry is not None else grid.reshape(grid.shape[-2:]).T[..., None]
+    write_atomically(path, _volume_bytes(np.ascontiguousarray(stored), scan_file, path), overwrite=overwrite)
+    return path
+
+
+def _volume_bytes(stored: NDArray[Any], scan_file: ScanFile, path: Path) -> bytes:
+    """The bytes of a volume file of `stored` (i, j, k), of the format that the suffix of `path` names."""
+    suffix = suffix_of(path)
+    if suffix in (".nii", ".nii.gz"):
+        from .nifti import nifti_bytes
+
+        return nifti_bytes(stored, scan_file, compressed=suffix == ".nii.gz")
+    if suffix == ".nrrd":
+        from .nrrd_files import nrrd_bytes
+
+        return nrrd_bytes(stored, scan_file)
+    if suffix == ".mha":
+        from .metaimage import meta_bytes
+
+        return meta_bytes(stored, scan_file)
+    raise ValueError(f"{path.name}: expected a name that ends in .png, .nii, .nii.gz, .nrrd, .mha or .dcm.")
 
 
 def _checked(labels: NDArray[Any], scan_file: ScanFile) -> NDArray[np.uint8]:

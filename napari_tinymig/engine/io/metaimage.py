@@ -164,15 +164,20 @@ def _data_bytes(path: Path, header: MetaHeader, needed: int) -> bytes:
     return raw
 
 
-def meta_mask_bytes(labels: NDArray[np.uint8], scan_file: ScanFile) -> bytes:
-    """A compressed .mha of `labels` (i, j, k), stored order; from a MetaImage with its own geometry lines, from any
+def meta_bytes(array: NDArray[Any], scan_file: ScanFile) -> bytes:
+    """A compressed .mha of `array` (i, j, k), stored order; from a MetaImage with its own geometry lines, from any
     other with the geometry's affine in LPS."""
     if scan_file.format == "mha":
         lines = _own_geometry_lines(scan_file.header, len(scan_file.stored_shape))
         sizes = scan_file.stored_shape
     else:
-        lines, sizes = _geometry_lines(scan_file.geometry), labels.shape
-    data = zlib.compress(labels.tobytes(order="F"), 4)
+        lines, sizes = _geometry_lines(scan_file.geometry), array.shape
+    kind = next((k for k, v in _TYPES.items() if np.dtype(v) == array.dtype), None)
+    if kind is None:
+        raise ValueError(
+            f"voxels of type {array.dtype} do not fit into MetaImage; expected one of {set(_TYPES.values())}."
+        )
+    data = zlib.compress(array.astype(array.dtype.newbyteorder("<")).tobytes(order="F"), 4)
     header = [
         "ObjectType = Image",
         f"NDims = {len(sizes)}",
@@ -182,7 +187,7 @@ def meta_mask_bytes(labels: NDArray[np.uint8], scan_file: ScanFile) -> bytes:
         f"CompressedDataSize = {len(data)}",
         *lines,
         f"DimSize = {' '.join(map(str, sizes))}",
-        "ElementType = MET_UCHAR",
+        f"ElementType = {kind}",
         "ElementDataFile = LOCAL",
     ]
     return "\n".join(header).encode("ascii") + b"\n" + data

@@ -69,22 +69,22 @@ def nifti_geometry(image: Any, shape: tuple[int, int, int]) -> Geometry:
     return Geometry(shape, np.diag([-sizes[0], -sizes[1], sizes[2], 1.0]), oriented=False, has_spacing=usable)
 
 
-def nifti_mask_bytes(labels: NDArray[np.uint8], scan_file: ScanFile, compressed: bool) -> bytes:
-    """A NIfTI file of `labels` (i, j, k), stored order. From a NIfTI input with its matrices, codes and units; from
+def nifti_bytes(array: NDArray[Any], scan_file: ScanFile, compressed: bool) -> bytes:
+    """A NIfTI file of `array` (i, j, k), stored order. From a NIfTI input with its matrices, codes and units; from
     any other with the geometry's affine as sform and qform, codes 1 (scanner) if oriented, else 0."""
     if scan_file.format == "nifti":
         header = scan_file.header.copy()
-        header.set_data_dtype(np.uint8)
+        header.set_data_dtype(array.dtype)
         header.set_slope_inter(1, 0)
-        header["cal_min"], header["cal_max"], header["descrip"] = 0, 0, b"napari-tinymig mask"
+        header["cal_min"], header["cal_max"], header["descrip"] = 0, 0, b"napari-tinymig"
         header.extensions.clear()
         make = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
-        image = make(labels.reshape(scan_file.stored_shape, order="F"), None, header)
+        image = make(array.reshape(scan_file.stored_shape, order="F"), None, header)
     else:
         geometry = scan_file.geometry
         affine = geometry.affine if geometry is not None else np.diag([-1.0, -1.0, 1.0, 1.0])
         code = 1 if geometry is not None and geometry.oriented else 0
-        image = nib.Nifti1Image(labels, affine)
+        image = nib.Nifti1Image(array, affine, dtype=array.dtype)
         image.set_sform(affine, code)
         image.set_qform(affine, code, strip_shears=True)
         image.header.set_xyzt_units("mm" if geometry is not None and geometry.has_spacing else "unknown")

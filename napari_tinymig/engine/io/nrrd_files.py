@@ -102,15 +102,15 @@ def _axes_alone(shape: tuple[int, int, int], sizes: NDArray[np.float64], has_spa
     return Geometry(shape, affine, oriented=False, has_spacing=has_spacing)
 
 
-def nrrd_mask_bytes(labels: NDArray[np.uint8], scan_file: ScanFile) -> bytes:
-    """An NRRD file (gzip) of `labels` (i, j, k), stored order, with the input's space; LPS for other formats."""
+def nrrd_bytes(array: NDArray[Any], scan_file: ScanFile) -> bytes:
+    """An NRRD file (gzip) of `array` (i, j, k), stored order, with the input's space; LPS for other formats."""
     if scan_file.format == "nrrd":
         header, shape = dict(scan_file.header), scan_file.stored_shape
     else:
-        header, shape = _header_of(scan_file.geometry), labels.shape
+        header, shape = _header_of(scan_file.geometry), array.shape
     header |= {"encoding": "gzip"}
     out = io.BytesIO()
-    nrrd.write(out, labels.reshape(shape, order="F"), header, index_order="F", compression_level=4)
+    nrrd.write(out, array.reshape(shape, order="F"), header, index_order="F", compression_level=4)
     return out.getvalue()
 
 

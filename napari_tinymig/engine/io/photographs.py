@@ -112,8 +112,8 @@ def decode_picture_file(path: Path, labels: bool = False) -> tuple[NDArray[Any],
         with Image.open(path, formats=_OPENERS) as picture:
             return _decode_picture(picture, path, labels)
     except Image.DecompressionBombError as e:
-        count = int((re.findall(r"\d+", str(e)) or ["0"])[0])
-        refuse_large(max(count, MAX_PHOTOGRAPH_PIXELS + 1), "more", path.name, MAX_PHOTOGRAPH_PIXELS)
+        count = int((re.findall(r"\d+", str(e)) or ["0"])[0])  # Pillow refuses before it tells the sides
+        refuse_large(max(count, MAX_PHOTOGRAPH_PIXELS + 1), "", path.name, MAX_PHOTOGRAPH_PIXELS)
         raise
     except UnidentifiedImageError as e:
         if path.suffix.lower() in (".tif", ".tiff") or _looks_like_tiff(path):

@@ -107,7 +107,7 @@ class StoredVolume:
 
 def volume_file(item: InputItem, stored: StoredVolume) -> ScanFile:
     """The ScanFile of a stored volume. Raises UnsupportedInput where its voxels are no image."""
-    scan, notes = volume_scan(stored.array, stored.geometry, item.name)
+    scan, notes = volume_scan(stored.array, stored.geometry, item.name, item.path.name)
     return ScanFile(
         path=item.path,
         name=item.name,
@@ -170,11 +170,12 @@ def eight_bit(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     return (stretched + 0.5).astype(np.uint8)
 
 
-def volume_scan(stored: NDArray[Any], geometry: Geometry, name: str) -> tuple[Scan, tuple[str, ...]]:
-    """The Scan in patient order of a stored array (i, j, k), and notes. Raises UnsupportedInput if it is no image."""
+def volume_scan(stored: NDArray[Any], geometry: Geometry, name: str, file_name: str) -> tuple[Scan, tuple[str, ...]]:
+    """The Scan in patient order of a stored array (i, j, k), and notes. Raises UnsupportedInput, naming
+    the file, if it is no image."""
     if stored.dtype.fields is not None or np.issubdtype(stored.dtype, np.complexfloating):
         raise UnsupportedInput(
-            f"{name} has voxels of type {stored.dtype}; expected one real number per voxel; export a grey image."
+            f"{file_name} has voxels of type {stored.dtype}; expected one real number per voxel; export a grey image."
         )
     pixels = np.ascontiguousarray(geometry.to_canonical(stored))
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
@@ -186,11 +187,11 @@ def volume_scan(stored: NDArray[Any], geometry: Geometry, name: str) -> tuple[Sc
         pixels = pixels.astype(np.int16)  # (D, H, 3) uint8 would mean RGB to Scan
     if sum(side >= MIN_SLICE_SIDE for side in pixels.shape) < 2:
         raise UnsupportedInput(
-            f"{name} has {' x '.join(map(str, geometry.shape))} voxels; expected slices of at least "
+            f"{file_name} has {' x '.join(map(str, geometry.shape))} voxels; expected slices of at least "
             f"{MIN_SLICE_SIDE} x {MIN_SLICE_SIDE}; give the whole image."
         )
-    pixels, notes = finite(pixels, name)
-    refuse_constant(pixels, name)
+    pixels, notes = finite(pixels, file_name)
+    refuse_constant(pixels, file_name)
     if not geometry.oriented:
         notes = (*notes, "The file does not say how the patient lies; its axes are taken as they are.")
     return Scan(pixels, geometry.spacing_mm, name), notes
@@ -228,10 +229,12 @@ def refuse_constant(pixels: NDArray[Any], name: str) -> None:
 
 
 def refuse_large(count: int, shape: str, name: str, limit: int) -> None:
-    """Raise UnsupportedInput if `count` pixels are more than `limit`; called before anything is decoded."""
+    """Raise UnsupportedInput if `count` pixels (of `shape`, as text, '' = unknown) are more than `limit`; called before
+    anything is decoded."""
     if count > limit:
+        sides = f"{shape} = " if shape else ""
         raise UnsupportedInput(
-            f"{name} has {shape} = {count / 1e6:.0f} million pixels; expected at most {limit / 1e6:.0f} million; "
+            f"{name} has {sides}{count / 1e6:.0f} million pixels; expected at most {limit / 1e6:.0f} million; "
             "crop or shrink it first."
         )
 
