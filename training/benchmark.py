@@ -18,21 +18,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from napari_tinymig.engine.config import Recipe
 from napari_tinymig.engine.errors import OutputRefused, TinyMIGError
-from napari_tinymig.engine.measure import extent
-from napari_tinymig.engine.metrics import score_case
 from napari_tinymig.engine.model_file import ModelFile, read_model_file
 from napari_tinymig.engine.predict import Predictor
-from napari_tinymig.engine.records import Message, Scan
+from napari_tinymig.engine.records import Message
 from napari_tinymig.engine.safe_files import FolderLock, write_atomic
-from napari_tinymig.engine.spatial import square_box
 
-from .data import Case, find_cases, region_targets, roi_of
+from .data import find_cases
+from .evaluate import METRICS, score_one
 from .export import load_student
-from .read import read_image, read_label
 from .student import count_macs, count_parameters
 
 log = logging.getLogger(__name__)
@@ -49,7 +45,7 @@ class Cell:
     source: str
     targets: tuple[str, ...]
     out: str
-    field: str = "roi"
+    roi: str = "truth"
     device: str = "auto"
     threads: int | None = None
 
@@ -69,7 +65,7 @@ class Cell:
         Settings at their default are left out, so that a setting added later does not void finished runs.
         """
         changed = Recipe.model_validate(self.recipe).model_dump(mode="json", exclude_defaults=True)
-        told = json.dumps([changed, Path(self.source).name, sorted(self.targets), self.field], sort_keys=True)
+        told = json.dumps([changed, Path(self.source).name, sorted(self.targets), self.roi], sort_keys=True)
         return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
@@ -79,7 +75,7 @@ def plan_cells(
     out: Path,
     sources: Sequence[str] | None = None,
     seeds: Sequence[int] | None = None,
-    field: str = "roi",
+    roi: str = "truth",
     device: str = "auto",
     threads: int | None = None,
 ) -> list[Cell]:
@@ -102,7 +98,7 @@ def plan_cells(
     for seed, source, recipe in itertools.product(rounds, chosen, recipes):
         raw = recipe.model_copy(update={"seed": seed}).model_dump(mode="json")
         targets = tuple(str(d) for d in domains if d != source)
-        cells.append(Cell(raw, str(source), targets, str(out), field, device, threads))
+        cells.append(Cell(raw, str(source), targets, str(out), roi, device, threads))
     return cells
 
 
@@ -204,7 +200,7 @@ def run_cell(cell: Cell, stop: Callable[[], bool] = lambda: False) -> str:
                 if message.kind in ("failed", "stopped"):
                     return message.text or message.kind
         model = read_model_file(folder / "best.safetensors")
-        rows = [row for target in cell.targets for row in score_domain(model, recipe, Path(target), cell.field)]
+        rows = [row for target in cell.targets for row in score_domain(model, recipe, Path(target), cell.roi)]
         keys = {"recipe": recipe.name, "source": Path(cell.source).name, "seed": recipe.seed}
         write_atomic(folder / "cases.csv", _csv([keys | row for row in rows]))
         facts = asdict(cell) | {"fingerprint": cell.fingerprint()} | cost_of(model)
@@ -223,10 +219,10 @@ def _is_trained(folder: Path, recipe: Recipe) -> bool:
     return bool(lines) and '"kind": "done"' in lines[-1] and read_model_file(folder / "best.safetensors") is not None
 
 
-def score_domain(model: ModelFile, recipe: Recipe, folder: Path, field: str = "roi") -> list[dict[str, Any]]:
+def score_domain(model: ModelFile, recipe: Recipe, folder: Path, roi: str = "truth") -> list[dict[str, Any]]:
     """Metrics of every case of a domain folder on its own grid; optic tables also get the variant 'constant cup'.
 
-    field: 'roi' = the box around the true disc (the papers' protocol: cropped beforehand); 'full' = the photograph as
+    roi: 'truth' = the box around the true disc (the papers' protocol: cropped beforehand); 'auto' = the photograph as
     a user has it, through the model's locator. Truth is labels/ as they are; votes and agreement levels belong to the
     source. Distances are in mm where the spacing is known, else in px of the image.
     """
@@ -234,66 +230,12 @@ def score_domain(model: ModelFile, recipe: Recipe, folder: Path, field: str = "r
     spec = recipe.data.model_copy(update={"limit": None})
     rows = []
     for case in find_cases(folder, spec):
-        scan, truth = _open_case(case, recipe)
-        box = _true_box(truth, recipe) if field == "roi" else None
-        answer = predictor.predict(scan, roi=box if box is not None else "auto").labels
-        shown, wanted = _cropped(answer, truth, box)
-        scores = score_case(shown, wanted, recipe.task, scan.spacing_mm)
-        keys = {"target": folder.name, "case": case.name, "patient": case.case, "empty": int(not truth.any())}
-        rows.append(keys | {"variant": "student"} | scores)
-        ratio = model.header.constants.get("mean_vertical_cup_disc_ratio")
-        if ratio and {r.name for r in recipe.task.regions} == {"disc", "cup"}:
-            constant = constant_cup(shown, ratio)
-            rows.append(keys | {"variant": "constant cup"} | score_case(constant, wanted, recipe.task))
+        for scored in score_one(predictor, case, roi, spec):
+            keys = {"target": folder.name, "case": scored["case"], "patient": scored["patient"]}
+            variant = "student" if scored["predictor"] == "model" else scored["predictor"]
+            numbers = {k: v for k, v in scored.items() if k.startswith(METRICS) and not k.endswith("_truth")}
+            rows.append(keys | {"variant": variant, "empty": scored["empty"]} | numbers)
     return rows
-
-
-def _open_case(case: Case, recipe: Recipe) -> tuple[Scan, NDArray[np.uint8]]:
-    pixels, spacing = read_image(case.image)
-    truth, _ = read_label(case.label, recipe.data.label_map) if case.label else (None, None)
-    if recipe.task.input == "volume" and pixels.ndim == 3 and pixels.shape[-1] == 3 and pixels.dtype == np.uint8:
-        pixels = pixels.mean(-1)[None]  # a grey PNG slice
-    if recipe.task.input == "volume" and truth is not None and truth.ndim == 2:
-        truth = truth[None]
-    if truth is None or truth.shape != pixels.shape[: truth.ndim]:
-        raise ValueError(f"{case.label}: labels and image of {case.name} differ in shape; expected equal grids")
-    return Scan(pixels, spacing, case.name), truth
-
-
-def _true_box(truth: NDArray[np.uint8], recipe: Recipe) -> tuple[float, float, float, float] | None:
-    """Box around the true disc, None for tasks without a region of interest or without a disc."""
-    if recipe.input.roi_scale is None or truth.ndim != 2:
-        return None
-    found = roi_of(region_targets(truth, recipe.task))
-    return square_box(found[0], found[1] * recipe.input.roi_scale) if found else None
-
-
-def _cropped(
-    answer: NDArray[np.uint8], truth: NDArray[np.uint8], box: tuple[float, ...] | None
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Both masks inside the box (same metrics, a tenth of the pixels); the diagonal of an empty one is the box's."""
-    if box is None:
-        return answer, truth
-    y0, x0 = max(0, int(box[0])), max(0, int(box[1]))
-    y1, x1 = int(np.ceil(box[2])), int(np.ceil(box[3]))
-    return answer[y0:y1, x0:x1], truth[y0:y1, x0:x1]
-
-
-def constant_cup(labels: NDArray[np.uint8], ratio: float) -> NDArray[np.uint8]:
-    """The labels with their cup replaced: the disc itself, shrunk about its middle to `ratio` of its height."""
-    disc = labels >= 1
-    out = disc.astype(np.uint8)
-    if not disc.any():
-        return out
-    (r0, r1), (c0, c1) = extent(disc)
-    cy, cx = (r0 + r1 - 1) / 2, (c0 + c1 - 1) / 2
-    rows, columns = np.indices(disc.shape)
-    y, x = np.rint(cy + (rows - cy) / ratio).astype(int), np.rint(cx + (columns - cx) / ratio).astype(int)
-    inside = (y >= 0) & (y < disc.shape[0]) & (x >= 0) & (x < disc.shape[1])
-    cup = np.zeros_like(disc)
-    cup[inside] = disc[y[inside], x[inside]]
-    out[cup & disc] = 2
-    return out
 
 
 def cost_of(model: ModelFile) -> dict[str, Any]:

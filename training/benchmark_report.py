@@ -170,10 +170,10 @@ def _statement(cells: Sequence[Cell], rows: Sequence[Row], facts: dict[str, list
     counts = {t: len({r["case"] for r in rows if r["target"] == t}) for t in sorted({r["target"] for r in rows})}
     starts = sorted({f["start"] for some in facts.values() for f in some if f["start"]})
     teachers = sorted({t["name"] for c in cells if (t := c.recipe.get("teacher"))})
-    field = {"roi": "box around the true disc", "full": "full field through the locator"}[cells[0].field]
+    roi = {"truth": "box around the true disc", "auto": "full field, through the locator"}[cells[0].roi]
     lines = [
         f"Sources: {', '.join(sorted({r['source'] for r in rows}))}. Targets (n): "
-        f"{', '.join(f'{t} ({n})' for t, n in counts.items())}. Seeds: {seeds}. Field: {field}. "
+        f"{', '.join(f'{t} ({n})' for t, n in counts.items())}. Seeds: {seeds}. Region of interest: {roi}. "
         f"Protocol: {cells[0].recipe['protocol']}.",
         f"Students start from: {', '.join(starts) or 'random weights'}. Teachers: {', '.join(teachers) or 'none'}. "
         f"Machine: {cells[0].device}, {platform.machine()}. Dice in points (x 100), mean +- sd over seeds.",

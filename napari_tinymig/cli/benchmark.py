@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from .train import EvaluateRoi, parse_settings, stopping
 
 
 def benchmark(
@@ -19,7 +20,9 @@ def benchmark(
         list[str] | None, typer.Option("--source", help="Names of the domains to train on; default: each in turn.")
     ] = None,
     seeds: Annotated[str, typer.Option(help="Seeds, such as 0,1,2; fixed beforehand.")] = "0,1,2",
-    field: Annotated[str, typer.Option(help="roi: box around the true disc; full: as a user has it.")] = "roi",
+    roi: Annotated[
+        EvaluateRoi, typer.Option(help="truth: box around the true disc; auto: as a user has it.")
+    ] = EvaluateRoi.truth,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Change a setting of every recipe, e.g. optim.epochs=60.")
     ] = None,
@@ -44,12 +47,10 @@ def benchmark(
     from ..engine.errors import TinyMIGError
 
     console = Console(stderr=True)
-    if field not in ("roi", "full"):
-        raise typer.BadParameter(f"--field is '{field}'; expected roi or full.")
     try:
         wanted = [_recipe(name, settings or [], init_weights, teacher_weights) for name in recipes]
         failed = _run(
-            wanted, domains, out, source, _numbers(seeds), field, device, workers, threads, cluster, layout, console
+            wanted, domains, out, source, _numbers(seeds), roi.value, device, workers, threads, cluster, layout, console
         )
     except (TinyMIGError, ValueError) as e:
         console.print(f"[red]{e}[/red]", soft_wrap=True)
@@ -68,15 +69,7 @@ def _recipe(name: str, settings: list[str], init_weights: Path | None, teacher_w
     """A recipe with the command's changes; local weights only where the recipe asks for weights of that kind."""
     from ..engine.config import load_recipe
 
-    overrides: dict[str, Any] = {}
-    for text in settings:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise ValueError(f"--set {text}: expected KEY=VALUE, such as optim.epochs=60.")
-        try:
-            overrides[key.strip()] = json.loads(value)
-        except json.JSONDecodeError:
-            overrides[key.strip()] = value
+    overrides = parse_settings(settings)
     recipe = load_recipe(name, overrides)
     if init_weights is not None and recipe.student.init_weights:
         overrides["student.init_weights"] = str(init_weights)
@@ -91,7 +84,7 @@ def _run(
     out: Path,
     sources: list[str] | None,
     seeds: list[int],
-    field: str,
+    roi: str,
     device: str,
     workers: int,
     threads: int | None,
@@ -111,14 +104,15 @@ def _run(
         from ..training.importers import import_domain
 
         domains = [import_domain(layout, d, out / "domains" / d.name) for d in domains]
-    cells = plan_cells(recipes, domains, out, sources, seeds, field, device, threads)
+    cells = plan_cells(recipes, domains, out, sources, seeds, roi, device, threads)
     failed = 0
-    for message in run_benchmark(cells, out, workers, cluster):
-        if message.kind == "warning":
-            failed += 1
-            console.print(f"[yellow]{message.text}[/yellow]", soft_wrap=True)
-        elif message.kind == "failed":
-            raise ValueError(message.text)
-        elif message.text:
-            console.print(f"[{message.step}/{message.total}] {message.text}", markup=False, soft_wrap=True)
+    with stopping() as stop:
+        for message in run_benchmark(cells, out, workers, cluster, stop):
+            if message.kind == "warning":
+                failed += 1
+                console.print(f"[yellow]{message.text}[/yellow]", soft_wrap=True)
+            elif message.kind == "failed":
+                raise ValueError(message.text)
+            elif message.text:
+                console.print(f"[{message.step}/{message.total}] {message.text}", markup=False, soft_wrap=True)
     return failed
