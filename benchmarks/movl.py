@@ -106,7 +106,7 @@ def settings(job: Job, args: argparse.Namespace, rows: list[dict[str, str]]) -> 
     if not job.backbone.startswith("tinymig:"):
         chosen["backbone.weights"] = str(args.weights)
     if job.part == "main" and job.seed == args.seeds[0]:
-        return chosen | {"optim.trials": args.trials} | job.overrides
+        return chosen | {"optim.trials": args.trials, "optim.trial_epochs": args.trial_epochs} | job.overrides
     arm = job.arm if job.part == "main" else "MoVL joint"
     for name in ("LP", arm):
         tuned = next((r for r in rows if _same_setting(r, job, name, args.seeds[0])), None)
@@ -191,6 +191,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--per-class", type=int, default=400)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--trials", type=int, default=3)
+    parser.add_argument("--trial-epochs", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--minutes", type=float, default=None)
     parser.add_argument("--only", default=None, help="run only jobs whose key holds this text")
