@@ -86,9 +86,8 @@ def _run(
         statistics = _statistics(predictor)
         sets = [_seen(one, predictor, statistics, limit, console) for one in (a, b)]
         pages.append((predictor.model_id, statistics, compare_sets(statistics, sets[0], sets[1], permutations)))
-    _write_rows(out / "shift.csv", pages)
-    _write_differences(out / "differences.csv", pages)
-    write_page(out, pages, theme, " ".join(["tinymig shift", a, b]), console)
+    write_tables(out, pages)
+    write_page(out, pages, theme, f"tinymig shift {a} {b}", lambda text: console.print(text, soft_wrap=True))
     _tell(console, pages, out)
     _, _, first = pages[0]
     return sum(bool(i.error) for s in (first.a, first.b) for i in s.images)
@@ -133,6 +132,12 @@ def _seen(name: str, predictor: Predictor, statistics: dict[str, Any], limit: in
     for image in track(see(predictor, statistics, items), title, total=len(items), console=console, transient=True):
         seen.images.append(image)
     return seen
+
+
+def write_tables(out: Path, pages: list[tuple[str, dict[str, Any], Comparison]]) -> None:
+    """shift.csv (a row per image) and differences.csv (a row per number) in a folder."""
+    _write_rows(out / "shift.csv", pages)
+    _write_differences(out / "differences.csv", pages)
 
 
 def _write_rows(path: Path, pages: list[tuple[str, dict[str, Any], Comparison]]) -> None:

@@ -7,6 +7,7 @@ import html
 import io
 import math
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +45,15 @@ def verdict(c: Comparison) -> str:
     return f"{c.a.name} and {c.b.name} {said} (permutation test, p = {test.p:.3g}, {sizes}){what}."
 
 
-def write_page(out: Path, pages: list[Page], theme: str, command: str, console: Any) -> None:
-    """Write DIR/report.html and, where matplotlib is installed, shift.png, shift.svg (and anatomy.*)."""
+def write_page(out: Path, pages: list[Page], theme: str, command: str, tell: Callable[[str], Any]) -> None:
+    """Write DIR/report.html and, where matplotlib is installed, shift.png, shift.svg (and anatomy.*).
+
+    tell: called with a sentence where something could not be made.
+    """
     parts = [f"<h1>Domain shift: {_e(pages[0][2].a.name)} and {_e(pages[0][2].b.name)}</h1>"]
     for number, (model_id, statistics, c) in enumerate(pages):
         suffix = "" if number == 0 else "_after"
-        figures = _figures(out, suffix, statistics, c, theme, console)
+        figures = _figures(out, suffix, statistics, c, theme, tell)
         parts += [f"<h2>Seen by {_e(model_id)}</h2>", f'<p class="lead">{_e(verdict(c))}</p>', *figures]
         parts += [_tests(c), _levels(c), _differences(c), _farthest(c)]
         parts += [f'<p class="soft">{_e(note)}</p>' for note in c.notes]
@@ -65,14 +69,14 @@ def _e(text: str) -> str:
     return html.escape(text)
 
 
-def _figures(out: Path, suffix: str, statistics: dict[str, Any], c: Comparison, theme: Any, console: Any) -> list[str]:
+def _figures(out: Path, suffix: str, statistics: dict[str, Any], c: Comparison, theme: Any, tell: Any) -> list[str]:
     """<img> elements with the figures inside; none, and a word on the console, without matplotlib."""
     from ..engine.shift_plots import anatomy_figure, comparison_figure, save_figure
 
     try:
         drawn = {"shift": comparison_figure(statistics, c, theme), "anatomy": anatomy_figure(c, theme)}
     except MissingExtra as e:
-        console.print(f"[yellow]The report has no figures: {e}[/yellow]", soft_wrap=True)
+        tell(f"The report has no figures: {e}")
         return [f'<p class="soft">No figures: {_e(str(e))}</p>']
     images = []
     for name, figure in drawn.items():

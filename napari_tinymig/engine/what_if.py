@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,7 +38,8 @@ class Bench:
     """A piece of one image ready to be spoiled: the region of interest of a photograph, or one slice.
 
     pixels: (h, w, 3) uint8 of at most 512 pixels a side, or (1..3, H, W), a slice with its neighbours. box: where
-    the pixels lie in the source frame, pixel edges. index: the slice in the volume, None for photographs.
+    the pixels lie in the source frame, pixel edges. index: the slice in the volume, None for photographs;
+    middle: where that slice is among the pixels.
     """
 
     predictor: Predictor
@@ -46,7 +47,7 @@ class Bench:
     box: Box
     index: int | None = None
     spacing_mm: tuple[float, ...] | None = None
-    _middle: int = field(default=0)
+    middle: int = 0
 
     @classmethod
     def open(cls, predictor: Predictor, scan: Scan, index: int | None = None) -> Bench:
@@ -79,8 +80,8 @@ class Bench:
             prediction = self.predictor.predict(scan, roi=whole_box(spoiled.shape))
             return Tried(spoiled, prediction.labels, prediction, time.perf_counter() - start)
         prediction = self.predictor.predict(scan)
-        labels = prediction.labels[self._middle]
-        return Tried(spoiled[self._middle], labels, prediction, time.perf_counter() - start)
+        labels = prediction.labels[self.middle]
+        return Tried(spoiled[self.middle], labels, prediction, time.perf_counter() - start)
 
     def reference(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """An annotated mask of the whole image, (H, W) or (D, H, W), on the bench's grid."""

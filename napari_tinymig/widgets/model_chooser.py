@@ -19,6 +19,8 @@ class ModelChooser(QComboBox):
         super().__init__()
         self._none_text = none_text
         self._input = ""
+        self.touched = False  # a user's own choice is not overruled by what the image seems to be
+        self.activated.connect(self._touch)
         self.currentIndexChanged.connect(lambda *_: self.chosen.emit())
 
     @property
@@ -26,10 +28,16 @@ class ModelChooser(QComboBox):
         """Name of the chosen model, '' for none."""
         return str(self.currentData() or "")
 
-    def offer(self, kind: str, task: str | None = None) -> None:
-        """List the segmenters whose task reads `kind` ('photograph' or 'volume'), and choose the best of `task`."""
+    def _touch(self, _index: int) -> None:
+        self.touched = True
+
+    def offer(self, kind: str, task: str | None = None, forget: bool = False) -> None:
+        """List the segmenters whose task reads `kind` ('photograph' or 'volume'), and choose the best of `task`.
+
+        forget: do not keep what was chosen before.
+        """
         entries = [e for e in list_models() if _fits(e, kind)]
-        before = self.model if kind == self._input else ""
+        before = self.model if kind == self._input and not forget else ""
         self._input = kind
         self.blockSignals(True)
         self.clear()
