@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from .engine.io import ScanFile, write_mask, write_volume
 from .engine.io.labels import MaskFile, mask_scan_file
+from .engine.io.photographs import photograph_orientation, turn_upright
 from .engine.spatial import Geometry, lps_from_ras
 from .engine.tasks import TASKS, Task
 from .layer_geometry import KEY
@@ -29,7 +30,9 @@ def write_labels(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     kept = (meta.get("metadata") or {}).get(KEY, {})
     scan_file = kept.get("scan_file")
     if not isinstance(scan_file, ScanFile) or not _fits(labels, scan_file):
-        scan_file = _scan_file_of_layer(Path(path), labels, meta)
+        turned = photograph_orientation(Path(kept["path"])) if labels.ndim == 2 and kept.get("path") else 1
+        labels = turn_upright(labels, turned)  # napari shows a photograph as stored, whatever its EXIF tag says
+        scan_file = _scan_file_of_layer(Path(path), labels, meta, turned)
     write_mask(labels, scan_file, Path(path), task=_task(kept.get("task")), overwrite=True)
     return [str(path)]
 
@@ -58,14 +61,14 @@ def _task(kept: Any) -> Task | None:
     return TASKS.get(kept) if isinstance(kept, str) else Task.model_validate(kept) if isinstance(kept, dict) else None
 
 
-def _scan_file_of_layer(path: Path, labels: NDArray[Any], meta: dict[str, Any]) -> ScanFile:
+def _scan_file_of_layer(path: Path, labels: NDArray[Any], meta: dict[str, Any], orientation: int = 1) -> ScanFile:
     """The grid of a layer that another reader made."""
     if labels.ndim not in (2, 3):
         raise ValueError(f"the layer is {labels.ndim}-D with shape {labels.shape}; expected (H, W) or (D, H, W).")
     grid = np.zeros(labels.shape, np.uint8)  # only its shape matters here
     factors = [_MM_PER_UNIT.get(str(unit)) for unit in meta.get("units") or ()][-labels.ndim :]
     if labels.ndim == 2:
-        return mask_scan_file(MaskFile(path, path.stem, grid, None, None))
+        return mask_scan_file(MaskFile(path, path.stem, grid, None, None, None, orientation))
     known = len(factors) == 3 and all(factors)
     in_mm = np.array([f or 1.0 for f in factors] if known else [1.0] * 3)
     scale = np.asarray(meta.get("scale", np.ones(3)), np.float64)[-3:] * in_mm

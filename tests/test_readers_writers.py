@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 from napari_tinymig._readers import get_photograph_reader, get_reader, get_volume_reader
 from napari_tinymig._writers import write_image, write_labels
 from napari_tinymig.engine.errors import TinyMIGError
+from napari_tinymig.engine.io import open_input, read_mask
 from napari_tinymig.layer_geometry import point_at, scanner_affine, world_mm
 
 RNG = np.random.default_rng(11)
@@ -159,6 +160,22 @@ def test_a_photographs_saved_mask_reopens_as_labels(tmp_path):
     [layer] = layers_of(tmp_path / "eye_mask.png")
     assert isinstance(layer, Labels)
     assert np.array_equal(layer.data, painted)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_mask_painted_on_a_photograph_as_napari_shows_it_lies_on_it_in_every_program(tmp_path, orientation):
+    stored = RNG.integers(0, 255, (30, 40, 3)).astype(np.uint8)
+    exif = Picture.Exif()
+    exif[0x0112] = orientation
+    Picture.fromarray(stored).save(tmp_path / "eye.png", exif=exif)
+    painted = (stored[..., 0] > 128).astype(np.uint8)  # napari's own reader ignores the tag
+    layer = Labels(painted, metadata={"tinymig": {"path": str(tmp_path / "eye.png"), "task": "optic"}})
+    data, attributes, _ = layer.as_layer_data_tuple()
+    write_labels(str(tmp_path / "eye_mask.png"), data, attributes)
+    assert np.array_equal(np.asarray(Picture.open(tmp_path / "eye_mask.png")), painted)
+    photograph = open_input(tmp_path / "eye.png")
+    upright = photograph.scan.pixels[..., 0] > 128
+    assert np.array_equal(read_mask(tmp_path / "eye_mask.png", like=photograph), upright)
 
 
 def test_a_folder_of_dicom_opens_every_series_and_other_folders_are_left_alone(tmp_path, dicom_series_maker):

@@ -72,6 +72,16 @@ def read_photograph(item: InputItem) -> ScanFile:
     )
 
 
+def photograph_orientation(path: Path) -> int:
+    """The EXIF orientation 1-8 of a photograph on disk; 1 for anything that is none, or not there."""
+    try:
+        with Image.open(path, formats=_OPENERS) as picture:
+            found = int(picture.getexif().get(ORIENTATION_TAG, 1))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return 1
+    return found if 1 <= found <= 8 else 1
+
+
 def turn_upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Pixels (H, W[, C]) as stored, turned and mirrored as EXIF orientation 1-8 says they are to be seen."""
     match orientation:
