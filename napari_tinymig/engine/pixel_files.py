@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .errors import UnreadableInput
+from .io import open_input, read_mask
 from .records import Scan
 from .safe_files import write_atomic
 
@@ -56,60 +56,13 @@ def write_labels(path: Path, labels: NDArray[np.uint8], scan: Scan) -> None:
 
 
 def read_pixels(path: Path) -> Scan:
-    """The scan of an image file: RGB photograph, or volume in the orientation of `Scan`."""
-    name = path.name[:-7] if path.name.lower().endswith(".nii.gz") else path.stem
-    if path.name.lower().endswith((".nii", ".nii.gz")):
-        array, spacing = _read_nifti(path)
-        return Scan(array, spacing, name)
-    image = _open_image(path)
-    if image.mode in ("L", "I;16", "I", "1") and not _is_colour(image):
-        return Scan(np.asarray(image)[None], None, name)
-    return Scan(np.asarray(image.convert("RGB")), None, name)
+    """The scan of an image file of a set, whatever format a domain folder has."""
+    return open_input(path).scan
 
 
 def read_labels(path: Path, scan: Scan) -> NDArray[np.uint8]:
     """The labels of a mask file, uint8, 2-D for a photograph and 3-D for a volume."""
-    if path.name.lower().endswith((".nii", ".nii.gz")):
-        labels = _read_nifti(path)[0]
-    else:
-        labels = np.asarray(_open_image(path))
-        if labels.ndim == 3:
-            raise UnreadableInput(f"{path} is a colour image; expected a mask with one value per pixel")
-        labels = labels if scan.kind == "photograph" else labels[None]
-    if not np.array_equal(labels, np.clip(np.rint(labels), 0, 255)):
-        raise UnreadableInput(f"{path} holds values outside 0-255 or fractions; expected whole label values")
-    return labels.astype(np.uint8)
-
-
-def _is_colour(image: Image.Image) -> bool:
-    return image.mode not in ("L", "I;16", "I", "1")
-
-
-def _open_image(path: Path) -> Image.Image:
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return image.copy()
-    except (OSError, ValueError, SyntaxError) as e:
-        raise UnreadableInput(f"{path} cannot be read as an image ({e}); get the file again") from e
-
-
-def _read_nifti(path: Path) -> tuple[NDArray[Any], tuple[float, ...] | None]:
-    """Array (z, y, x) in the orientation of `Scan` and its spacing (None where the file says it is unknown)."""
-    try:
-        image = nib.load(path)
-        affine = image.affine
-        wanted = nib.orientations.axcodes2ornt(("L", "P", "S"))
-        turn = nib.orientations.ornt_transform(nib.orientations.io_orientation(affine), wanted)
-        array = nib.orientations.apply_orientation(np.asanyarray(image.dataobj), turn)
-    except (OSError, ValueError, EOFError, nib.filebasedimages.ImageFileError) as e:
-        raise UnreadableInput(f"{path} cannot be read as NIfTI ({str(e)[:100]}); get the file again") from e
-    if array.ndim == 2:
-        array = array[..., None]
-    if array.ndim != 3:
-        raise UnreadableInput(f"{path} has {array.ndim} dimensions; expected a 3-D volume")
-    order = np.argsort(turn[:, 0])
-    steps = np.sqrt((affine[:3, :3] ** 2).sum(0))[order]
-    known = image.header.get_xyzt_units()[0] != "unknown" or not np.allclose(steps, 1.0)
-    spacing = tuple(float(s) for s in steps[::-1]) if known else None
-    return np.ascontiguousarray(array.T), spacing
+    labels = read_mask(path)
+    if scan.kind == "volume" and labels.ndim == 2:
+        return labels[None]
+    return labels[0] if scan.kind == "photograph" and labels.ndim == 3 and len(labels) == 1 else labels

@@ -1,0 +1,431 @@
+"""`finetune`: a model and a few mended masks become a better model, with proof, inside a time budget.
+
+Parts, each resumable to the bit on CPU: two folds (train on one half of the cases, score on the other), then the run
+on everything. What the folds show decides how far the child may go from its parent, its thresholds, and the verdict.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import importlib.metadata
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from napari_tinymig.engine.config import Lineage, ModelHeader, Recipe, validate
+from napari_tinymig.engine.errors import ModelFileError, OutputRefused
+from napari_tinymig.engine.finetune_config import FewShot, FineTuneSpec, few_shot, two_folds
+from napari_tinymig.engine.model_file import ModelFile
+from napari_tinymig.engine.records import Message
+from napari_tinymig.engine.registry import open_model
+from napari_tinymig.engine.safe_files import write_atomic
+
+from .annotations import annotated_set
+from .export import load_student, save_model
+from .forgetting import Verdict, judge, paired
+from .train import never, pick_device
+from .tune_course import Course, DecoderCourse
+from .tune_data import gather, references, rehearsal
+from .tune_parts import EPOCH, Views, child_recipe, mixed
+from .tune_picture import draw_preview
+
+LONG_MINUTES = 10.0
+"""From this budget on even a slow encoder is trained whole on the CPU."""
+RESERVE_S = 4.0
+"""Kept back of the budget for export, parity check and the gate."""
+SHARES = (0.25, 0.5, 0.75, 1.0)
+"""How far the child may go from the parent (1 = all the way); the folds choose."""
+THRESHOLDS = np.round(1 / (1 + np.exp(-np.linspace(-2.5, 2.5, 21))), 4)
+PREVIEW_S = 2.0
+MARGIN_OF_GAIN = 0.002
+"""A larger share must be this much better, in mean Dice, to be preferred to a smaller one."""
+
+
+@dataclass
+class Plan:
+    """What is decided once, before the first step that counts, and read again on resume."""
+
+    scope: str
+    steps: int
+    step_s: float
+    folds: list[tuple[list[int], list[int]]]
+    recipe: dict[str, Any]
+    model_id: str
+    data: list[str]
+    results: list[dict[str, Any]] = field(default_factory=list)
+
+
+def finetune(
+    model: str | Path | ModelFile,
+    data: str | Path,
+    out: str | Path,
+    minutes: float = 1.0,
+    *,
+    settings: FineTuneSpec | None = None,
+    resume: bool = False,
+    stop: Callable[[], bool] = never,
+) -> Iterator[Message]:
+    """Fine-tune a model on an annotation set (or a domain folder); messages as it goes.
+
+    Writes out/{best.safetensors, gate.json, preview.png, log.jsonl, plan.json}. 'validation' messages carry held-out
+    Dice, 'preview' the path of a picture, 'saved' the model, and the last message ('done', 'stopped') the verdict with
+    values {'keep': 1 or 0}. `stop()` ends the training soon and keeps what is there. settings: all other choices;
+    `minutes` is used where settings are None. Raises ValueError for data that cannot teach, OutputRefused for a
+    folder that cannot be written.
+    """
+    spec = settings or FineTuneSpec(minutes=minutes)
+    out = Path(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if not resume and (out / "best.safetensors").exists():
+            raise OutputRefused(f"{out} already holds a run; choose another folder, or go on with --resume")
+        log = (out / "log.jsonl").open("a" if resume else "w", encoding="utf-8")
+    except OSError as e:
+        raise OutputRefused(f"cannot write the run folder {out} ({e.strerror or e}); choose another folder") from e
+    with log:
+        for message in Tuning(model, Path(data), out, spec, resume, stop).messages():
+            log.write(message.to_json() + "\n")
+            log.flush()
+            yield message
+
+
+def run_job(settings: dict[str, Any], stop: Callable[[], bool]) -> Iterator[Message]:
+    """`finetune` as a job of the worker; its folder is the working directory.
+
+    settings: {"model", "data", "resume", "spec": {...}}.
+    """
+    spec = validate(FineTuneSpec, settings.get("spec", {}), "fine-tuning settings")
+    return finetune(
+        settings["model"], settings["data"], Path.cwd(), settings=spec, resume=bool(settings.get("resume")), stop=stop
+    )
+
+
+class Tuning:
+    """One fine-tuning run from reading to verdict."""
+
+    def __init__(
+        self,
+        model: str | Path | ModelFile,
+        data: Path,
+        out: Path,
+        spec: FineTuneSpec,
+        resume: bool,
+        stop: Callable[[], bool],
+    ):
+        self.start = time.monotonic()
+        self.model = model if isinstance(model, ModelFile) else open_model(model)
+        self.header: ModelHeader = self.model.header
+        self.data, self.out, self.spec, self.resume, self.stop = data, out, spec, resume, stop
+        self.device = pick_device(spec.device)
+        self.last_preview = -math.inf
+
+    @property
+    def seconds(self) -> float:
+        """Since the start."""
+        return time.monotonic() - self.start
+
+    def messages(self) -> Iterator[Message]:
+        """The whole run."""
+        torch.manual_seed(self.spec.seed)
+        material = gather(self.data, self.model)
+        for sentence in material.warnings:
+            yield Message("warning", text=sentence)
+        self.shot: FewShot = few_shot(material.units)
+        self.parent = load_student(self.model)
+        self.material = material
+        self.recipe: Recipe = child_recipe(self.header, self.spec, self.shot, self.shot.most_steps)
+        self.images, self.rows = annotated_set(material.items, self.recipe)
+        self.views = [Views(self.images, rows, self.recipe) for rows in self.rows]
+        self.before = [v.dice(v.probabilities(self.parent), self.thresholds)[0] for v in self.views]
+        threads = torch.get_num_threads()
+        where = f"{self.device.type.upper()}, {threads} thread{'s' if threads > 1 else ''}"
+        text = f"{material.units} annotated image(s) of {len(material.items)} file(s), on {where}, {self._budget()}"
+        yield Message("started", 0, 0, {"images": material.units, "threads": threads}, text)
+        guard = self.spec.guard
+        extra, grids = rehearsal(material, self.images, self.rows, self.parent, self.recipe, self.header)
+        self.extra_grids = grids
+        self.plan = self._load_plan() if self.resume else None
+        share = self.shot.replay if self.spec.replay is None else self.spec.replay
+        kind = DecoderCourse if (self.plan.scope if self.plan else self._scope()) == "decoder" else Course
+        self.course = kind(
+            self.parent, self.images, self.rows, extra if guard else None, share, self.device, self.spec.seed
+        )
+        yield from self.course.prepare(self.recipe, self.views)
+        if self.plan is None:
+            self.plan = self._make_plan()
+            self._save_plan()
+        child = yield from self._parts()
+        yield from self._finish(child)
+
+    def _scope(self) -> str:
+        """Whole student where a step is cheap (dense encoder, GPU, long budget), else the decoder alone."""
+        if self.spec.scope != "auto":
+            return self.spec.scope
+        cheap = self.device.type != "cpu" or self.header.student.encoder == "dense" or self.spec.minutes >= LONG_MINUTES
+        return "whole" if cheap else "decoder"
+
+    @property
+    def thresholds(self) -> list[float]:
+        """The parent's probability thresholds, per region."""
+        return [self.header.thresholds.get(r.name, 0.5) for r in self.recipe.task.regions]
+
+    def _budget(self) -> str:
+        return f"{self.spec.minutes:g} min" if self.spec.steps is None else f"{self.spec.steps} steps"
+
+    # ------------------------------------------------------------------------------------------- the plan
+
+    def _make_plan(self) -> Plan:
+        names = [v.cases[0] for v in self.views]
+        folds = two_folds(names, self.spec.seed) if self.shot.folds else []
+        steps, step_s = self.spec.steps or 0, 0.0
+        if not steps:
+            step_s = self._step_seconds()
+            left = self.spec.minutes * 60 - self.seconds - RESERVE_S
+            steps = int(left / step_s / (1 + len(folds)))
+            steps = max(EPOCH, min(self.shot.most_steps, steps) // EPOCH * EPOCH)
+        recipe = child_recipe(self.header, self.spec, self.shot, steps)
+        return Plan(
+            self.course.scope,
+            steps,
+            step_s,
+            folds,
+            recipe.model_dump(mode="json"),
+            self.model.model_id,
+            self.material.hashes,
+        )
+
+    def _step_seconds(self) -> float:
+        """Seconds of one step here and now, from three steps that are thrown away."""
+        probe = child_recipe(self.header, self.spec, self.shot, 3)
+        probe = probe.model_copy(update={"optim": probe.optim.model_copy(update={"iterations_per_epoch": 3})})
+        run = self.course.run(list(range(len(self.rows))), probe, self.out)
+        seconds = []
+        tick = time.monotonic()
+        run.student.train()
+        g = torch.Generator().manual_seed(0)
+        for batch in run.batches.epoch(g, run.objective.needs_clean):
+            run._step(batch, 0.0)
+            seconds.append(time.monotonic() - tick)
+            tick = time.monotonic()
+        return max(1e-3, float(np.median(seconds[1:])) * 1.1)
+
+    def _load_plan(self) -> Plan | None:
+        path = self.out / "plan.json"
+        if not path.exists():
+            return None
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        plan = Plan(**raw | {"folds": [tuple(f) for f in raw["folds"]]})
+        if plan.model_id != self.model.model_id or plan.data != self.material.hashes:
+            raise ModelFileError(
+                f"the run in {self.out} began with another model or other masks; start a new run for the new ones"
+            )
+        return plan
+
+    def _save_plan(self) -> None:
+        write_atomic(self.out / "plan.json", json.dumps(self.plan.__dict__, indent=1).encode())
+
+    # ------------------------------------------------------------------------------------------- training
+
+    def _parts(self) -> Iterator[Message]:
+        """Folds, then everything; returns the child (before mixing) as the generator's value."""
+        recipe = Recipe.model_validate(self.plan.recipe)
+        everything = list(range(len(self.rows)))
+        child: nn.Module | None = None
+        for number, (train, held) in enumerate([*self.plan.folds, (everything, [])]):
+            done = number < len(self.plan.results)
+            if done:
+                continue
+            child = yield from self._part(number, train, held, recipe)
+            if self.stop():
+                break
+        return child
+
+    def _part(self, number: int, train: list[int], held: list[int], recipe: Recipe) -> Iterator[Message]:
+        """One part: epochs of a few steps, a look at the held-out cases after each."""
+        folder = self.out / f"part{number}"
+        folder.mkdir(exist_ok=True)
+        run = self.course.run(train, recipe, folder)
+        if self.resume and (folder / "last.safetensors").exists():
+            run.load_last()
+        epochs, parts = recipe.optim.epochs, len(self.plan.folds) + 1
+        total = epochs * EPOCH * parts
+        shown = held or train
+        tick, before = time.monotonic(), run.progress.epoch
+        while run.progress.epoch < epochs and not self.stop():
+            for message in run.train_epoch(self.stop):
+                done = number * epochs * EPOCH + message.step
+                rate = (time.monotonic() - tick) / max(1, message.step - before * EPOCH)
+                values = message.values | {"eta_s": rate * (total - done), "part": float(number)}
+                yield Message("step", done, total, values)
+            if self.stop():
+                break
+            run.finish_epoch()
+            scores = self._scores(run.student, shown)
+            values = {k: float(v) for k, v in scores.items()} | {"held_out": float(bool(held)), "part": float(number)}
+            values["seconds"] = self.seconds
+            yield Message("epoch", (number * epochs + run.progress.epoch) * EPOCH, total, values)
+            yield from self._preview(run.student, shown, bool(held))
+        child = run.student.cpu().eval()
+        if held and not self.stop():
+            self.plan.results.append(self._fold_result(child, held))
+            self._save_plan()
+        return child
+
+    def _scores(self, student: nn.Module, items: list[int]) -> dict[str, float]:
+        """Mean Dice per region and overall, now and before, of some items."""
+        after = np.mean(
+            [self.views[i].dice(self.views[i].probabilities(student), self.thresholds)[0] for i in items], 0
+        )
+        before = np.mean([self.before[i] for i in items], 0)
+        names = [r.name for r in self.recipe.task.regions]
+        out = {f"dice_{n}": a for n, a in zip(names, after)} | {f"before_{n}": b for n, b in zip(names, before)}
+        return out | {"score": float(after.mean()), "before": float(before.mean())}
+
+    def _preview(self, student: nn.Module, items: list[int], held: bool) -> Iterator[Message]:
+        """A picture of one case, before and now, at most every two seconds."""
+        if time.monotonic() - self.last_preview < PREVIEW_S:
+            return
+        self.last_preview = time.monotonic()
+        item = min(items, key=lambda i: float(self.before[i].mean()))
+        view, path = self.views[item], self.out / "preview.png"
+        row = int(view.truth[:, 0].sum((1, 2)).argmax())
+        now, old = view.probabilities(student), view.probabilities(self.parent)
+        write_atomic(path, draw_preview(view, row, old[row], now[row], self.thresholds, self.recipe.task))
+        values = {
+            "before": float(self.before[item].mean()),
+            "now": float(view.dice(now, self.thresholds)[0].mean()),
+            "held_out": float(held),
+            "seconds": self.seconds,
+        }
+        yield Message("preview", values=values, text=str(path))
+
+    # ------------------------------------------------------------------------------------ folds, mixing, gate
+
+    def _fold_result(self, child: nn.Module, held: list[int]) -> dict[str, Any]:
+        """Held-out Dice of the fold's child at every share and threshold of the innermost region."""
+        table: dict[str, Any] = {}
+        shares = SHARES if self.spec.guard else (1.0,)
+        for share in shares:
+            student = mixed(self.parent, child, share)
+            rows = []
+            for i in held:
+                p = self.views[i].probabilities(student)
+                rows.append([self.views[i].dice(p, [*self.thresholds[:-1], t])[0].tolist() for t in self._limits()])
+            table[str(share)] = rows
+        return {"held": held, "dice": table, "drift": self._drift(child, shares)}
+
+    def _limits(self) -> list[float]:
+        """Thresholds tried for the innermost region, its present one first."""
+        return [self.thresholds[-1], *THRESHOLDS.tolist()]
+
+    def _drift(self, child: nn.Module, shares: tuple[float, ...]) -> dict[str, float]:
+        """Agreement with the parent on the rehearsal pictures, per share."""
+        if not self.extra_grids:
+            return {}
+        from .replay import soft_answers
+
+        old = soft_answers(self.parent, self.extra_grids, self.recipe) >= 0.5
+        out = {}
+        for share in shares:
+            new = soft_answers(mixed(self.parent, child, share), self.extra_grids, self.recipe) >= 0.5
+            size = old.sum((2, 3)) + new.sum((2, 3))
+            both = (old & new).sum((2, 3))
+            out[str(share)] = float(np.where(size > 0, 2 * both / np.maximum(size, 1), 1.0).mean())
+        return out
+
+    def _choose(self) -> tuple[float, float, list[int], np.ndarray]:
+        """Share and innermost threshold from the folds; held-out items and their Dice (n, R) there."""
+        results = self.plan.results
+        limits = self._limits()
+        if not results:
+            return (0.5 if self.spec.guard else 1.0), limits[0], [], np.zeros((0, len(self.recipe.task.regions)))
+        held = [i for r in results for i in r["held"]]
+        best: tuple[float, float, int, np.ndarray] | None = None
+        for share in sorted(float(s) for s in results[0]["dice"]):
+            dice = np.array([row for r in results for row in r["dice"][str(share)]])  # (n, T, R)
+            drift = float(np.mean([r["drift"].get(str(share), 1.0) for r in results]))
+            if self.spec.guard and 1 - drift > self.spec.margin and best is not None:
+                continue
+            at = self._threshold_of(dice)
+            score = float(dice[:, at].mean())
+            if best is None or score > best[0] + MARGIN_OF_GAIN:
+                best = (score, share, at, dice[:, at])
+        _, share, at, dice = best  # type: ignore[misc]
+        return share, limits[at], held, dice
+
+    def _threshold_of(self, dice: np.ndarray) -> int:
+        """Position of the innermost threshold: the best of the mean, or the present one if the gain is noise."""
+        mean = dice[..., -1].mean(0)  # (T,)
+        at = int(np.argmax(mean))
+        return at if mean[at] > mean[0] + 0.005 and len(dice) > 1 else 0
+
+    def _finish(self, child: nn.Module | None) -> Iterator[Message]:
+        """Mix, export, ask the gate, write it all down."""
+        stopped = self.stop()
+        if child is None:
+            raise ModelFileError(f"nothing was trained in {self.out}; start again without --resume")
+        share, threshold, held, dice = self._choose()
+        student = mixed(self.parent, child, share)
+        header = self._header(share, threshold)
+        verdict = self._verdict(student, header, held, dice)
+        header = header.model_copy(update={"scores": header.scores | {"finetune": verdict.as_record()}})
+        path = self.out / "best.safetensors"
+        save_model(path, header, student)
+        write_atomic(self.out / "gate.json", json.dumps(verdict.as_record(), indent=1).encode())
+        for gain in verdict.gains:
+            values = {"before": float(np.mean(gain.before)), "after": float(np.mean(gain.after)), "gain": gain.gain}
+            values |= {"low": gain.low, "high": gain.high}
+            yield Message("validation", values=values, text=gain.name)
+        yield Message("saved", values={"share": share, "seconds": self.seconds}, text=str(path))
+        values = {"keep": float(verdict.keep), "measured": float(verdict.measured), "seconds": self.seconds}
+        yield Message("stopped" if stopped else "done", values=values, text=verdict.text)
+
+    def _verdict(self, student: nn.Module, header: ModelHeader, held: list[int], dice: np.ndarray) -> Verdict:
+        before = np.array([self.before[i] for i in held]).reshape(len(held), -1)
+        names = [self.views[i].names[0] for i in held]
+        gains = [
+            paired(r.name, before[:, k].tolist(), dice[:, k].tolist())
+            for k, r in enumerate(self.recipe.task.regions)
+            if len(held)
+        ]
+        proxy = references(self.model, header, self.parent, student, self.material, self.spec.reference)
+        return judge(gains, names, proxy, self.spec.margin)
+
+    def _header(self, share: float, threshold: float) -> ModelHeader:
+        inner = self.recipe.task.regions[-1].name
+        thresholds = self.header.thresholds | ({inner: threshold} if threshold != self.thresholds[-1] else {})
+        lineage = Lineage(
+            parent=self.model.model_id,
+            data_hashes=tuple(self.material.hashes),
+            domains=(*self.header.lineage.domains, self.data.name),
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            software=importlib.metadata.version("napari-tinymig"),
+            recipe=self.plan.recipe,
+        )
+        scores = {"finetune_images": self.material.units}
+        extra = self.header.extra | {"share_of_child": share, "finetune": self.spec.model_dump(mode="json")}
+        extra |= {"finetune_seconds": round(self.seconds, 1), "device": str(self.device), "pid": os.getpid()}
+        return self.header.model_copy(
+            update={
+                "name": self.spec.name or f"{self.header.name}-tuned",
+                "thresholds": thresholds,
+                "lineage": lineage,
+                "scores": scores,
+                "extra": extra,
+                "weights_sha256": "",
+            }
+        )
+
+
+with contextlib.suppress(RuntimeError):  # threads between operators only get in the way of the interface
+    torch.set_num_interop_threads(1)

@@ -1,0 +1,194 @@
+"""What a fine-tuning run reads: the user's cases, pictures to rehearse on, references for the gate."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from napari_tinymig.engine.annotation_set import load_case, read_cases, sha16
+from napari_tinymig.engine.config import ModelHeader, Recipe
+from napari_tinymig.engine.errors import TinyMIGError, UnreadableInput
+from napari_tinymig.engine.io import find_inputs, open_input
+from napari_tinymig.engine.label_checks import IGNORE, check_labels
+from napari_tinymig.engine.model_file import ModelFile
+from napari_tinymig.engine.predict import Predictor
+from napari_tinymig.engine.records import Scan
+from napari_tinymig.engine.samples import fundus_sample, prostate_sample
+from napari_tinymig.engine.spatial import Box, place, square_box
+
+from .annotations import Annotated, roi_from_labels
+from .data import ImageSet, cache_side
+from .forgetting import region_dice
+from .replay import deployed_grids, replay_set, to_source_style
+from .torch_network import TorchNetwork
+
+DRAWINGS = 6
+STYLED = 6
+MOST_REFERENCES = 20
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Material:
+    """The cases of a run.
+
+    items: images with masks. units: annotated images, a labelled slice of a volume counting as one. hashes: of image
+    with label, for the lineage. roles: train | val | auto, per item. warnings: sentences for the user.
+    """
+
+    items: list[Annotated]
+    units: int
+    hashes: list[str]
+    roles: list[str]
+    warnings: list[str]
+
+
+def gather(folder: Path, model: ModelFile) -> Material:
+    """Included cases of an annotation set, checked; what cannot teach is left out with a warning.
+
+    One volume with several labelled slices becomes one item per slice, so that slices can be held out.
+    Raises UnreadableInput for a folder that is no set, ValueError if nothing is left.
+    """
+    task = model.header.task
+    if task is None:
+        raise ValueError(f"'{model.header.name}' has no task; expected a segmenter")
+    items: list[Annotated] = []
+    hashes, roles, warnings = [], [], []
+    for case in [c for c in read_cases(folder) if c.include]:
+        try:
+            scan, labels = load_case(folder, case)
+        except UnreadableInput as e:
+            warnings.append(f"Left out: {e}")
+            continue
+        if task.input != scan.kind:
+            warnings.append(f"Left out: {case.stem} is a {scan.kind}; '{task.name}' reads {task.input}s.")
+            continue
+        errors = [f.text for f in check_labels(labels, scan, task) if f.severity == "error"]
+        if errors:
+            warnings.append(f"Left out: {case.stem}: {errors[0]}")
+            continue
+        items.append(Annotated(case.stem, scan, labels))
+        hashes += [sha16(np.frombuffer((sha16(scan.pixels) + sha16(labels)).encode(), np.uint8))]
+        roles += [case.role]
+    if not items:
+        raise ValueError(
+            f"no usable annotated image in {folder}; expected at least one mended mask. " + " ".join(warnings[:2])
+        )
+    if model.header.input.roi_scale is not None:
+        items = [_with_roi(i, model) for i in items]
+    items, roles = _by_slices(items, roles)
+    units = sum(len(i.labelled_slices) for i in items)
+    return Material(items, units, hashes, roles, warnings)
+
+
+def _by_slices(items: list[Annotated], roles: list[str]) -> tuple[list[Annotated], list[str]]:
+    """A lone volume with several labelled slices is cut into blocks of neighbours, so that some can be held out."""
+    if len(items) != 1 or items[0].scan.kind != "volume" or len(items[0].labelled_slices) < 2:
+        return items, roles
+    item, slices = items[0], items[0].labelled_slices
+    blocks = np.array_split(np.asarray(slices), min(4, len(slices)))
+    out = []
+    for block in blocks:
+        labels = np.full_like(item.labels, IGNORE)
+        labels[block] = item.labels[block]
+        out.append(Annotated(f"{item.name} slices {block[0] + 1}-{block[-1] + 1}", item.scan, labels))
+    return out, roles * len(out)
+
+
+def _with_roi(item: Annotated, model: ModelFile) -> Annotated:
+    """The region of interest of a mask that does not outline the whole object: where the model itself looks."""
+    if roi_from_labels(item.labels, _roi_recipe(model)) is not None:
+        return item
+    try:
+        prediction = Predictor(model, "cpu", threads=1).predict(item.scan)
+    except (TinyMIGError, ValueError) as e:
+        log.info("no region of interest for %s: %s", item.name, e)
+        return item
+    box = prediction.extra.get("roi")
+    return item if box is None else Annotated(item.name, item.scan, item.labels, tuple(box))
+
+
+def _roi_recipe(model: ModelFile) -> Recipe:
+    return Recipe(name=model.header.name, task=model.header.task, input=model.header.input)
+
+
+@functools.cache
+def drawings(task: str, roi_scale: float | None, count: int = DRAWINGS) -> tuple[tuple[Scan, Box], ...]:
+    """Drawn photographs of a task with the box a network looks at; () for tasks without. Drawn once, kept."""
+    out: list[tuple[Scan, Box]] = []
+    rng = np.random.default_rng(1234)
+    for number in range(count if task == "optic" else 0):
+        sample = fundus_sample(384, 100 + number, float(rng.uniform(0.3, 0.8)), ("right", "left")[number % 2])
+        ys, xs = np.nonzero(sample.truth)
+        reach = float(max(np.ptp(ys), np.ptp(xs)) + 1)
+        box = square_box((ys.mean() + 0.5, xs.mean() + 0.5), reach * (roi_scale or 3.0))
+        out.append((sample.scan, box))
+    return tuple(out)
+
+
+def rehearsal(
+    material: Material,
+    images: ImageSet,
+    rows: list[list[int]],
+    parent: nn.Module,
+    recipe: Recipe,
+    header: ModelHeader,
+) -> tuple[ImageSet | None, list[NDArray[Any]]]:
+    """Pictures in the source's style with the parent's answers, and the same as grids for the drift check.
+
+    Drawings of the task, and the user's photographs recoloured to the source's quantiles where the header has them.
+    """
+    side = cache_side(recipe)
+    quantiles = header.statistics.get("quantiles")
+    photograph = recipe.task.input == "photograph"
+    grids = [place(scan.pixels, box, side)[0] for scan, box in drawings(recipe.task.name, recipe.input.roi_scale)]
+    if photograph and quantiles is not None and np.shape(quantiles) == (3, 17):
+        own = deployed_grids(images, [r for some in rows for r in some][:STYLED], side)
+        grids = [to_source_style(g, np.asarray(quantiles)) for g in (*grids, *own)]
+    if not grids:
+        return None, []
+    return replay_set(parent, recipe, grids, [f"rehearsal {i}" for i in range(len(grids))]), grids
+
+
+def _scans(folder: str) -> Iterator[Scan]:
+    for item in find_inputs([folder])[:MOST_REFERENCES]:
+        try:
+            yield open_input(item).scan
+        except TinyMIGError as e:
+            log.warning("reference left out: %s", e)
+
+
+def references(
+    model: ModelFile, header: ModelHeader, parent: nn.Module, child: nn.Module, material: Material, folder: str
+) -> dict[str, list[float]]:
+    """Agreement (mean Dice over regions) of parent's and child's masks, per kind of reference."""
+    task = model.header.task
+    if task is None:
+        return {}
+    old = Predictor(model, "cpu", network=TorchNetwork(parent))
+    new = Predictor(ModelFile(model.path, header, b"", "child"), "cpu", network=TorchNetwork(child))
+    out: dict[str, list[float]] = {}
+    pairs: list[tuple[str, Scan, Any]] = [
+        ("drawn pictures", s, b) for s, b in drawings(task.name, header.input.roi_scale)
+    ]
+    if task.name == "prostate":
+        pairs += [("drawn pictures", prostate_sample(seed=s).scan, "auto") for s in (11, 12)]
+    if folder:
+        pairs += [("your reference folder", s, "auto") for s in _scans(folder)]
+    for kind, scan, roi in pairs:
+        try:
+            a, b = old.predict(scan, roi).labels, new.predict(scan, roi).labels
+        except (TinyMIGError, ValueError) as e:
+            log.info("reference left out: %s", e)
+            continue
+        out.setdefault(kind, []).append(float(np.mean(list(region_dice(a, b, task).values()))))
+    return out
