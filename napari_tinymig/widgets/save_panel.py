@@ -20,7 +20,7 @@ from napari_tinymig.engine.tasks import Task
 from napari_tinymig.layer_geometry import KEY, scan_file_of
 
 from .choosers import LayerChooser
-from .layers import changed_by_user, grid_shape, kind_of, scan_of, spacing_mm, task_of_labels
+from .layers import changed_by_user, geometry_of, grid_shape, kind_of, scan_of, spacing_mm, task_of_labels
 from .report import report_bytes, write_report
 from .style import EmptyState, Panel, button, primary_button, row, text_label
 from .work import Work
@@ -162,7 +162,7 @@ class SavePanel(Panel):
             self.save.setText("Replace the existing file")
             self.say(f"{path.name} exists already. Press again to replace it, or change the name.", "warn")
             return
-        meta = {"metadata": dict(layer.metadata), "scale": tuple(layer.scale), "translate": tuple(layer.translate)}
+        meta = {"metadata": dict(layer.metadata), **geometry_of(layer)}
         meta["units"] = tuple(str(u) for u in layer.units)
         self._forget_confirmation()
         self.work.start_call(write_in_thread, SaveRequest(path, np.array(layer.data, np.uint8), meta))
