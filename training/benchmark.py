@@ -211,12 +211,16 @@ def run_cell(cell: Cell, stop: Callable[[], bool] = lambda: False) -> str:
 
 
 def _is_trained(folder: Path, recipe: Recipe) -> bool:
-    """True where best.safetensors was written at the end of this recipe, not of an epoch on the way."""
-    last = folder / "log.jsonl"
-    if not (folder / "best.safetensors").is_file() or not last.is_file():
+    """True where best.safetensors was written at the end of a run of exactly this recipe, not on the way."""
+    best, told = folder / "best.safetensors", folder / "log.jsonl"
+    if not best.is_file() or not told.is_file():
         return False
-    lines = [line for line in last.read_text(encoding="utf-8").splitlines() if line.strip()]
-    return bool(lines) and '"kind": "done"' in lines[-1] and read_model_file(folder / "best.safetensors") is not None
+    lines = [line for line in told.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not lines or '"kind": "done"' not in lines[-1]:
+        return False
+    made_by = Recipe.model_validate(read_model_file(best).header.lineage.recipe)
+    start = {"student": recipe.student.model_copy(update={"init_weights": None})}  # paths are not kept in headers
+    return made_by == recipe.model_copy(update=start)
 
 
 def score_domain(model: ModelFile, recipe: Recipe, folder: Path, roi: str = "truth") -> list[dict[str, Any]]:
