@@ -71,19 +71,19 @@ def finetune(
     out: str | Path,
     minutes: float = 1.0,
     *,
-    settings: FineTuneSpec | None = None,
     resume: bool = False,
     stop: Callable[[], bool] = never,
+    **settings: Any,
 ) -> Iterator[Message]:
     """Fine-tune a model on an annotation set (or a domain folder); messages as it goes.
 
     Writes out/{best.safetensors, gate.json, preview.png, log.jsonl, plan.json}. 'validation' messages carry held-out
     Dice, 'preview' the path of a picture, 'saved' the model, and the last message ('done', 'stopped') the verdict with
-    values {'keep': 1 or 0}. `stop()` ends the training soon and keeps what is there. settings: all other choices;
-    `minutes` is used where settings are None. Raises ValueError for data that cannot teach, OutputRefused for a
+    values {'keep': 1 or 0}. `stop()` ends the training soon and keeps what is there. settings: the other fields of
+    `FineTuneSpec`. Raises ValueError for data that cannot teach, OutputRefused for a
     folder that cannot be written.
     """
-    spec = settings or FineTuneSpec(minutes=minutes)
+    spec = validate(FineTuneSpec, {"minutes": minutes} | settings, "fine-tuning settings")
     out = Path(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -104,9 +104,9 @@ def run_job(settings: dict[str, Any], stop: Callable[[], bool]) -> Iterator[Mess
 
     settings: {"model", "data", "resume", "spec": {...}}.
     """
-    spec = validate(FineTuneSpec, settings.get("spec", {}), "fine-tuning settings")
+    resume = bool(settings.get("resume"))
     return finetune(
-        settings["model"], settings["data"], Path.cwd(), settings=spec, resume=bool(settings.get("resume")), stop=stop
+        settings["model"], settings["data"], Path.cwd(), resume=resume, stop=stop, **settings.get("spec", {})
     )
 
 

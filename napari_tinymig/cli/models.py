@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 app = typer.Typer(
-    help="Bundled models and your own: list, info, add, remove, verify.",
+    help="Bundled models and your own: list, info, add, remove, verify, tree, keep, rollback, rename, send.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -102,3 +102,57 @@ def verify(models: list[str] = typer.Argument(None, help="Names or files; defaul
             typer.echo(f"{name}: {e}")
     if failed:
         sys.exit(1)
+
+
+@app.command()
+def tree() -> None:
+    """Which model came from which, with what the gate said."""
+    from ..engine.lineage import tree as lineage_tree
+
+    for depth, entry in lineage_tree():
+        header = entry.header
+        if header is None:
+            typer.echo(f"{entry.name}: {entry.problem}")
+            continue
+        verdict = header.scores.get("finetune")
+        said = "" if not isinstance(verdict, dict) else ("  gate: kept" if verdict.get("keep") else "  gate: refused")
+        typer.echo(f"{'  ' * depth}{entry.model_id}  {entry.task}  {header.lineage.created[:10]}{said}")
+
+
+@app.command()
+def keep(
+    file: Path = typer.Argument(..., help="best.safetensors of a fine-tuning run."),
+    name: str | None = typer.Option(None, help="Name to keep it under; default: its own."),
+    knowingly: bool = typer.Option(False, "--knowingly", help="Also if the gate refused it."),
+) -> None:
+    """Make a fine-tuned model yours and the default of its task."""
+    from ..engine.lineage import keep as keep_model
+
+    entry = keep_model(file, name, knowingly)
+    typer.echo(f"'{entry.name}' is now the default for {entry.task}; back with: tinymig models rollback {entry.task}")
+
+
+@app.command()
+def rollback(task: str = typer.Argument(..., help="Task: optic, prostate, polyp, or your own.")) -> None:
+    """Return to the default model before the present one; nothing is deleted."""
+    from ..engine.lineage import rollback as roll_back
+
+    typer.echo(f"'{roll_back(task)}' is the default for {task} again")
+
+
+@app.command()
+def rename(name: str = typer.Argument(...), new: str = typer.Argument(...)) -> None:
+    """Give one of your models another name."""
+    from ..engine.lineage import rename as rename_model
+
+    typer.echo(f"now called '{rename_model(name, new).name}'")
+
+
+@app.command()
+def send(
+    name: str = typer.Argument(..., help="Name of a model."), to: Path = typer.Argument(..., help="File.")
+) -> None:
+    """Copy a model to a file for someone else, who adds it with: tinymig models add FILE."""
+    from ..engine.lineage import export_file
+
+    typer.echo(f"{export_file(name, to)}: written, every hash checked")

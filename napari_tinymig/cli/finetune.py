@@ -1,0 +1,153 @@
+"""`tinymig finetune` and `tinymig next`: adapt a model to a few mended masks, and which image to mend next."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from . import SOME_FAILED, say
+from .segment import DeviceName
+from .train import follow, stopping
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ..engine.records import Message
+    from ..jobs import WorkerRun
+
+
+def finetune(
+    model: str = typer.Option(..., "--model", help="Name or file of the model to start from."),
+    data: Path = typer.Option(..., "--data", help="Annotation set, or a folder with images/ and labels/."),
+    out: Path = typer.Option(..., "-o", "--out", help="Folder of the run."),
+    minutes: float = typer.Option(1.0, min=0.05, max=600, help="Time budget, from start to kept model."),
+    name: str = typer.Option("", help="Name of the new model; default: the parent's name with '-tuned'."),
+    reference: Path | None = typer.Option(None, help="Images of the original domain, for the forgetting check."),
+    device: DeviceName = typer.Option(DeviceName.auto, help="Where to train."),
+    seed: int = typer.Option(0, min=0, help="Seed of everything random."),
+    steps: int | None = typer.Option(None, min=1, help="Training steps of each part, instead of the time budget."),
+    guard: bool = typer.Option(True, "--guard/--no-guard", help="Keep what the model knows (or plain fine-tuning)."),
+    margin: float = typer.Option(0.10, min=0.0, max=1.0, help="Gate: largest loss of agreement on references."),
+    resume: bool = typer.Option(False, "--resume", help="Go on with the run in --out after a crash."),
+    keep: bool = typer.Option(False, "--keep", help="Make it the default if the gate agrees."),
+    knowingly: bool = typer.Option(False, "--knowingly", help="With --keep: also if the gate does not agree."),
+) -> None:
+    """Fine-tune a model on mended masks; before/after scores; a gate that refuses what got worse.
+
+    Exit code 0: done (whatever the gate says), 1: stopped early, 2: data or model that cannot be used.
+    """
+    from .. import jobs
+
+    settings = {
+        "minutes": minutes,
+        "name": name,
+        "reference": str(reference.resolve()) if reference else "",
+        "device": device.value,
+        "seed": seed,
+        "steps": steps,
+        "guard": guard,
+        "margin": margin or 1e-9,
+    }
+    check_inputs(model, data, out, resume)
+    job = {"model": _absolute(model), "data": str(data.resolve()), "resume": resume, "spec": settings}
+    run = jobs.start("finetune", job, out)
+    with stopping() as stop:
+        follow(_stoppable(run, stop))
+    outcome = run.result()
+    typer.echo(outcome.text)
+    best = out / "best.safetensors"
+    typer.echo(f"{best}")
+    if keep:
+        from ..engine.lineage import keep as keep_model
+
+        kept = keep_model(best, name or None, knowingly)
+        typer.echo(f"'{kept.name}' is now the default for {kept.task}; back with: tinymig models rollback {kept.task}")
+    if outcome.status != "done":
+        raise typer.Exit(SOME_FAILED)
+
+
+def check_inputs(model: str, data: Path, out: Path, resume: bool) -> None:
+    """Say what is wrong before a process is started: model, annotated images, run folder."""
+    from ..engine.annotation_set import read_cases
+    from ..engine.errors import OutputRefused
+    from ..engine.registry import open_model
+
+    open_model(model)
+    included = [c for c in read_cases(data) if c.include]
+    if not included:
+        raise ValueError(f"{data} holds no annotated image that is included; expected at least one; mend a mask first")
+    if len(included) == 1:
+        say("One annotated image: the gain cannot be measured on another; annotate a second one if you can.")
+    if not resume and (out / "best.safetensors").exists():
+        raise OutputRefused(f"{out} already holds a run; choose another folder, or go on with --resume")
+
+
+def _absolute(model: str) -> str:
+    """A file's absolute path, because the worker runs in another folder; a name as it is."""
+    path = Path(model).expanduser()
+    return str(path.resolve()) if path.is_file() else model
+
+
+def _stoppable(run: WorkerRun, stop: Callable[[], bool]) -> Iterator[Message]:
+    """The run's messages; asks it to stop once `stop()` says so."""
+    asked = False
+    for message in run.messages():
+        if stop() and not asked:
+            asked = True
+            run.stop()
+        yield message
+
+
+def next_image(
+    folder: list[Path] = typer.Argument(..., help="Images or folders to rank."),
+    model: str | None = typer.Option(None, help="A model's name or file; default: the task's own."),
+    task: str = typer.Option("optic", help="Task whose default model is used where none is given."),
+    annotated: Path | None = typer.Option(None, "--set", help="Annotation set whose images are left out."),
+    count: int = typer.Option(5, "-n", min=1, help="How many to show."),
+    out: Path | None = typer.Option(None, "-o", "--out", help="Also write the whole ranking as CSV."),
+) -> None:
+    """Rank images by how much their annotation would teach, most first."""
+    from rich.progress import Progress
+
+    from ..engine.io import find_inputs
+    from ..engine.next_image import look_at, rank
+    from ..engine.predict import Predictor
+    from ..engine.registry import default_model
+
+    items = [i for i in find_inputs(folder) if not _is_annotated(i, annotated)]
+    if not items:
+        raise ValueError(f"no image left in {', '.join(map(str, folder))}; expected images that are not in the set yet")
+    predictor = Predictor(model or default_model(task), "cpu")
+    with Progress(transient=True) as bar:
+        shown = bar.add_task("looking", total=len(items))
+        candidates = list(look_at(items, predictor, lambda done, _total: bar.update(shown, completed=done)))
+    ranking = rank(candidates)
+    for place, entry in enumerate(ranking[:count], start=1):
+        typer.echo(f"{place}. {entry.candidate.path}: {entry.reason}")
+    if out is not None:
+        _write_ranking(out, ranking)
+    if any(c.problem for c in candidates):
+        raise typer.Exit(SOME_FAILED)
+
+
+def _is_annotated(item: Any, folder: Path | None) -> bool:
+    """True if the set holds a case made from this file, by its path or its stem."""
+    if folder is None:
+        return False
+    from ..engine.annotation_set import read_cases, safe_stem
+
+    cases = read_cases(folder)
+    return any((c.source and Path(c.source).name == item.path.name) or c.stem == safe_stem(item.name) for c in cases)
+
+
+def _write_ranking(path: Path, ranking: list[Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["rank", "file", "value", "uncertainty", "shift_score", "reason"])
+        for place, entry in enumerate(ranking, start=1):
+            c = entry.candidate
+            writer.writerow([place, c.path, f"{entry.value:.4f}", c.uncertainty, c.shift_score, entry.reason])
