@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import secrets
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,7 @@ def _png_bytes(plane: NDArray[np.uint8], scan_file: ScanFile, task: Task | None)
     extra = {}
     if scan_file.exif_orientation != 1:
         extra["exif"] = exif_with_orientation(scan_file.exif_orientation)
-    picture.save(out, "PNG", compress_level=4, bits=8, **extra)
+    picture.save(out, "PNG", compress_level=1, compress_type=zlib.Z_RLE, bits=8, **extra)  # long runs: small and quick
     return out.getvalue()
 
 
