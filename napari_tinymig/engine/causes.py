@@ -50,8 +50,8 @@ TITLES: dict[str, str] = {
     "spacing_mm": "pixel size",
     "fov_mm": "field of view",
     "ratio": "cup-to-disc ratio",
-    "disc_area": "disc size in the region of interest",
-    "cup_area": "cup size in the region of interest",
+    "disc_area": "disc size in the view",
+    "cup_area": "cup size in the view",
 }
 """Names for people, in tables and plots."""
 

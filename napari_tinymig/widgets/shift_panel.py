@@ -86,7 +86,7 @@ class ShiftPanel(Panel):
             "card": card,
             "badge": card.add(Badge()),
             "reason": card.add(text_label("", "line", selectable=True)),
-            "rows": card.add(NumberRows()),
+            "rows": card.add(with_tip(NumberRows())),
             "title": card.add(text_label("per part: percentile among source images", "hint")),
             "bars": card.add(BarChart(self.palette_colours, 100)),
             "notes": card.add(text_label("", "hint")),
@@ -196,16 +196,16 @@ class ShiftPanel(Panel):
         made["reason"].setText(prediction.shift_reason)
         rows = {"shift score": f"{prediction.shift_score:.0f} of 100"}
         for region, (middle, low, high) in extra.get("expected_dice", {}).items():
-            rows[f"expected Dice, {region}"] = f"{middle:.2f} ({low:.2f} to {high:.2f})"
+            rows[f"expected Dice, {region}"] = f"{middle:.2f} ({low:.2f}-{high:.2f})"
         if "vcdr" in extra.get("intervals", {}):
             low, high = extra["intervals"]["vcdr"]
-            rows["vertical CDR, 90 % interval"] = f"{with_unit(prediction.measures['vcdr'])} ({low:.2f} to {high:.2f})"
+            rows["vertical CDR"] = f"{with_unit(prediction.measures['vcdr'])} ({low:.2f}-{high:.2f})"
         if "volume_ml" in extra.get("intervals", {}):
             low, high = extra["intervals"]["volume_ml"]
-            rows["volume, 90 % interval"] = f"{prediction.measures['volume_ml']:.1f} ({low:.1f} to {high:.1f}) mL"
+            rows["volume"] = f"{prediction.measures['volume_ml']:.0f} ({low:.0f}-{high:.0f}) mL"
         slices = extra.get("shift_slices", [])
         if len(slices) > 1:
-            rows["furthest slice"] = f"{int(np.argmax(slices))} (counted from 0)"
+            rows["furthest slice"] = f"{int(np.argmax(slices))}"
         made["rows"].set_rows(rows)
         made["bars"].set_bars(extra.get("shift_profile", {}), mark=97.5)
         made["notes"].setText(" ".join(extra.get("shift_notes", [])))
@@ -266,6 +266,7 @@ class ShiftPanel(Panel):
         if shares[0] is not None and shares[1] is not None:
             self.histogram.set_shares([density(q) for q in shares[0]], [density(q) for q in shares[1]])
         largest = sorted([*c.differences, *c.anatomy], key=lambda d: -d.distance)[:7]
+        self.differences.maximum = max([3.0, *(d.distance for d in largest)])
         self.differences.set_bars(
             {
                 f"{TITLES.get(d.name, d.name.replace('_', ' '))} {'+' if d.direction > 0 else '-'}": d.distance
@@ -367,6 +368,12 @@ class SetChooser(QComboBox):
         if not scans:
             raise ValueError("no image is open here; open images, or choose a folder.")
         return SetSpec("layers", LAYERS, scans=scans)
+
+
+def with_tip(rows: NumberRows) -> NumberRows:
+    """The rows with a word on what their brackets mean."""
+    rows.setToolTip("In brackets: 80 % range of the expected Dice, 90 % interval of the measures.")
+    return rows
 
 
 def _can_be_measured(layer: Layer) -> bool:
