@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -35,6 +36,7 @@ from .work import Work
 if TYPE_CHECKING:
     import napari.viewer
 
+_ONE_AT_A_TIME = threading.Lock()
 COLUMNS = ("file", "status", "result", "reason")
 
 
@@ -50,8 +52,14 @@ class BatchRequest:
 def run_batch(request: BatchRequest, report: Callable[[Any], None]) -> dict[str, int]:
     """Segment every image of a folder; `report` gets the number of images, then one row each. Counts by status.
 
-    One worker: the other core stays with the window. Stopping keeps everything that is done.
+    One worker: the other core stays with the window. Stopping keeps everything that is done. A run that was stopped
+    and still finishes its last image is waited for: a second one must know that mask.
     """
+    with _ONE_AT_A_TIME:
+        return _run_batch(request, report)
+
+
+def _run_batch(request: BatchRequest, report: Callable[[Any], None]) -> dict[str, int]:
     jobs = plan([request.source], request.target, request.options)
     report(len(jobs))
     counts: dict[str, int] = {}

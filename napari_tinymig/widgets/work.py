@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from typing import Any
 
 from napari.qt.threading import create_worker
@@ -18,6 +19,13 @@ class _Post(QObject):
     """Carries progress from the working thread into the window's."""
 
     sent = Signal(object, object)
+
+
+@dataclass(frozen=True)
+class _Failed:
+    """What a call raised."""
+
+    error: Exception
 
 
 class _Call:
@@ -35,15 +43,23 @@ class _Call:
         what, self._what = self._what, None
         return what or (lambda *_args, **_kwargs: None, (), {})
 
+    # Errors come back as values: with PySide6, napari's own handler of a worker's `errored` signal fails.
+
     def run(self) -> Any:
-        """The plain function's result, in the working thread."""
+        """The plain function's result or error, in the working thread."""
         function, args, kwargs = self._take()
-        return function(*args, report=self.report, **kwargs)
+        try:
+            return function(*args, report=self.report, **kwargs)
+        except Exception as e:  # noqa: BLE001 - shown to the user as a sentence, whatever it is
+            return _Failed(e)
 
     def run_steps(self) -> Generator[Any, None, Any]:
-        """The generator function's steps, in the working thread."""
+        """The generator function's steps and result or error, in the working thread."""
         function, args, kwargs = self._take()
-        return (yield from function(*args, **kwargs))
+        try:
+            return (yield from function(*args, **kwargs))
+        except Exception as e:  # noqa: BLE001 - as above
+            return _Failed(e)
 
     def report(self, value: Any = None) -> None:
         """Send progress from the working thread; `Stopped` in a call nobody waits for."""
@@ -57,12 +73,12 @@ class _Call:
             self.work.progressed(value)
 
     def result(self, value: Any) -> None:
-        if self.work is not None:
+        if self.work is None:
+            return
+        if isinstance(value, _Failed):
+            self.work.ended(self.work.on_error, value.error)
+        else:
             self.work.ended(self.work.on_result, value)
-
-    def error(self, error: BaseException) -> None:
-        if self.work is not None:
-            self.work.ended(self.work.on_error, error)
 
 
 class Work:
@@ -123,7 +139,6 @@ class Work:
 
     def _launch(self, call: _Call, worker: Any) -> None:
         worker.returned.connect(call.result)
-        worker.errored.connect(call.error)
         self._call, self._worker = call, worker
         self._started = time.perf_counter()
         self._timer.start()
