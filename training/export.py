@@ -95,6 +95,7 @@ def onnx_bytes(module: nn.Module, size: int) -> bytes:
             output_names=names,
             dynamic_axes={k: {0: "batch"} for k in ("image", *names)},
             opset_version=17,
+            training=torch.onnx.TrainingMode.PRESERVE,  # BatchNorm apart: folding would round other numbers
             dynamo=False,
         )
     graph = onnx.load_from_string(buffer.getvalue())
@@ -108,7 +109,7 @@ def _store_as_half(graph: onnx.GraphProto) -> None:
     casts = []
     for tensor in list(graph.initializer):
         array = numpy_helper.to_array(tensor)
-        if tensor.data_type != TensorProto.FLOAT or array.size < SMALL or np.abs(array).max() > 6e4:
+        if tensor.data_type != TensorProto.FLOAT or array.ndim < 2 or array.size < SMALL or np.abs(array).max() > 6e4:
             continue
         name = tensor.name
         graph.initializer.remove(tensor)

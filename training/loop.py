@@ -93,6 +93,10 @@ class Batches:
                 self._rows(index), self.view[index], self.centre[index], index, g, want_clean, self.fov[index]
             )
 
+    def view_of(self, index: Tensor, g: Generator) -> Batch:
+        """Augmented views of given rows, for validation under other styles."""
+        return self.augment(self._rows(index), self.view[index], self.centre[index], index, g, False, self.fov[index])
+
     def _rows(self, index: Tensor) -> Tensor:
         """(B, 3 + R [+ 1], c, c) in 0..1: pixels, targets, where annotated."""
         labels = self.cache[index].to(self.device).float().mul_(1 / 255)
