@@ -1,0 +1,118 @@
+"""Exported students answer as the torch student does, are small, and can be opened again."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from napari_tinymig.training.export import (
+    PARITY,
+    ExportFailed,
+    check_parity,
+    export_model,
+    load_student,
+    onnx_bytes,
+    round_weights,
+    save_model,
+)
+from napari_tinymig.training.gate import CLASSES, SPEC, GateNetwork
+from napari_tinymig.training.student import Student, StudentOutput
+
+from napari_tinymig.engine.config import InputSpec, ModelHeader, StudentSpec
+from napari_tinymig.engine.model_file import read_model_file
+from napari_tinymig.engine.network import OnnxNetwork
+from napari_tinymig.engine.tasks import OPTIC
+
+SMALL = StudentSpec(widths=(8, 16, 16, 24), blocks=(0, 1, 1, 0), decoder=16)
+
+
+def lived(spec: StudentSpec = SMALL, outputs: int = 2) -> Student:
+    """A student whose BatchNorms have seen something."""
+    torch.manual_seed(0)
+    student = Student(spec, outputs).train()
+    with torch.no_grad():
+        for _ in range(3):
+            student(torch.randn(4, 3, 64, 64) * 2 + 0.5)
+    return student.eval()
+
+
+def saved(path, student=None, spec=SMALL, **more):
+    header = ModelHeader(name="small", task=OPTIC, input=InputSpec(size=64), student=spec, **more)
+    return save_model(path, header, student or lived(spec))
+
+
+@pytest.mark.parametrize("encoder", ["dense", "mobile"])
+def test_the_file_answers_as_the_student_it_was_made_from(tmp_path, encoder):
+    spec = SMALL if encoder == "dense" else StudentSpec(encoder="mobile", decoder=16, presence=True)
+    student = lived(spec)
+    model = saved(tmp_path / "m.safetensors", student, spec)
+    x = np.random.default_rng(0).normal(0, 1, (3, 3, 64, 64)).astype(np.float32)
+    output = OnnxNetwork(model, 1).run(x)
+    again = load_student(read_model_file(model.path))
+    with torch.no_grad():
+        expected: StudentOutput = again(torch.from_numpy(x))
+    np.testing.assert_allclose(output.logits, expected.logits.numpy(), atol=2e-3)
+    assert len(output.stage_means) == len(output.stage_stds) == 4
+    for stage, mean, std in zip(expected.stages, output.stage_means, output.stage_stds):
+        np.testing.assert_allclose(mean, stage.mean((2, 3)).numpy(), atol=1e-3)
+        np.testing.assert_allclose(std, stage.std((2, 3), unbiased=False).numpy(), atol=1e-3)
+
+
+def test_a_student_of_a_million_and_a_half_parameters_makes_a_file_below_eight_megabytes(tmp_path):
+    spec = StudentSpec(encoder="mobile", decoder=48)
+    model = saved(tmp_path / "m.safetensors", lived(spec), spec)
+    assert model.path.stat().st_size <= 8_000_000
+
+
+def test_weights_are_rounded_once_and_stay(tmp_path):
+    student = lived()
+    model = saved(tmp_path / "m.safetensors", student)
+    again = load_student(model)
+    for a, b in zip(student.state_dict().values(), again.state_dict().values()):
+        if a.is_floating_point():
+            assert torch.equal(a, b)
+
+
+def test_no_part_of_training_is_in_the_graph(tmp_path):
+    graph = onnx.load_from_string(saved(tmp_path / "m.safetensors").onnx)
+    assert [i.name for i in graph.graph.input] == ["image"]
+    names = [o.name for o in graph.graph.output]
+    assert names == ["logits", *(f"mean{i}" for i in range(4)), *(f"std{i}" for i in range(4))]
+    assert not [n for n in graph.graph.initializer if "project" in n.name]
+
+
+def test_a_graph_of_other_weights_fails_the_parity_check():
+    student = lived()
+    round_weights(student)
+    graph = onnx_bytes(student, 64)
+    assert check_parity(student, graph, 64) <= PARITY
+    with torch.no_grad():
+        student.head.weight.mul_(1.05)
+    with pytest.raises(ExportFailed, match="differs"):
+        check_parity(student, graph, 64)
+
+
+def test_export_writes_onnx_torchscript_and_a_bundle(tmp_path):
+    model = saved(tmp_path / "m.safetensors")
+    assert onnx.load(export_model(model, "onnx", tmp_path / "m.onnx")).graph.output[0].name == "logits"
+    script = torch.jit.load(str(export_model(model, "torchscript", tmp_path / "m.ts")))
+    with torch.no_grad():
+        assert script(torch.zeros(1, 3, 64, 64))[0].shape == (1, 2, 64, 64)
+    bundle = export_model(model, "bundle", tmp_path / "bundle")
+    metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
+    assert metadata["network_data_format"]["outputs"]["pred"]["channel_def"] == {"0": "disc", "1": "cup"}
+    assert (bundle / "models" / "model.ts").is_file()
+    with pytest.raises(ValueError, match="torchscript"):
+        export_model(model, "coreml", tmp_path / "x")
+
+
+def test_a_gate_answers_with_one_logit_per_class(tmp_path):
+    torch.manual_seed(0)
+    gate = GateNetwork(SPEC, len(CLASSES)).eval()
+    header = ModelHeader(kind="gate", name="gate", input=InputSpec(size=96), student=SPEC, classes=CLASSES)
+    model = save_model(tmp_path / "gate.safetensors", header, gate)
+    assert OnnxNetwork(model, 1).run(np.zeros((2, 3, 96, 96), np.float32)).logits.shape == (2, 4)
+    assert isinstance(load_student(model), GateNetwork)

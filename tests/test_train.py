@@ -1,0 +1,180 @@
+"""Training on drawn images: it learns, resumes to the bit, stops with the best, and says what is wrong."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+
+import numpy as np
+import pytest
+import torch
+from drawn import fundus_domain, prostate_domain
+from napari_tinymig.training.loop import learning_rate
+from napari_tinymig.training.train import pick_device, to_toml, train
+from safetensors.torch import load_file
+
+from napari_tinymig.engine.config import OptimSpec, load_recipe, recipe_from_dict, shipped_recipes
+from napari_tinymig.engine.errors import ModelFileError, OutputRefused
+from napari_tinymig.engine.model_file import read_model_file
+from napari_tinymig.engine.records import Message
+
+TINY = {
+    "name": "tiny",
+    "task": "optic",
+    "input": {"size": 64, "roi_scale": 2.2},
+    "student": {"widths": [8, 8, 16, 16], "blocks": [0, 0, 1, 0], "decoder": 8},
+    "augment": {"colour": 0.5},
+    "optim": {"epochs": 3, "batch": 4, "lr": 5e-3, "ema": 0.5, "precision": "fp32"},
+    "data": {"val_fraction": 0.25},
+}
+
+
+@pytest.fixture(scope="module")
+def eyes(tmp_path_factory):
+    return fundus_domain(tmp_path_factory.mktemp("eyes") / "eyes", 12)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def recipe(**changes):
+    raw = json.loads(json.dumps(TINY))
+    for dotted, value in changes.items():
+        node, *rest = dotted.split("__")
+        if rest:
+            raw.setdefault(node, {})[rest[0]] = value
+        else:
+            raw[node] = value
+    return recipe_from_dict(raw)
+
+
+def test_a_run_learns_and_leaves_everything_it_promises(eyes, tmp_path):
+    long = recipe(optim__epochs=25)
+    messages = list(train(long, eyes, [eyes], tmp_path / "run"))
+    assert [m.kind for m in messages if m.kind in ("started", "saved", "done")] == ["started", "saved", "done"]
+    assert messages[-1].values["best"] > 0.6
+    names = {p.name for p in (tmp_path / "run").iterdir()}
+    assert {"config.toml", "log.jsonl", "metrics.csv", "curve.png", "best.safetensors", "last.safetensors"} <= names
+    logged = [Message.from_json(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [m.kind for m in logged] == [m.kind for m in messages]
+    target = next(m for m in messages if m.kind == "validation")
+    assert target.text == "eyes"
+    header = read_model_file(tmp_path / "run" / "best.safetensors").header
+    assert header.lineage.domains == ("eyes",)
+    assert len(header.lineage.data_hashes) == 12
+    assert header.statistics["version"] == 1
+    assert 0.3 < header.constants["mean_vertical_cup_disc_ratio"] < 0.8
+    assert recipe_from_dict(tomllib.loads((tmp_path / "run" / "config.toml").read_text())) == long
+
+
+def state(folder):
+    return {k: v for k, v in load_file(folder / "last.safetensors").items() if not k.startswith("best.")}
+
+
+def test_a_run_that_was_cut_off_continues_to_the_bit(eyes, tmp_path):
+    list(train(recipe(), eyes, out=tmp_path / "whole"))
+    cut = train(recipe(), eyes, out=tmp_path / "cut")
+    for message in cut:
+        if message.kind == "step" and message.step > 4:  # inside the third epoch
+            break
+    cut.close()
+    last = list(train(recipe(), eyes, out=tmp_path / "cut", resume=True))[-1]
+    assert last.kind == "done"
+    whole, resumed = state(tmp_path / "whole"), state(tmp_path / "cut")
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(whole[k], resumed[k]) for k in whole)
+    ours, theirs = (read_model_file(tmp_path / f / "best.safetensors").header for f in ("whole", "cut"))
+    assert ours.weights_sha256 == theirs.weights_sha256
+
+
+def test_equal_seeds_give_equal_weights_and_another_seed_does_not(eyes, tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        list(train(recipe(seed=seed, optim__epochs=1), eyes, out=tmp_path / name))
+    a, b, c = (state(tmp_path / n) for n in "abc")
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    assert not all(torch.equal(a[k], c[k]) for k in a)
+
+
+def test_stop_keeps_the_best_so_far(eyes, tmp_path):
+    asked = False
+
+    def stop() -> bool:
+        return asked
+
+    for message in train(recipe(optim__epochs=500), eyes, out=tmp_path / "run", stop=stop):
+        if message.kind == "epoch" and message.step == 2:
+            asked = True
+    assert message.kind == "stopped"
+    assert read_model_file(tmp_path / "run" / "best.safetensors").header.name == "tiny"
+
+
+def test_volumes_train_with_their_neighbours(tmp_path):
+    folder = prostate_domain(tmp_path / "mr", 4)
+    raw = dict(TINY, task="prostate", name="mr", optim=dict(TINY["optim"], epochs=2))
+    raw["input"] = {"size": 64, "normalisation": "percentile_z", "context_slices": True, "fov_mm": 120.0}
+    raw["augment"] = {"coil": 0.5, "fov_mm": [90.0, 200.0], "drop_neighbours": 0.5}
+    last = list(train(recipe_from_dict(raw), folder, out=tmp_path / "run"))[-1]
+    assert last.kind == "done"
+    assert read_model_file(tmp_path / "run" / "best.safetensors").header.input.context_slices
+
+
+def test_frames_without_the_object_join_a_polyp_run(eyes, tmp_path):
+    raw = dict(TINY, task="polyp", name="p", input={"size": 64}, augment={"negatives": 0.5})
+    raw["student"] = dict(TINY["student"], presence=True)
+    messages = list(train(recipe_from_dict(raw), eyes, out=tmp_path / "run"))
+    assert messages[-1].kind == "done"
+    assert any("presence_loss" in m.values for m in messages)
+
+
+def test_a_run_folder_is_not_overwritten_and_a_foreign_resume_is_refused(eyes, tmp_path):
+    list(train(recipe(optim__epochs=1), eyes, out=tmp_path / "run"))
+    with pytest.raises(OutputRefused, match="--resume"):
+        list(train(recipe(optim__epochs=1), eyes, out=tmp_path / "run"))
+    with pytest.raises(ModelFileError, match="another recipe"):
+        list(train(recipe(optim__epochs=2), eyes, out=tmp_path / "run", resume=True))
+    with pytest.raises(ModelFileError, match="nothing to resume"):
+        list(train(recipe(), eyes, out=tmp_path / "empty", resume=True))
+
+
+def test_the_rate_follows_the_poly_formula():
+    spec = OptimSpec(epochs=100, lr=1e-4, power=0.9)
+    for t in (0, 1, 37, 99):
+        assert learning_rate(t, spec) == pytest.approx(1e-4 * (1 - t / 100) ** 0.9)
+
+
+def test_every_shipped_recipe_is_valid_and_names_no_file_of_a_machine():
+    for name in shipped_recipes():
+        loaded = load_recipe(name)
+        assert loaded.name == name
+        assert loaded.student.init_weights in (None, "imagenet")
+        assert recipe_from_dict(tomllib.loads(to_toml(loaded.model_dump(exclude_none=True)))) == loaded
+
+
+def test_a_device_that_is_not_there_names_those_that_are():
+    with pytest.raises(ValueError, match="cpu"):
+        pick_device("tpu")
+
+
+def test_ctrl_c_on_the_command_line_keeps_the_best(eyes, tmp_path):
+    config = tmp_path / "slow.toml"
+    config.write_text(to_toml(recipe(optim__epochs=100000).model_dump(exclude_none=True)))
+    command = [sys.executable, "-m", "napari_tinymig", "train", str(config), "--source", str(eyes),
+               "-o", str(tmp_path / "run"), "--threads", "1", "--device", "cpu"]  # fmt: skip
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 90
+    while not (tmp_path / "run" / "last.safetensors").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=90)
+    assert process.returncode == 1
+    assert "kept" in said
+    assert np.isfinite(read_model_file(tmp_path / "run" / "best.safetensors").header.scores["validation"]["best"])
