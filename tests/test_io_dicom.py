@@ -13,7 +13,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
-from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, RLELossless, generate_uid
+from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless, generate_uid
 
 from napari_tinymig.engine.errors import MissingExtra, UnreadableInput, UnsupportedInput
 from napari_tinymig.engine.io import as_photograph, find_inputs, mask_path, open_input, read_mask, write_mask
@@ -179,15 +179,20 @@ def test_where_low_is_white_the_picture_is_turned_round(series):
     assert np.array_equal(pixels, VALUES.max() + VALUES.min() - VALUES)
 
 
-@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless, JPEGLosslessSV1])
+@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless])
 def test_compressed_slices_are_decoded(series, syntax):
     values = np.random.default_rng(4).integers(0, 900, (3, 64, 72)).astype(np.uint16)
 
     def compressed(ds, k):
-        if syntax == JPEGLosslessSV1:
+        if syntax in (JPEGLosslessSV1, JPEGLSLossless):
             import imagecodecs
 
-            stream = imagecodecs.ljpeg_encode(values[k], bitspersample=16)
+            lossless = syntax == JPEGLosslessSV1
+            stream = (
+                imagecodecs.ljpeg_encode(values[k], bitspersample=16)
+                if lossless
+                else imagecodecs.jpegls_encode(values[k])
+            )
             ds.PixelData = encapsulate([stream])
             ds["PixelData"].VR = "OB"
             ds["PixelData"].is_undefined_length = True

@@ -9,10 +9,12 @@ from PIL import Image, ImageOps
 
 from napari_tinymig.engine.errors import UnsupportedInput
 from napari_tinymig.engine.io import (
+    InputItem,
     as_photograph,
     as_volume,
     find_inputs,
     mask_path,
+    mask_paths,
     open_input,
     open_mask,
     palette,
@@ -225,6 +227,11 @@ def test_equal_stems_get_the_whole_file_name_and_equal_names_their_folder(tmp_pa
         ["a.jpg_mask.png", "a.png_mask.png", "b.png_mask.png", "B.tif_mask.png", "x_c.png_mask.png", "y_c.png_mask.png"]
     )
     assert len({n.lower() for n in names}) == len(names)
+
+
+def test_a_thousand_masks_are_named_at_once(tmp_path):
+    items = [InputItem(tmp_path / f"p{i % 500}" / "eye.png", "photograph", "eye") for i in range(1000)]
+    assert len({p.name for p in mask_paths(tmp_path, items)}) == 1000
 
 
 def test_masks_and_overlays_beside_their_photographs_are_no_inputs(tmp_path, rgb):

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import OutputRefused, TinyMIGError
-from .io import InputItem, find_inputs, mask_path, open_input, write_mask
+from .io import InputItem, find_inputs, mask_paths, open_input, write_mask
 from .network import resolve_device, usable_threads
 from .predict import Predictor
 from .records import Prediction
@@ -94,7 +94,8 @@ def plan(inputs: Sequence[str | Path], folder: Path, options: Options) -> list[J
     check_folder(folder)
     items = find_inputs(inputs)
     done = read_ledger(folder)
-    return [Job(i, p := mask_path(folder, i, items, options.format), options, done.get(p.name)) for i in items]
+    masks = mask_paths(folder, items, options.format)
+    return [Job(item, mask, options, done.get(mask.name)) for item, mask in zip(items, masks)]
 
 
 def check_folder(folder: Path) -> None:

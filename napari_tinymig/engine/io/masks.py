@@ -6,6 +6,7 @@ import io
 import os
 import secrets
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,27 +27,37 @@ _SUFFIX = {"photograph": ".png", "nifti": ".nii.gz", "nrrd": ".nrrd", "mha": ".m
 _FORMAT_SUFFIX = {"png": ".png", "nifti": ".nii.gz", "dicomseg": ".dcm"}
 
 
-def mask_path(folder: Path, item: InputItem, items: Sequence[InputItem], format: str = "same") -> Path:
-    """Where the mask of `item` goes: folder/<stem>_mask.<ext>; the whole file name where two of `items` share the
-    stem (a.jpg_mask.png), and the parent folder's name before it where they share that too. Letter case is ignored,
-    because some disks ignore it.
+def mask_paths(folder: Path, items: Sequence[InputItem], format: str = "same") -> list[Path]:
+    """Where the mask of each item goes: folder/<stem>_mask.<ext>; the whole file name where two items share the stem
+    (a.jpg_mask.png), with the parent folder's name before it where they share that too, and a number at last. Letter
+    case is ignored, because some disks ignore it.
 
     format: 'same' (PNG for photographs, nii.gz, nrrd or mha like the input, nii.gz for DICOM), 'png', 'nifti' or
     'dicomseg'. Raises ValueError for another.
     """
     if format != "same" and format not in _FORMAT_SUFFIX:
         raise ValueError(f"no mask format '{format}'; expected same, {', '.join(_FORMAT_SUFFIX)}.")
-    suffix = _FORMAT_SUFFIX.get(format) or _SUFFIX.get(item.format, ".png")
-    others = [o for o in items if o is not item and o != item]
-    name = item.name
-    if any(o.name.lower() == name.lower() for o in others):
-        name = item.path.name
-        same = [o for o in others if o.path.name.lower() == name.lower()]
-        if same:
-            name = f"{item.path.resolve().parent.name}_{name}"
-            if any(f"{o.path.resolve().parent.name}_{o.path.name}".lower() == name.lower() for o in same):
-                name = f"{name}_{list(items).index(item) + 1}"
-    return Path(folder) / f"{name}_mask{suffix}"
+    names = [item.name for item in items]
+    for longer in (_file_name, _folder_and_file_name):
+        count = Counter(name.lower() for name in names)
+        names = [longer(item) if count[n.lower()] > 1 else n for item, n in zip(items, names)]
+    count = Counter(name.lower() for name in names)
+    names = [f"{n}_{i}" if count[n.lower()] > 1 else n for i, n in enumerate(names, 1)]
+    suffixes = [_FORMAT_SUFFIX.get(format) or _SUFFIX.get(item.format, ".png") for item in items]
+    return [Path(folder) / f"{name}_mask{suffix}" for name, suffix in zip(names, suffixes)]
+
+
+def mask_path(folder: Path, item: InputItem, items: Sequence[InputItem], format: str = "same") -> Path:
+    """Where the mask of one of `items` goes; `mask_paths` gives all at once."""
+    return mask_paths(folder, items, format)[list(items).index(item)]
+
+
+def _file_name(item: InputItem) -> str:
+    return item.path.name
+
+
+def _folder_and_file_name(item: InputItem) -> str:
+    return f"{item.path.resolve().parent.name}_{item.path.name}"
 
 
 def write_mask(
