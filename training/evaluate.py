@@ -63,8 +63,10 @@ def evaluate(
 
 
 def evaluate_folder(model: str | Path, folder: Path, roi: str = "auto") -> dict[str, float]:
-    """Summary of one domain, by metric name."""
+    """Summary of one domain, by metric name; a model that names no locator is given the true region of interest."""
     predictor = Predictor(model, device="cpu")
+    if predictor.header.input.roi_scale is not None and predictor.header.input.locator is None:
+        roi = "truth"
     rows = [r for case in find_cases(folder) for r in score_one(predictor, case, roi, DataSpec())]
     return summaries(rows, predictor.task).get("model", {})
 

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from torch import nn
 
 from napari_tinymig.engine.config import Lineage, ModelHeader, Recipe
-from napari_tinymig.engine.errors import ModelFileError, OutputRefused
+from napari_tinymig.engine.errors import ModelFileError, OutputRefused, TinyMIGError
+from napari_tinymig.engine.model_file import ModelFile, read_model_file
 from napari_tinymig.engine.normalise import normalise
 from napari_tinymig.engine.records import Message
 
@@ -27,7 +29,6 @@ from .losses import region_probabilities
 from .negatives import empty_frames
 from .objective import build_objective
 from .source_statistics import source_statistics
-
 
 STYLED_VIEWS = 2
 
@@ -150,18 +151,46 @@ def _train(
     draw_curve(out / "metrics.csv", out / "curve.png", recipe.name)
     yield Message("saved", run.progress.epoch, recipe.optim.epochs, {"best": run.progress.best}, str(path))
     for folder in targets:
-        from .evaluate import evaluate_folder
-
-        scores = evaluate_folder(path, folder)
-        yield Message("validation", run.progress.epoch, recipe.optim.epochs, scores, Path(folder).name)
+        yield _score_target(path, Path(folder), run.progress.epoch, recipe.optim.epochs)
     kind = "stopped" if stop() else "done"
     yield Message(kind, run.progress.epoch, recipe.optim.epochs, {"best": run.progress.best}, str(path))
 
 
+def _score_target(model: Path, folder: Path, epoch: int, epochs: int) -> Message:
+    """The 'validation' message of one target domain; a 'warning' where it cannot be scored."""
+    from .evaluate import evaluate_folder
+
+    try:
+        return Message("validation", epoch, epochs, evaluate_folder(model, folder), folder.name)
+    except TinyMIGError as e:
+        return Message("warning", epoch, epochs, {}, f"{folder.name} was not scored: {e}")
+
+
 def build_student(recipe: Recipe) -> nn.Module:
-    """The network that a recipe trains: the student, or a baseline."""
+    """The network that a recipe trains: the student, or a baseline.
+
+    `init_weights` may also name a model file of this project: every tensor of equal name and shape starts from it.
+    """
     outputs = len(recipe.task.regions) + (recipe.loss.head == "softmax")
-    return build_network(recipe.network, recipe.student, outputs)
+    start = recipe.student.init_weights
+    parent = _own_model(start) if start and recipe.network == "student" else None
+    if parent is None:
+        return build_network(recipe.network, recipe.student, outputs)
+    student = build_network("student", recipe.student.model_copy(update={"init_weights": None}), outputs)
+    own = student.state_dict()
+    stored = {k: torch.from_numpy(np.array(v)) for k, v in parent.weights().items() if k in own}
+    fitting = {k: v.to(own[k].dtype) for k, v in stored.items() if v.shape == own[k].shape}
+    student.load_state_dict(own | fitting)
+    return student
+
+
+def _own_model(start: str) -> ModelFile | None:
+    """The model file that `init_weights` names, None for 'imagenet' and for other programs' weights."""
+    path = Path(start)
+    if path.suffix != ".safetensors" or not path.is_file():
+        return None
+    with safe_open(path, "np") as stored:
+        return read_model_file(path) if "tinymig" in (stored.metadata() or {}) else None
 
 
 class GridValidation:
@@ -260,10 +289,18 @@ def make_header(recipe: Recipe, cases: Sequence[Case], run: Run, data: ImageSet)
             recipe=clean.model_dump(mode="json"),
         ),
         extra={
-            "encoder_start": "ImageNet (mobilenetv2_100)" if start else "random",
+            "encoder_start": _start_of(start),
             "train_seconds": run.progress.seconds,
         },
     )
+
+
+def _start_of(init_weights: str | None) -> str:
+    """Where the first weights came from, in words."""
+    if not init_weights:
+        return "random"
+    parent = _own_model(init_weights)
+    return f"the student {parent.model_id}" if parent else "ImageNet (mobilenetv2_100)"
 
 
 def mean_vertical_ratio(data: ImageSet) -> float:
