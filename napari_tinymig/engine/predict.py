@@ -26,6 +26,7 @@ from .registry import open_model
 from .second_look import second_looks
 from .spatial import Box, place, restore, whole_box
 from .tasks import Task
+from .views import average_looks
 from .volume import predict_volume
 
 Progress = Callable[[int, int], None]
@@ -100,9 +101,8 @@ class Predictor:
 
         roi: 'auto' finds the disc where the model wants a region of interest; 'full' takes the frame as it is; a box
         (y0, x0, y1, x1) in pixel edges is used as given (photographs). probabilities: also return them, float16
-        (R, *grid). uncertainty: also take four further looks (mirrored, nearer, further away) and map where they
-        disagree. progress: called
-        with (done, total) frames; an exception raised in it stops the prediction. Raises UnsupportedInput for a scan
+        (R, *grid). uncertainty: also take further looks and map where they disagree. progress: called with
+        (done, total) frames; an exception raised in it stops the prediction. Raises UnsupportedInput for a scan
         that cannot be used, ValueError for a wrong argument.
         """
         start = time.perf_counter()
@@ -138,7 +138,7 @@ class Predictor:
             return self._through_roi(scan, self.header.input.roi_scale, probabilities, uncertainty)
         box: Box = roi if not isinstance(roi, str) else whole_box(scan.pixels.shape)
         frame = self.look(scan.pixels, box)
-        answer = self._decide(frame, probabilities, uncertainty)
+        answer = self._decide(scan.pixels, frame, probabilities, uncertainty)
         answer.extra["roi"] = [round(float(v), 1) for v in box]
         return answer
 
@@ -164,7 +164,7 @@ class Predictor:
         moved = self._recentred(frame, scale)
         if moved is not None:
             box, frame = moved, self.look(scan.pixels, moved)
-        answer = self._decide(frame, probabilities, uncertainty)
+        answer = self._decide(scan.pixels, frame, probabilities, uncertainty)
         quality = fundus_quality(scan.pixels, located.field, box)
         answer.extra |= facts | _gradable(quality, bool(answer.labels.any()))
         answer.extra["roi"] = [round(float(v), 1) for v in box]
@@ -214,9 +214,11 @@ class Predictor:
         output = self.network.run(network_input(grid, inside, self.header.input)[None])
         return Frame(grid, inside, output, 0, placement)
 
-    def _decide(self, frame: Frame, probabilities: bool, uncertainty: bool) -> Answer:
+    def _decide(self, pixels: NDArray[Any], frame: Frame, probabilities: bool, uncertainty: bool) -> Answer:
         """Labels of one looked-at box on the photograph's own pixels."""
         logits = region_logits(frame.logits, self.header)  # (R, s, s)
+        if self.header.input.roi_scale is not None:
+            logits = average_looks(pixels, frame, self.network, self.header)
         if self.task.single_object:
             logits = keep_one_object(logits, self.task)
         labels, _, _ = paste_labels(logits, frame.placement, self.task)
