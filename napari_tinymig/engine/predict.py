@@ -217,7 +217,7 @@ class Predictor:
     def _decide(self, pixels: NDArray[Any], frame: Frame, probabilities: bool, uncertainty: bool) -> Answer:
         """Labels of one looked-at box on the photograph's own pixels."""
         logits = region_logits(frame.logits, self.header)  # (R, s, s)
-        if self.header.input.roi_scale is not None:
+        if self.header.input.roi_scale is not None and self.help == "none":
             logits = average_looks(pixels, frame, self.network, self.header)
         if self.task.single_object:
             logits = keep_one_object(logits, self.task)
