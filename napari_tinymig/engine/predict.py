@@ -137,8 +137,8 @@ class Predictor:
         if self.header.input.roi_scale is not None and roi == "auto":
             return self._through_roi(scan, self.header.input.roi_scale, probabilities, uncertainty)
         box: Box = roi if not isinstance(roi, str) else whole_box(scan.pixels.shape)
-        frame = self.look(scan.pixels, box)
-        answer = self._decide(scan.pixels, frame, probabilities, uncertainty)
+        pixels = self._helped(scan.pixels, box)
+        answer = self._decide(pixels, self.look(pixels, box), probabilities, uncertainty)
         answer.extra["roi"] = [round(float(v), 1) for v in box]
         return answer
 
@@ -160,11 +160,12 @@ class Predictor:
                 frames=[self.look(scan.pixels, whole_box(scan.pixels.shape))] if self.header.statistics else [],
             )
         box = located.roi(scale)
-        frame = self.look(scan.pixels, box)
+        pixels = self._helped(scan.pixels, box)
+        frame = self.look(pixels, box)
         moved = self._recentred(frame, scale)
         if moved is not None:
-            box, frame = moved, self.look(scan.pixels, moved)
-        answer = self._decide(scan.pixels, frame, probabilities, uncertainty)
+            box, frame = moved, self.look(pixels, moved)
+        answer = self._decide(pixels, frame, probabilities, uncertainty)
         quality = fundus_quality(scan.pixels, located.field, box)
         answer.extra |= facts | _gradable(quality, bool(answer.labels.any()))
         answer.extra["roi"] = [round(float(v), 1) for v in box]
@@ -204,20 +205,25 @@ class Predictor:
             raise ValueError(f"help '{help}' needs a model of photographs with source statistics; leave it at none.")
         return help
 
+    def _helped(self, pixels: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
+        """The photograph after test-time help, judged by `box`; itself without help."""
+        if self.help == "none":
+            return pixels
+        grid, placement = place(pixels, box, self.header.input.size)
+        return match_to_source(pixels, grid, inside_frame(placement), self.header.statistics, self.help)
+
     def look(self, pixels: NDArray[Any], box: Box) -> Frame:
         """One box of a photograph through the network."""
         size = self.header.input.size
         grid, placement = place(pixels, box, size)  # (s, s, 3)
         inside = inside_frame(placement)
-        if self.help != "none":
-            grid = match_to_source(grid, inside, self.header.statistics, self.help)
         output = self.network.run(network_input(grid, inside, self.header.input)[None])
         return Frame(grid, inside, output, 0, placement)
 
     def _decide(self, pixels: NDArray[Any], frame: Frame, probabilities: bool, uncertainty: bool) -> Answer:
         """Labels of one looked-at box on the photograph's own pixels."""
         logits = region_logits(frame.logits, self.header)  # (R, s, s)
-        if self.header.input.roi_scale is not None and self.help == "none":
+        if self.header.input.roi_scale is not None:
             logits = average_looks(pixels, frame, self.network, self.header)
         if self.task.single_object:
             logits = keep_one_object(logits, self.task)
