@@ -187,7 +187,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--weights", type=Path, default=shared, help="weights of the timm backbone")
     parser.add_argument("--backbones", nargs="+", default=["mobilenetv2_100", "tinymig:optic"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--per-class", type=int, default=400)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--trials", type=int, default=3)

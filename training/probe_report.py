@@ -107,14 +107,12 @@ def draw_report(
     prompt: NDArray[np.float32] | None,
 ) -> None:
     """Curve, ROC of every set, confusion of the held-out source and of the targets, and the learned prompt."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib.figure import Figure  # without pyplot: no global state, half the import
 
     shown = {k: v for k, v in results.items() if k != "source validation"} or results
     columns = 2 + min(2, len(shown)) + (prompt is not None)
-    figure, axes = pyplot.subplots(1, columns, figsize=(3.4 * columns, 3.4), layout="constrained")
+    figure = Figure(figsize=(3.4 * columns, 3.4), layout="constrained")
+    axes = figure.subplots(1, columns)
     _draw_curve(axes[0], epochs)
     _draw_roc(axes[1], shown, classes)
     for axis, (name, result) in zip(axes[2:], shown.items()):
@@ -125,7 +123,6 @@ def draw_report(
         axes[-1].set(title=f"learned prompt (±{span:.2f})", xticks=[], yticks=[])
     figure.suptitle(f"{recipe.name}: {recipe.method} on {recipe.backbone.name} - research use only", fontsize=10)
     figure.savefig(path, dpi=110)
-    pyplot.close(figure)
 
 
 def _draw_curve(axis: Any, epochs: list[dict[str, Any]]) -> None:
