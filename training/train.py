@@ -24,6 +24,7 @@ from .baselines import build_network
 from .curve import draw_curve
 from .data import Case, ImageSet, concatenate, find_cases, load_set, middle_views, split_cases
 from .export import save_model
+from .feature_style import attach_feature_style
 from .loop import Batches, Run, fit
 from .losses import region_probabilities
 from .negatives import empty_frames
@@ -133,6 +134,7 @@ def _train(
         held_data = concatenate(held_data, empty_frames(held_data, recipe)) if held_data else None
     torch.manual_seed(recipe.seed)
     student = build_student(recipe).to(device)
+    attach_feature_style(student, recipe.augment)
     objective = build_objective(recipe, student, device)
     batches = Batches(data, recipe, device, negatives)
     validate = None if held_data is None else GridValidation(held_data, recipe, device)
