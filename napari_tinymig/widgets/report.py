@@ -75,14 +75,15 @@ def report_bytes(
     figure = Figure(figsize=(8.27, 11.69), dpi=150, facecolor="white")  # A4
     FigureCanvasAgg(figure)
     figure.text(0.07, 0.955, f"{task.title}: {scan.name or 'unnamed'}", fontsize=16, weight="bold", parse_math=False)
-    axes = figure.add_axes((0.07, 0.5, 0.86, 0.43))
+    height = min(0.5, 0.86 * (8.27 / 11.69) * picture.shape[0] / picture.shape[1])
+    axes = figure.add_axes((0.07, 0.935 - height, 0.86, height))
     axes.imshow(picture)
     axes.set_axis_off()
     axes.set_anchor("N")
-    _lines(figure, number_rows(shown, task, scan.spacing_mm), top=0.47)
+    _lines(figure, number_rows(shown, task, scan.spacing_mm), top=0.9 - height)
     for k, line in enumerate(_provenance(scan, about)):
         figure.text(0.07, 0.13 - 0.018 * k, line, fontsize=8.5, color="#444444", parse_math=False)
-    figure.text(0.07, 0.035, NOTICE, fontsize=9, weight="bold", color="#a01010")
+    figure.text(0.07, 0.035, NOTICE, fontsize=8, weight="bold", color="#a01010")
     out = io.BytesIO()
     figure.savefig(out, format=suffix.lstrip("."))
     return out.getvalue()

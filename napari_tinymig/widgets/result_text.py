@@ -16,18 +16,21 @@ MAIN = {
 
 
 def result_rows(prediction: Prediction) -> dict[str, str]:
-    """Name -> value with unit, most important first; only what exists."""
+    """Name -> value with unit, most important first; only what exists. Ranges are the model's 90 % intervals."""
     rows = {}
+    ranges = prediction.extra.get("intervals") or {}
     for key, (name, unit, digits) in MAIN.items():
         if key in prediction.measures:
             rows[name] = with_unit(prediction.measures[key], unit, digits)
-    if prediction.uncertainty is not None:
-        rows["uncertainty (0-1)"] = with_unit(prediction.uncertainty)
+            if key in ranges:
+                low, high = ranges[key]
+                rows[name] += f"  ({low:.{digits}f}-{high:.{digits}f})"
+    for region, (middle, low, high) in (prediction.extra.get("expected_dice") or {}).items():
+        rows[f"expected Dice, {region}"] = f"{middle:.2f}  ({low:.2f}-{high:.2f})"
     if prediction.shift_score is not None:
-        rows["domain shift"] = f"{with_unit(prediction.shift_score, '', 0)} of 100"
-    expected = prediction.extra.get("expected_dice")
-    if isinstance(expected, int | float):
-        rows["expected Dice"] = with_unit(float(expected))
+        rows["domain shift (0-100)"] = with_unit(prediction.shift_score, "", 0)
+    elif prediction.uncertainty is not None:
+        rows["uncertainty (0-1)"] = with_unit(prediction.uncertainty)
     return rows
 
 

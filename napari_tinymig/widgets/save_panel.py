@@ -131,6 +131,8 @@ class SavePanel(Panel):
     def _describe(self, layer: Labels, source: Path | None) -> str:
         if scan_file_of(layer) is not None:
             return f"Grid, axis order and position of {source.name if source else 'the source'} are kept exactly."
+        if layer.ndim == 2:
+            return "Written pixel for pixel on the photograph's own grid."
         size = spacing_mm(layer)
         said = " x ".join(f"{s:g}" for s in size) + " mm" if size else "unknown pixel size"
         return f"The source's own header is not known (opened by another reader): written with {said}."
