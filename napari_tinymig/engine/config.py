@@ -57,7 +57,7 @@ class StudentSpec(Frozen):
     decoder: int = Field(32, ge=8, le=256, description="Channels of the decoder.")
     init_weights: str | None = Field(
         None,
-        description="mobile only: 'imagenet' (timm hub), or a local .safetensors/.pth of mobilenetv2_100; None = random.",
+        description="mobile only: 'imagenet' (timm hub), or a local file of mobilenetv2_100; None = random.",
     )
     front: Literal["none", "local_contrast"] = Field(
         "none", description="local_contrast: each channel minus its local mean over its local deviation (MR coils)."
@@ -115,7 +115,9 @@ class AugmentSpec(Frozen):
         description="Volumes: probability that neighbour slices are replaced by the middle one.",
     )
     negatives: float = Field(0.0, ge=0, le=1, description="Polyp: probability of a synthetic frame without polyp.")
-    frame: float = Field(0.0, ge=0, le=1, description="Probability that the photograph ends inside the grid (tight crop).")
+    frame: float = Field(
+        0.0, ge=0, le=1, description="Probability that the photograph ends inside the grid (tight crop)."
+    )
     aspect: float = Field(0.0, ge=0, le=0.5, description="Largest relative stretch of one axis against the other.")
 
 
