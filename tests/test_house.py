@@ -22,6 +22,7 @@ FLOOR_3 = {  # the runs, and what opens a finished model
     "evaluate",
     "export",
     "gate",
+    "tune_data",
     "classify",
     "model_card",
     "torch_network",
