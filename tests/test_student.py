@@ -9,6 +9,7 @@ from napari_tinymig.training.loop import freeze_statistics
 from napari_tinymig.training.student import LocalContrast, PadThenConv, Student, count_macs, count_parameters
 
 from napari_tinymig.engine.config import StudentSpec, load_recipe, shipped_recipes
+from napari_tinymig.engine.errors import ModelFileError
 
 STUDENTS = [name for name in shipped_recipes() if load_recipe(name).network == "student"]
 
@@ -96,5 +97,5 @@ def test_baselines_answer_at_input_size_and_an_unknown_name_lists_the_known_ones
 
 def test_a_missing_weights_file_is_named(tmp_path):
     spec = StudentSpec(encoder="mobile", init_weights=str(tmp_path / "no.safetensors"))
-    with pytest.raises(ValueError, match=r"no\.safetensors"):
+    with pytest.raises(ModelFileError, match=r"no\.safetensors"):
         Student(spec, 1)

@@ -218,7 +218,7 @@ def test_a_pickle_that_wants_to_run_code_is_refused(tmp_path, capsys):
 def test_files_that_cannot_be_used_are_sentences(tmp_path):
     (tmp_path / "damaged.safetensors").write_bytes(b"nothing of the kind")
     save_file({"a": torch.zeros(2)}, tmp_path / "other.safetensors")
-    for name, word in (("damaged", "not a readable"), ("other", "does not fit"), ("absent", "no teacher weights")):
+    for name, word in (("damaged", "not a readable"), ("other", "does not fit"), ("absent", "no weights file")):
         with pytest.raises(ModelFileError, match=word):
             build_teacher(TeacherSpec(name="resnet18", weights=str(tmp_path / f"{name}.safetensors")))
     with pytest.raises(ValueError, match="timm has no model"):
@@ -227,8 +227,8 @@ def test_files_that_cannot_be_used_are_sentences(tmp_path):
 
 def test_an_unreachable_hub_names_the_model_the_file_and_the_way_out(tmp_path, monkeypatch):
     monkeypatch.delenv("TINYMIG_WEIGHTS", raising=False)
-    monkeypatch.setattr("napari_tinymig.training.teacher._resolves", lambda _host: False)
-    monkeypatch.setattr("napari_tinymig.training.teacher._has_proxy", lambda: False)
+    monkeypatch.setattr("napari_tinymig.training.pretrained._resolves", lambda _host: False)
+    monkeypatch.setattr("napari_tinymig.training.pretrained._has_proxy", lambda: False)
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *a, **k: None)
     with pytest.raises(HubUnreachable) as caught:
         build_teacher(TeacherSpec(name="vit_small_patch14_dinov2"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import timm
 import torch
@@ -12,6 +11,8 @@ from torch import Tensor, nn
 
 from napari_tinymig.engine.config import StudentSpec
 from napari_tinymig.engine.errors import HubUnreachable
+
+from .pretrained import create_pretrained
 
 MOBILE_WIDTHS = (24, 32, 96, 160)
 MOBILE_TAPS = (1, 2, 4, 5)  # timm mobilenetv2_100 blocks whose outputs have strides 4, 8, 16, 32
@@ -112,22 +113,19 @@ def _fix_same_padding(module: nn.Module) -> None:
 
 
 def _mobilenet(init_weights: str | None) -> nn.Module:
-    """timm mobilenetv2_100, random, from the hub, or from a local file; HubUnreachable says how to give a file."""
+    """timm mobilenetv2_100: random, 'imagenet' (TINYMIG_WEIGHTS or the hub), or a local file.
+
+    Always with 'same' padding, so that a student is the same function wherever its weights came from. Raises
+    HubUnreachable, which says how to give a file, and ModelFileError for a file that does not fit.
+    """
     name = "mobilenetv2_100"
     if init_weights is None:
         return timm.create_model(name, pretrained=False, pad_type="same")
-    if init_weights != "imagenet":
-        path = Path(init_weights).expanduser()
-        if not path.is_file():
-            raise ValueError(f"no weights file at {path}; expected a .safetensors or .pth of timm's {name}")
-        overlay = {"file": str(path), "mean": (0.5,) * 3, "std": (0.5,) * 3}
-        return timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, pad_type="same")
     try:
-        return timm.create_model(name, pretrained=True)
-    except (OSError, RuntimeError) as e:
+        return create_pretrained(name, None if init_weights == "imagenet" else init_weights, pad_type="same")
+    except HubUnreachable as e:
         raise HubUnreachable(
-            f"the ImageNet weights of {name} could not be had from timm's hub ({type(e).__name__}); "
-            f"expected a reachable hub; give a local .safetensors with --init-weights FILE, or train from random"
+            f"{e} For the student's encoder: --init-weights FILE, or 'none' to start at random."
         ) from e
 
 

@@ -5,31 +5,21 @@ from __future__ import annotations
 import copy
 import hashlib
 import logging
-import os
-import pickle
-import socket
-import urllib.parse
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import timm
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from napari_tinymig.engine.config import TeacherSpec
-from napari_tinymig.engine.errors import HubUnreachable, ModelFileError
 
 from .losses import normalise_tokens
+from .pretrained import create_pretrained
 
 log = logging.getLogger(__name__)
 
 CNN_STRIDES = (4, 8, 16, 32)
-WEIGHTS_FOLDER = "TINYMIG_WEIGHTS"  # environment variable: a folder of weight files named after timm models
-HUB_FILES = ("model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 
 @dataclass(frozen=True)
@@ -194,14 +184,14 @@ def _create(spec: TeacherSpec, size: int) -> Created:
         size, rounded = max(patch, round(size / patch) * patch), size
         if size != rounded:
             messages += (f"'{spec.name}': input side {rounded} becomes {size}, a multiple of its patch {patch}.",)
-        network = _with_weights(spec, img_size=size, num_classes=0)
+        network = create_pretrained(spec.name, spec.weights, img_size=size, num_classes=0)
         return network, indices, layers, (int(network.embed_dim),) * len(layers), size, messages
     with torch.device("meta"):
         strides = timm.create_model(spec.name, features_only=True).feature_info.reduction()
     chosen = [min(range(len(strides)), key=lambda i: abs(strides[i] - s)) for s in CNN_STRIDES]
     tapped = tuple(strides[i] for i in chosen)
     messages = () if tapped == CNN_STRIDES else (f"'{spec.name}' has strides {strides}; tapped: {tapped}.",)
-    network = _with_weights(spec, features_only=True, out_indices=tuple(sorted(set(chosen))))
+    network = create_pretrained(spec.name, spec.weights, features_only=True, out_indices=tuple(sorted(set(chosen))))
     return (
         network,
         None,
@@ -225,120 +215,6 @@ def vit_layers(spec: TeacherSpec, depth: int) -> tuple[list[int], tuple[int, ...
     if depth != 12:
         messages = (f"'{spec.name}' has {depth} blocks; layers {spec.layers} of 12 become {mapped}.",)
     return [x - 1 for x in mapped], mapped, messages
-
-
-def _with_weights(spec: TeacherSpec, **options: Any) -> nn.Module:
-    """The network with weights from the spec: random, a local file, the folder TINYMIG_WEIGHTS, or the hub."""
-    if spec.weights == "random":
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            return timm.create_model(spec.name, pretrained=False, **options)
-    path = Path(spec.weights) if spec.weights else _local_weights(spec.name)
-    if path is None:
-        path = _from_hub(spec.name)
-    if path is None:
-        return timm.create_model(spec.name, pretrained=True, **options)
-    overlay, extra = _read_weights(path)
-    twins = []
-    for seed in (1, 2):  # timm loads leniently; a tensor that differs between seeds did not come from the file
-        try:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
-                found = timm.create_model(
-                    spec.name, pretrained=True, pretrained_cfg_overlay=overlay, **(options | extra)
-                )
-        except (RuntimeError, TypeError, KeyError) as e:
-            raise ModelFileError(f"{path} does not fit the timm model '{spec.name}': {str(e)[:300]}") from e
-        twins.append(found)
-    pairs = zip(twins[0].named_parameters(), twins[1].parameters(), strict=True)
-    absent = [name for (name, a), b in pairs if not torch.equal(a, b)]
-    if absent:
-        raise ModelFileError(
-            f"{path} does not fit the timm model '{spec.name}': {len(absent)} tensors are not in it ({absent[0]}, ...)"
-        )
-    return twins[0]
-
-
-def _read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What timm is told about a local file: its state dict, mean and std where the file says them, its padding."""
-    if not path.is_file():
-        raise ModelFileError(f"no teacher weights at {path}; expected a .safetensors or .pth file of a timm model")
-    overlay: dict[str, Any] = {}
-    options: dict[str, Any] = {}
-    if path.suffix == ".safetensors":
-        try:
-            with safe_open(path, "pt") as f:
-                meta = f.metadata() or {}
-                overlay["state_dict"] = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118 (not a dict)
-        except (OSError, ValueError, RuntimeError, SafetensorError) as e:
-            raise ModelFileError(f"{path} is not a readable .safetensors file: {e}") from e
-        for ours, theirs in (("mean", "input_mean"), ("std", "input_std")):
-            if theirs in meta:
-                overlay[ours] = tuple(float(v) for v in meta[theirs].strip("[]()").split(","))
-        if meta.get("pad_type"):
-            options["pad_type"] = meta["pad_type"]
-    else:
-        overlay["state_dict"] = _read_pickle(path)
-    return overlay, options
-
-
-def _read_pickle(path: Path) -> dict[str, Tensor]:
-    """The state dict of a .pth, tensors only: a pickle that wants to run code is refused."""
-    try:
-        raw = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError) as e:
-        raise ModelFileError(f"{path} cannot be read as tensors alone (weights_only): {str(e)[:200]}") from e
-    for key in ("state_dict_ema", "model_ema", "state_dict", "model", "teacher"):
-        if isinstance(raw, Mapping) and isinstance(raw.get(key), Mapping):
-            raw = raw[key]
-            break
-    if not isinstance(raw, Mapping) or not all(isinstance(v, Tensor) for v in raw.values()):
-        raise ModelFileError(f"{path} holds no state dict; expected names with tensors")
-    return {k.removeprefix("module.").removeprefix("backbone."): v for k, v in raw.items()}
-
-
-def _local_weights(name: str) -> Path | None:
-    """A file named after the model in the folder TINYMIG_WEIGHTS, if there is one."""
-    folder = os.environ.get(WEIGHTS_FOLDER)
-    if not folder:
-        return None
-    found = sorted(p for p in Path(folder).glob(f"{name}.*") if p.suffix in (".safetensors", ".pth", ".pt", ".bin"))
-    return found[0] if found else None
-
-
-def _from_hub(name: str) -> Path | None:
-    """A cached hub file, None where timm can download it now, or HubUnreachable at once rather than after retries."""
-    cfg = timm.get_pretrained_cfg(name)
-    if not (cfg.hf_hub_id or cfg.url):
-        raise HubUnreachable(f"timm has no pretrained weights for '{name}'; give a local file as teacher.weights.")
-    from huggingface_hub import constants, try_to_load_from_cache
-
-    for filename in filter(None, (cfg.hf_hub_filename, *HUB_FILES)):
-        found = try_to_load_from_cache(cfg.hf_hub_id, filename) if cfg.hf_hub_id else None
-        if isinstance(found, str):
-            return Path(found)
-    address = constants.ENDPOINT if cfg.hf_hub_id else str(cfg.url)
-    host = urllib.parse.urlparse(address).hostname or "huggingface.co"
-    wanted = f"{cfg.hf_hub_id}/{cfg.hf_hub_filename or HUB_FILES[0]}" if cfg.hf_hub_id else str(cfg.url)
-    if not constants.HF_HUB_OFFLINE and (_has_proxy() or _resolves(host)):
-        return None
-    raise HubUnreachable(
-        f"the weights of '{name}' ({wanted}) cannot be had: {host} is not reachable from here. Download that file on "
-        f"another machine and give its path as teacher.weights (in the recipe, or --set teacher.weights=PATH), or put "
-        f"it as {name}.safetensors into a folder named by the environment variable {WEIGHTS_FOLDER}."
-    )
-
-
-def _has_proxy() -> bool:
-    return any(os.environ.get(k) for k in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"))
-
-
-def _resolves(host: str) -> bool:
-    try:
-        socket.getaddrinfo(host, 443)
-    except OSError:
-        return False
-    return True
 
 
 def unit_range(x: Tensor, normalisation: str) -> Tensor:
