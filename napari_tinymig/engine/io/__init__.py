@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from ..errors import UnreadableInput
@@ -33,6 +34,12 @@ __all__ = [
     "write_mask",
     "write_volume",
 ]
+
+
+# What these libraries have to say about a damaged file is said once, in our sentence; without a handler of their own
+# their complaints would go to the terminal. A program that sets up logging still gets them.
+for _name in ("tifffile", "pydicom", "PIL", "highdicom"):
+    logging.getLogger(_name).addHandler(logging.NullHandler())
 
 
 def open_input(item: InputItem | str | Path) -> ScanFile:

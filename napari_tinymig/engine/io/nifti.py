@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import math
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from numpy.typing import NDArray
 from ..errors import UnreadableInput, UnsupportedInput
 from ..spatial import Geometry
 from .scan_file import MAX_VOLUME_VOXELS, InputItem, ScanFile, StoredVolume, reading, refuse_large, volume_file
+
+# nibabel prints what it mends in a header through a handler of its own; what matters is said in our notes and errors.
+nib.imageglobals.logger.setLevel(logging.CRITICAL)
 
 _MM_PER_UNIT = {"meter": 1000.0, "micron": 0.001}
 
