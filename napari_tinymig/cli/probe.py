@@ -95,7 +95,7 @@ def _worded(messages: Iterator[Message]) -> Iterator[Message]:
     """Messages whose numbers of interest are said in their text."""
     for message in messages:
         if message.kind == "epoch":
-            yield Message("step", message.step, message.total)
+            yield replace(message, kind="step")
         yield replace(message, text=f"{message.text} {_numbers(message.values)}".strip(), kind=_shown(message))
 
 

@@ -1,0 +1,95 @@
+"""`tinymig probe` and `tinymig classify` as a user runs them: real processes, real files."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.torch import save_file
+
+
+def stripes(seed, along, side=64):
+    rng = np.random.default_rng(seed)
+    wave = 0.5 + 0.4 * np.sin(np.arange(side) / rng.uniform(1.5, 3))
+    picture = np.broadcast_to(wave if along else wave[:, None], (side, side)) + rng.normal(0, 0.1, (side, side))
+    return (picture.clip(0, 1) * 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Weights, a source with two classes, a target, and a finished run."""
+    import timm
+    import torch
+
+    root = tmp_path_factory.mktemp("probe")
+    torch.manual_seed(3)
+    save_file(timm.create_model("test_resnet", pretrained=False).state_dict(), root / "w.safetensors")
+    for domain, first in (("here", 0), ("there", 500)):
+        for label, name in enumerate(("across", "along")):
+            (root / domain / name).mkdir(parents=True)
+            for i in range(12):
+                Image.fromarray(stripes(first + 20 * label + i, label)).save(root / domain / name / f"{name}{i}.png")
+    given = "--source here --target there --backbone test_resnet --weights w.safetensors --strategy joint -o run"
+    done = tinymig(root, "probe", *given.split(), "--set", "optim.epochs=1", "--set", "backbone.size=64")
+    assert done.returncode == 0, done.stderr
+    return root, done
+
+
+def tinymig(folder, *arguments):
+    import os
+
+    environment = os.environ | {"TINYMIG_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-W", "ignore", "-m", "napari_tinymig", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240)
+
+
+def test_a_probe_leaves_its_classifier_and_shows_both_domains(place):
+    root, done = place
+    assert (root / "run" / "classifier.safetensors").is_file()
+    assert "source test" in done.stdout
+    assert "target there" in done.stdout
+    assert "epoch 1" in done.stderr
+
+
+def test_classify_writes_a_row_per_image_and_names_what_it_could_not_read(place):
+    root, _ = place
+    (root / "new").mkdir(exist_ok=True)
+    Image.fromarray(stripes(900, 1)).save(root / "new" / "fine.png")
+    (root / "new" / "broken.png").write_bytes(b"not a picture")
+    command = ("classify", "new", "--model", "run/classifier.safetensors", "--weights", "w.safetensors", "-o", "out")
+    done = tinymig(root, *command)
+    assert done.returncode == 1, done.stderr
+    with (root / "out" / "classes.csv").open(newline="") as stream:
+        rows = {row["file"].rsplit("/", 1)[-1].rsplit("\\", 1)[-1]: row for row in csv.DictReader(stream)}
+    columns = ["file", "class", "probability_across", "probability_along", "shift_score", "seconds", "error"]
+    assert list(rows["fine.png"]) == columns
+    row = rows["fine.png"]
+    assert float(row["probability_across"]) + float(row["probability_along"]) == pytest.approx(1, abs=1e-3)
+    assert row["class"] in ("across", "along")
+    assert rows["broken.png"]["class"] == ""
+    assert "broken" in rows["broken.png"]["error"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("probe", "--source", "nowhere", "-o", "x"), "one sub-folder per class"),
+        (
+            ("probe", "--source", "here", "--backbone", "resnet5O", "--weights", "w.safetensors", "-o", "x"),
+            "did you mean",
+        ),
+        (("probe", "--source", "here", "--set", "optim.epoch=3", "-o", "x"), "did you mean 'epochs'"),
+        (("classify", "new", "--model", "w.safetensors", "-o", "x"), "not a napari-tinymig model"),
+    ],
+    ids=["no folder", "no such backbone", "no such setting", "no classifier"],
+)
+def test_wrong_arguments_end_with_one_sentence(place, arguments, sentence):
+    root, _ = place
+    done = tinymig(root, *arguments)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,156 @@
+"""The Classify panel in a real window: examples, a run in the worker, an answer that lies where its image lies."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.torch import save_file
+
+pytestmark = pytest.mark.viewer
+
+spec = importlib.util.spec_from_file_location("viewer_parts", Path(__file__).with_name("viewer_parts.py"))
+parts = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(parts)
+click, dock, wait_until = (getattr(parts, n) for n in ("click", "dock", "wait_until"))
+
+
+def stripes(seed, along, side=64):
+    rng = np.random.default_rng(seed)
+    wave = 0.5 + 0.4 * np.sin(np.arange(side) / rng.uniform(1.5, 3))
+    picture = np.broadcast_to(wave if along else wave[:, None], (side, side)) + rng.normal(0, 0.1, (side, side))
+    return (picture.clip(0, 1) * 255).astype(np.uint8)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """Weights of a small backbone, a set with a folder per class, and a home of this test's own."""
+    import timm
+    import torch
+
+    monkeypatch.setenv("TINYMIG_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TINYMIG_CACHE", str(tmp_path / "cache"))
+    torch.manual_seed(3)
+    save_file(timm.create_model("test_resnet", pretrained=False).state_dict(), tmp_path / "w.safetensors")
+    for label, name in enumerate(("across", "along")):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        for i in range(12):
+            Image.fromarray(stripes(20 * label + i, label)).save(tmp_path / "set" / name / f"{name}{i}.png")
+    return tmp_path
+
+
+@pytest.fixture
+def panel(make_napari_viewer_proxy, place):
+    from napari_tinymig.widgets.classify_panel import ClassifyPanel
+
+    made = dock(make_napari_viewer_proxy(), ClassifyPanel)
+    made.backbone.setText("test_resnet")
+    made.weights.setText(str(place / "w.safetensors"))
+    made.method.setCurrentIndex(made.method.count() - 1)
+    return made
+
+
+def train(panel, place):
+    panel.examples.open_set(place / "set")
+    click(panel, "Train a classifier")
+    wait_until(lambda: not panel.running, 120, "the run")
+    assert "KB" in panel.message.text(), panel.message.text()
+
+
+def test_the_panel_says_what_is_missing(panel):
+    assert not panel.go.isEnabled()
+    assert "two classes" in panel.examples.line.text()
+    assert not panel.ask.isEnabled()
+
+
+def test_selected_layers_become_examples_of_the_named_class(panel, place):
+    viewer = panel.viewer
+    for i in range(3):
+        viewer.add_image(stripes(i, 0), name=f"a{i}")
+    viewer.layers.selection = set(viewer.layers)
+    click(panel, "Add selected layers")
+    assert panel.examples.counts() == {}
+    panel.examples.name.setText("across")
+    click(panel, "Add selected layers")
+    assert panel.examples.counts() == {"across": 3}
+    panel.examples.add_folder(place / "set" / "along")
+    assert panel.examples.counts() == {"across": 3, "along": 12}
+    assert panel.go.isEnabled() is False or panel.examples.problem() == ""
+    table = panel.examples.write(place / "written").read_text().splitlines()
+    assert table[0] == "file,label"
+    assert len(table) == 16
+    viewer.layers.remove("a0")
+    assert panel.examples.counts()["across"] == 2
+    assert "at least 3" in panel.examples.line.text()
+
+
+def test_examples_in_a_classifier_out_and_everything_keeps_its_place(panel, place):
+    train(panel, place)
+    assert "AUROC, 95 % interval" in panel.scores.rows()
+    viewer = panel.viewer
+    image = viewer.add_image(stripes(99, 1), name="new", scale=(0.5, 0.25), translate=(7, 8), rotate=20)
+    click(panel, "Classify")
+    wait_until(lambda: not panel.work.running, 60, "the answer")
+    assert panel.badge.text().startswith("along"), panel.message.text()
+    assert "further than" in panel.line.text()
+    click(panel, "Show where it looked")
+    wait_until(lambda: not panel.work.running, 60, "the evidence")
+    click(panel, "Show what it sees")
+    for name, shape in (("new evidence for along", (64, 64)), ("new prompted", (64, 64, 3))):
+        layer = viewer.layers[name]
+        assert layer.data.shape == shape
+        np.testing.assert_allclose(layer.extent.world, image.extent.world)
+        np.testing.assert_allclose(layer.affine.affine_matrix, image.affine.affine_matrix)
+        np.testing.assert_allclose(layer.data_to_world((10, 20)), image.data_to_world((10, 20)))
+    assert not panel.prompt_button.isEnabled()  # a linear probe has none
+    assert panel.viewer.layers["new"].data.shape == (64, 64)
+
+
+def test_evidence_of_a_volume_lies_on_the_slice_on_show(panel, place):
+    train(panel, place)
+    viewer = panel.viewer
+    volume = np.stack([stripes(i, 1) for i in range(5)]).astype(np.float32)
+    viewer.add_image(volume, name="T2", scale=(3, 0.5, 0.5))
+    viewer.dims.set_point(0, 6.0)
+    click(panel, "Classify")
+    wait_until(lambda: not panel.work.running, 60, "the answer")
+    click(panel, "Show where it looked")
+    wait_until(lambda: not panel.work.running, 60, "the evidence")
+    shown = [layer for layer in viewer.layers if "evidence" in layer.name][0]
+    assert shown.data.shape == volume.shape
+    assert np.abs(shown.data[2]).max() > 0
+    assert np.abs(np.delete(shown.data, 2, axis=0)).max() == 0
+
+
+def test_a_failed_run_says_why_and_the_panel_can_be_used_again(panel, place):
+    panel.backbone.setText("resnet5O")
+    panel.examples.open_set(place / "set")
+    click(panel, "Train a classifier")
+    wait_until(lambda: not panel.running, 120, "the run")
+    assert "timm knows no model 'resnet5O'" in panel.message.text()
+    assert panel.go.isEnabled()
+
+
+def test_a_cancelled_run_leaves_nothing(panel, place):
+    panel.method.setCurrentIndex(0)
+    panel.epochs.setValue(100)
+    panel.examples.open_set(place / "set")
+    click(panel, "Train a classifier")
+    click(panel, "Cancel and discard")
+    wait_until(lambda: not panel.running, 60, "the end")
+    assert not list((place / "home" / "runs").glob("probe-*"))
+    assert panel.classifier.text() == ""
+
+
+def test_a_mask_model_is_refused_as_a_classifier(panel, place, make_model):
+    from napari_tinymig.engine.tasks import OPTIC
+
+    model = make_model("optic", OPTIC, [-0.2, 0.4])
+    panel.viewer.add_image(stripes(0, 1), name="x")
+    panel.classifier.setText(str(model.path))
+    panel._refresh()
+    click(panel, "Classify")
+    assert "not a classifier" in panel.message.text()
