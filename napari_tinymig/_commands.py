@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari.utils.notifications import show_info
+from napari.utils.notifications import show_info, show_warning
 
 
 def show_about() -> None:
@@ -36,3 +36,27 @@ def show_in_scanner_space() -> None:
     viewer = napari.current_viewer()
     if viewer is not None:
         show_info(toggle_scanner_space(viewer))
+
+
+def open_photographs() -> None:
+    """Choose photographs and open them upright: EXIF orientation applied, unusual TIFFs included."""
+    import napari
+    from napari.layers import Layer
+    from qtpy.QtWidgets import QApplication, QFileDialog
+
+    from ._readers import read_layers
+    from .engine.errors import TinyMIGError
+
+    viewer = napari.current_viewer()
+    if viewer is None:
+        return
+    kinds = "Photographs (*.png *.jpg *.jpeg *.tif *.tiff *.bmp *.webp)"
+    chosen, _ = QFileDialog.getOpenFileNames(QApplication.activeWindow(), "Open photographs upright", "", kinds)
+    for path in chosen:
+        try:
+            layers = read_layers(path)
+        except TinyMIGError as e:
+            show_warning(str(e))
+            continue
+        for data in layers:
+            viewer.add_layer(Layer.create(*data))

@@ -1,0 +1,192 @@
+"""Makes every picture of docs/images from the real window, with drawn samples only (no patient's image).
+
+Run: xvfb-run -a -s "-screen 0 1600x1000x24" python docs/make_screenshots.py [--only NAME ...]
+(with a display, without xvfb-run). Pictures are 1280x800, reduced to 160 colours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+HERE = Path(__file__).parent / "images"
+
+
+def spin(seconds=0.4):
+    from qtpy.QtWidgets import QApplication
+
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        QApplication.processEvents()
+        time.sleep(0.01)
+
+
+def until(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        spin(0.05)
+    spin()
+
+
+def shot(viewer, name):
+    """The whole window as docs/images/NAME.png."""
+    spin(0.8)
+    pixels = viewer.screenshot(canvas_only=False, flash=False)
+    picture = Image.fromarray(pixels[..., :3]).quantize(160, dither=Image.Dither.NONE)
+    HERE.mkdir(exist_ok=True)
+    picture.save(HERE / f"{name}.png", optimize=True)
+
+
+def dock(viewer, title):
+    """One of the plugin's panels, docked as from the menu, in front."""
+    docked, panel = viewer.window.add_plugin_dock_widget("napari-tinymig", title, tabify=True)
+    spin()
+    docked.raise_()
+    spin()
+    return panel
+
+
+def fresh(sample=None, theme="dark"):
+    import napari
+
+    viewer = napari.Viewer()
+    viewer.theme = theme
+    viewer.window.resize(1280, 800)
+    if sample:
+        viewer.open_sample("napari-tinymig", sample)
+        viewer.reset_view()
+    spin()
+    return viewer
+
+
+def segmented(sample, task, theme="dark"):
+    """A window with a sample and its mask; (viewer, segment panel)."""
+    viewer = fresh(sample, theme)
+    panel = dock(viewer, "Segment")
+    until(lambda: panel.chosen_task is not None, 10)
+    panel.task.setCurrentIndex(max(0, panel.task.findData(task)))
+    panel.segment()
+    until(lambda: not panel.work.running)
+    return viewer, panel
+
+
+def first_run():
+    viewer = fresh()
+    dock(viewer, "Segment")
+    shot(viewer, "first-run")
+    viewer.close()
+
+
+def segment():
+    viewer, _ = segmented("fundus", "optic")
+    shot(viewer, "segment")
+    dock(viewer, "Live read-out")
+    shot(viewer, "readout")
+    dock(viewer, "Correct a mask")
+    shot(viewer, "correct")
+    dock(viewer, "Save and report")
+    shot(viewer, "save")
+    viewer.close()
+
+
+def light():
+    viewer, _ = segmented("fundus", "optic", "light")
+    dock(viewer, "Live read-out")
+    shot(viewer, "readout-light")
+    viewer.close()
+
+
+def prostate():
+    viewer, _ = segmented("prostate", "prostate")
+    viewer.dims.set_point(0, 30)
+    dock(viewer, "Live read-out")
+    shot(viewer, "prostate")
+    viewer.close()
+
+
+def planes():
+    """A drawn volume written as three series with different slice directions, opened by the plugin's reader."""
+    import nibabel as nib
+    from napari.layers import Layer
+
+    from napari_tinymig._readers import read_layers
+    from napari_tinymig.engine.samples import prostate_sample
+
+    scan = prostate_sample().scan
+    z, y, x = scan.spacing_mm
+    affine = np.diag([-x, -y, z, 1.0])
+    whole = nib.Nifti1Image(scan.pixels.transpose(2, 1, 0), affine)
+    viewer = fresh()
+    with tempfile.TemporaryDirectory() as folder:
+        for name, steps in (("transverse", (1, 1, 1)), ("sagittal", (4, 1, 1)), ("coronal", (1, 4, 1))):
+            sliced = whole.slicer[:: steps[0], :: steps[1], :: steps[2]]
+            nib.save(sliced, Path(folder) / f"{name}.nii.gz")
+            for data in read_layers(str(Path(folder) / f"{name}.nii.gz")):
+                viewer.add_layer(Layer.create(*data))
+    panel = dock(viewer, "Planes and scanner position")
+    panel.show_series(viewer.layers["transverse"])
+    shot(viewer, "planes")
+    viewer.close()
+
+
+def batch():
+    from napari_tinymig.engine.samples import fundus_sample
+
+    viewer = fresh()
+    panel = dock(viewer, "Segment a folder")
+    with tempfile.TemporaryDirectory() as folder:
+        images = Path(folder) / "images"
+        images.mkdir()
+        for i, ratio in enumerate((0.3, 0.45, 0.6, 0.75)):
+            sample = fundus_sample(side=512, seed=i, cup_ratio=ratio)
+            Image.fromarray(sample.scan.pixels).save(images / f"drawn_{i + 1}.png")
+        (images / "cut_short.png").write_bytes((images / "drawn_1.png").read_bytes()[:5000])
+        panel.source.setText(str(images))
+        panel.target.setText(str(Path(folder) / "results"))
+        panel.task.setCurrentIndex(panel.task.findData("optic"))
+        panel.start()
+        until(lambda: not panel.work.running)
+        panel.open_row(2)
+        until(lambda: len(viewer.layers) == 2, 20)
+        panel.source.setText("images")
+        panel.target.setText("results")
+        panel.say(panel.message.text().split(". Results")[0] + ".", "warn")
+        shot(viewer, "batch")
+    viewer.close()
+
+
+def others():
+    """The panels for shift, what-if, classification, annotation and fine-tuning, on a segmented drawing."""
+    for title, name in (
+        ("Domain shift", "shift"),
+        ("What if this came from another scanner", "what-if"),
+        ("Classify images", "classify"),
+        ("Annotate cases", "annotate"),
+        ("Fine-tune a model", "finetune"),
+    ):
+        viewer, _ = segmented("fundus", "optic")
+        panel = dock(viewer, title)
+        if name == "shift" and hasattr(panel, "measure"):
+            panel.measure()
+            until(lambda shown=panel: not shown.work.running, 30)
+        shot(viewer, name)
+        viewer.close()
+
+
+SCENES = {f.__name__: f for f in (first_run, segment, light, prostate, planes, batch, others)}
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", nargs="*", choices=list(SCENES), default=list(SCENES))
+    for name in parser.parse_args().only:
+        SCENES[name]()
+
+
+if __name__ == "__main__":
+    main()
