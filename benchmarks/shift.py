@@ -3,7 +3,8 @@
     python benchmarks/shift.py --data ../shared/data --model optic-sdg --out benchmarks
 
 Home = the Drishti images that the model did not train on (its own split, by the recipe and seed in its header).
-Writes shift.md and shift.json. CPU only; a few minutes on two cores.
+Writes shift.md and shift.json; finished sets are remembered in OUT/shift_cache, so that a stopped run
+goes on. CPU only.
 """
 
 from __future__ import annotations
@@ -11,9 +12,13 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import pickle
+import re
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -24,7 +29,7 @@ from napari_tinymig.engine.corruptions import CORRUPTIONS, corrupt
 from napari_tinymig.engine.image_sets import SeenSet, coordinates, see_scan
 from napari_tinymig.engine.io import find_inputs
 from napari_tinymig.engine.predict import Predictor
-from napari_tinymig.engine.records import Prediction, Scan
+from napari_tinymig.engine.records import Scan
 from napari_tinymig.engine.set_distance import permutation_test
 
 STRENGTHS = (1 / 3, 2 / 3, 1.0)
@@ -71,18 +76,30 @@ def re_encoded(case: Case, quality: int) -> Case:
     return Case(case.name, np.asarray(Image.open(stream).convert("RGB")), case.labels)
 
 
+def half_size(case: Case) -> Case:
+    """A photograph at half its size: corruptions are made there, because the network sees less still."""
+    h, w = case.pixels.shape[:2]
+    size = (w // 2, h // 2)
+    labels = np.asarray(Image.fromarray(case.labels).resize(size, Image.Resampling.NEAREST))
+    return Case(case.name, np.asarray(Image.fromarray(case.pixels).resize(size, Image.Resampling.BOX)), labels)
+
+
+def corrupted(cases: list[Case], name: str, strength: float) -> list[Case]:
+    """Every case after one corruption, each with its own seed."""
+    return [Case(c.name, corrupt(c.pixels, name, strength, i), c.labels) for i, c in enumerate(cases)]
+
+
 class Seen:
     """What the model said of one image: prediction, true Dice per region, whitened coordinates."""
 
     def __init__(self, case: Case, predictor: Predictor, statistics: dict, coordinates_too: bool = False):
         scan = Scan(case.pixels, None, case.name)
-        self.prediction: Prediction = predictor.predict(scan)
-        self.distance = float(self.prediction.extra.get("shift_distance", 99.0))
-        self.profile = self.prediction.extra.get("shift_profile", {})
-        self.level = self.prediction.extra.get("shift_level", "not located")
-        self.dice = (
-            {r: dice(self.prediction.labels, case.labels, r) for r in REGIONS} if case.labels is not None else {}
-        )
+        prediction = predictor.predict(scan)
+        self.extra, self.found_vcdr = prediction.extra, prediction.measures.get("vcdr", np.nan)
+        self.distance = float(self.extra.get("shift_distance", 99.0))
+        self.profile = self.extra.get("shift_profile", {})
+        self.level = self.extra.get("shift_level", "not located")
+        self.dice = {r: dice(prediction.labels, case.labels, r) for r in REGIONS} if case.labels is not None else {}
         self.vcdr = vcdr(case.labels) if case.labels is not None else np.nan
         self.coordinates = None
         if coordinates_too:
@@ -114,7 +131,7 @@ def auroc(home: Iterable[float], other: Iterable[float]) -> float:
     return float(np.mean((b[None] > a[:, None]) + 0.5 * (b[None] == a[:, None])))
 
 
-def with_ci(statistic: Callable[..., float], *columns: np.ndarray, draws: int = 2000, paired: bool = True) -> str:
+def with_ci(statistic: Callable[..., float], *columns: np.ndarray, draws: int = 500, paired: bool = True) -> str:
     """'value [low, high]': percentile bootstrap over images, 95 %."""
     rng = np.random.default_rng(0)
     values = []
@@ -132,13 +149,31 @@ def spearman(a: np.ndarray, b: np.ndarray) -> float:
     return float(stats.spearmanr(a, b)[0]) if len(np.unique(a)) > 1 and len(np.unique(b)) > 1 else float("nan")
 
 
-def look_at(
-    name: str, cases: list[Case], predictor: Predictor, statistics: dict, coordinates_too: bool = False
-) -> list[Seen]:
-    start = time.perf_counter()
-    seen = [Seen(c, predictor, statistics, coordinates_too) for c in cases]
-    print(f"{name}: {len(seen)} images, {time.perf_counter() - start:.0f} s", flush=True)
-    return seen
+class Bench:
+    """The model, its statistics, and a folder that remembers finished sets, so that a stopped run goes on."""
+
+    def __init__(self, model: str, folder: Path):
+        self.predictor = Predictor(model, "cpu")
+        self.statistics = self.predictor.header.statistics
+        self.folder = folder / self.predictor.model_id
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def remembered(self, name: str, make: Callable[[], object]) -> Any:
+        """What `make` gave in this or an earlier run of the same model."""
+        path = self.folder / (re.sub(r"[^a-z0-9]+", "-", name.lower()) + ".pickle")
+        if path.is_file():
+            return pickle.loads(path.read_bytes())
+        start = time.perf_counter()
+        made = make()
+        path.write_bytes(pickle.dumps(made))
+        print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
+        return made
+
+    def look_at(self, name: str, cases: Callable[[], list[Case]], coordinates_too: bool = False) -> list[Seen]:
+        """Every image of a set through the model."""
+        return self.remembered(
+            name, lambda: [Seen(c, self.predictor, self.statistics, coordinates_too) for c in cases()]
+        )
 
 
 def features(cases: list[Case], predictor: Predictor, statistics: dict) -> np.ndarray:
@@ -163,7 +198,7 @@ def separation(home: list[Seen], sets: dict[str, list[Seen]]) -> list[str]:
         levels = [
             sum(s.level == level for s in seen) for level in ("known ground", "some shift", "far away", "not located")
         ]
-        joint = with_ci(auroc, d, np.array([s.distance for s in seen]), paired=False, draws=500)
+        joint = with_ci(auroc, d, np.array([s.distance for s in seen]), paired=False)
         single = [f"{auroc([h.profile[p] for h in home], [s.profile.get(p, 100.0) for s in seen]):.2f}" for p in parts]
         rows.append(f"| {name} | {len(seen)} | {joint} | {' | '.join(map(str, levels))} | {' | '.join(single)} |")
     return rows
@@ -197,7 +232,7 @@ def trust_rows(sets: dict[str, list[Seen]]) -> list[str]:
     ]
     for name, seen in sets.items():
         for region in (*REGIONS, "mean"):
-            got = [s for s in seen if s.dice and "expected_dice" in s.prediction.extra]
+            got = [s for s in seen if s.dice and "expected_dice" in s.extra]
             if len(got) < 8:
                 continue
             true, expected = dice_pair(got, region)
@@ -216,7 +251,7 @@ def trust_rows(sets: dict[str, list[Seen]]) -> list[str]:
 def dice_pair(seen: list[Seen], region: str) -> tuple[np.ndarray, np.ndarray]:
     names = REGIONS if region == "mean" else (region,)
     true = np.mean([[s.dice[r] for s in seen] for r in names], 0)
-    expected = np.mean([[s.prediction.extra["expected_dice"][r][0] for s in seen] for r in names], 0)
+    expected = np.mean([[s.extra["expected_dice"][r][0] for s in seen] for r in names], 0)
     return true, expected
 
 
@@ -227,25 +262,22 @@ def coverage_rows(sets: dict[str, list[Seen]]) -> list[str]:
         "|---|---|---|---|---|---|",
     ]
     for name, seen in sets.items():
-        got = [s for s in seen if "vcdr" in s.prediction.extra.get("intervals", {}) and np.isfinite(s.vcdr)]
+        got = [s for s in seen if "vcdr" in s.extra.get("intervals", {}) and np.isfinite(s.vcdr)]
         if not got:
             continue
-        inside = np.array(
-            [lo <= s.vcdr <= hi for s in got for lo, hi in [s.prediction.extra["intervals"]["vcdr"]]], float
-        )
-        width = np.mean([hi - lo for s in got for lo, hi in [s.prediction.extra["intervals"]["vcdr"]]])
-        error = np.mean([abs(s.prediction.measures["vcdr"] - s.vcdr) for s in got])
+        inside = np.array([lo <= s.vcdr <= hi for s in got for lo, hi in [s.extra["intervals"]["vcdr"]]], float)
+        width = np.mean([hi - lo for s in got for lo, hi in [s.extra["intervals"]["vcdr"]]])
+        error = np.mean([abs(s.found_vcdr - s.vcdr) for s in got])
         rows.append(
             f"| {name} | {len(got)} | 0.90 | {with_ci(lambda v: float(v.mean()), inside)} | {width:.2f} | {error:.3f} |"
         )
     return rows
 
 
-def help_rows(
-    model: str, sets: dict[str, list[Case]], plain: dict[str, list[Seen]], adapted: dict[str, Predictor]
-) -> list[str]:
+def help_rows(model: str, sets: dict[str, list[Case]], plain: dict[str, list[Seen]], bench: Bench) -> list[str]:
     """Benefit and harm of test-time help: mean Dice per set, and the paired change."""
     rows = ["| set | n | region | none | colour | histogram | BatchNorm statistics |", "|---|---|---|---|---|---|---|"]
+    adapted = batchnorm_adapted(sets, bench.predictor, bench.folder)
     helps = {h: Predictor(model, "cpu", help=h) for h in ("colour", "histogram")}
     for name, cases in sets.items():
         told = {h: [p.predict(Scan(c.pixels, None, c.name)) for c in cases] for h, p in helps.items()}
@@ -259,14 +291,14 @@ def help_rows(
                     row += " - |"
                     continue
                 after = np.array([dice(p.labels, c.labels, region) for p, c in zip(told[h], cases)])
-                row += f" {after.mean():.3f} (change {with_ci(lambda v: float(v.mean()), after - before, draws=500)}) |"
+                row += f" {after.mean():.3f} (change {with_ci(lambda v: float(v.mean()), after - before)}) |"
             rows.append(row)
     return rows
 
 
 def risk_rows(seen: list[Seen]) -> list[str]:
     """Risk-coverage: mean Dice of the images that are kept when the least trusted are set aside."""
-    true, expected = dice_pair([s for s in seen if s.dice and "expected_dice" in s.prediction.extra], "mean")
+    true, expected = dice_pair([s for s in seen if s.dice and "expected_dice" in s.extra], "mean")
     order = np.argsort(-expected)
     rows = [
         "| kept | mean Dice of those kept | mean Dice if kept at random | if kept by the truth |",
@@ -302,9 +334,7 @@ def time_rows(predictor: Predictor, case: Case) -> list[str]:
     ]
 
 
-def batchnorm_adapted(
-    model: str, sets: dict[str, list[Case]], predictor: Predictor, folder: Path
-) -> dict[str, Predictor]:
+def batchnorm_adapted(sets: dict[str, list[Case]], predictor: Predictor, folder: Path) -> dict[str, Predictor]:
     """The model once per set with the BatchNorm statistics of that set's (unlabelled) regions of interest."""
     from napari_tinymig.training.batchnorm import adapt_batchnorm
 
@@ -313,8 +343,9 @@ def batchnorm_adapted(
         grids = [
             f.grid for c in cases for f in predictor.answer_photograph(Scan(c.pixels), "auto", False, False).frames
         ]
-        adapted = adapt_batchnorm(predictor.model, grids, folder / f"bn_{name}.safetensors")
+        adapted = adapt_batchnorm(predictor.model, grids, folder / f"bn_{name.split()[0]}.safetensors")
         out[name] = Predictor(adapted, "cpu")
+        adapted.path.unlink()
     return out
 
 
@@ -325,45 +356,41 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks"))
     parser.add_argument("--limit", type=int, default=40, help="images of each foreign set")
     arguments = parser.parse_args()
-    predictor = Predictor(arguments.model, "cpu")
-    statistics = predictor.header.statistics
+    start = time.perf_counter()
+    bench = Bench(arguments.model, arguments.out / "shift_cache")
+    predictor, statistics = bench.predictor, bench.statistics
     drishti = photographs(arguments.data / "fundus/drishti_gs1/images")
     home_cases = held_out(drishti, predictor, arguments.data / "fundus/drishti_gs1")
     refuge_cases = photographs(arguments.data / "fundus/refuge_like/images")
-    start = time.perf_counter()
-    home = look_at("home", home_cases, predictor, statistics)
-    refuge = look_at("refuge_like", refuge_cases, predictor, statistics, True)
-    source = features(drishti, predictor, statistics)
+    home = bench.look_at("home", lambda: home_cases)
+    refuge = bench.look_at("refuge_like", lambda: refuge_cases, True)
     foreign = {"refuge_like": refuge}
     for name, folder in (
         ("polyp (Kvasir)", "polyp/kvasir_seg/images"),
         ("chest X-ray (NIH)", "cxr/nih/normal"),
         ("chest X-ray (Kermany)", "cxr/kermany/normal"),
     ):
-        cases = photographs(arguments.data / folder, arguments.limit)
-        foreign[name] = look_at(name, cases, predictor, statistics)
+        foreign[name] = bench.look_at(name, partial(photographs, arguments.data / folder, arguments.limit))
     encoded = {
-        f"home re-encoded, JPEG {q}": look_at(
-            f"JPEG {q}", [re_encoded(c, q) for c in home_cases], predictor, statistics
-        )
+        f"home re-encoded, JPEG {q}": bench.look_at(f"JPEG {q}", lambda q=q: [re_encoded(c, q) for c in home_cases])
         for q in (95, 75, 50)
     }
     some = refuge_cases[:: max(1, len(refuge_cases) // 40)]
-    everything = [*home_cases, *some]
-    alike = look_at("all JPEG 75", [re_encoded(c, 75) for c in everything], predictor, statistics)
-    spoiled: dict[str, list[Seen]] = {}
+    alike = bench.look_at("all JPEG 75", lambda: [re_encoded(c, 75) for c in [*home_cases, *some]])
+    halves = [half_size(c) for c in home_cases]
+    spoiled = {"home at half size": bench.look_at("half size", lambda: halves)}
     for name in CORRUPTIONS:
         for strength in STRENGTHS:
-            cases = [Case(c.name, corrupt(c.pixels, name, strength, i), c.labels) for i, c in enumerate(home_cases)]
-            spoiled[f"home, {name} {strength:.2f}"] = look_at(f"{name} {strength:.2f}", cases, predictor, statistics)
-    pooled = [s for seen in spoiled.values() for s in seen]
+            key = f"home, {name} {strength:.2f}"
+            spoiled[key] = bench.look_at(key, partial(corrupted, halves, name, strength))
+    source = bench.remembered("source features", lambda: features(drishti, predictor, statistics))
+    pooled = [s for name, seen in spoiled.items() if name != "home at half size" for s in seen]
     scored = {"home (held out)": home, "refuge_like (development)": refuge, "corrupted home, pooled": pooled}
     labelled = {"home (held out)": home_cases, "refuge_like (development)": some}
     by_name = {c.name: s for c, s in zip(refuge_cases, refuge)}
     plain = {"home (held out)": home, "refuge_like (development)": [by_name[c.name] for c in some]}
     alike_home, alike_refuge = alike[: len(home_cases)], alike[len(home_cases) :]
-    scratch = arguments.out / "scratch"
-    adapted = batchnorm_adapted(arguments.model, labelled, predictor, scratch)
+    helped = bench.remembered("help", lambda: help_rows(arguments.model, labelled, plain, bench))
     sections = [
         ("Separation from home", separation(home, foreign | encoded | spoiled)),
         (
@@ -385,14 +412,11 @@ def main() -> None:
         ("Expected Dice", trust_rows(scored)),
         ("Risk and coverage on refuge_like (development)", risk_rows(refuge)),
         ("Interval of vCDR, 90 % nominal", coverage_rows(scored)),
-        ("Test-time help without training", help_rows(arguments.model, labelled, plain, adapted)),
+        ("Test-time help without training", helped),
         ("Time", time_rows(predictor, home_cases[0])),
     ]
     seconds = time.perf_counter() - start
     write(arguments, predictor, len(home_cases), sections, seconds)
-    for file in scratch.glob("bn_*.safetensors"):
-        file.unlink()
-    scratch.rmdir()
 
 
 def write(arguments: argparse.Namespace, predictor: Predictor, n: int, sections: list, seconds: float) -> None:
