@@ -144,11 +144,12 @@ class BatchPanel(Panel):
         self.table.setMinimumHeight(220)
         self.table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
         self.table.setSelectionBehavior(QTableWidget.SelectionBehavior.SelectRows)
+        self.table.setWordWrap(False)
         self.table.verticalHeader().hide()
         header = self.table.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         header.setStretchLastSection(True)
-        for column, width in enumerate((100, 70, 80)):
+        for column, width in enumerate((84, 52, 74)):
             self.table.setColumnWidth(column, width)
         self.table.cellClicked.connect(lambda index, _column: self.open_row(index))
         section.add(self.table)

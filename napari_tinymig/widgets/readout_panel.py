@@ -189,8 +189,11 @@ class ReadoutPanel(Panel):
     def _note(self, layer: Labels, spacing: tuple[float, ...] | None) -> None:
         kept = layer.metadata.get(KEY, {}) if isinstance(layer.metadata, dict) else {}
         parts = [] if spacing else ["Pixel size unknown: numbers in px."]
-        intervals = kept.get("extra", {}).get("intervals") if isinstance(kept.get("extra"), dict) else None
-        if isinstance(intervals, dict):
-            parts += [f"{k}: {v[0]:.2f} to {v[1]:.2f} as predicted." for k, v in intervals.items() if len(v) == 2]
+        extra = kept.get("extra")
+        ranges = extra.get("intervals") if isinstance(extra, dict) else None
+        for key, unit in (("vcdr", ""), ("volume_ml", " mL")):
+            if isinstance(ranges, dict) and key in ranges:
+                low, high = ranges[key]
+                parts.append(f"The model's 90 % range before any edit: {low:.2f} to {high:.2f}{unit}.")
         self.note.setText(" ".join(parts))
         self.note.setVisible(bool(parts))
