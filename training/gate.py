@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import importlib.metadata
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -218,3 +220,26 @@ def gate_accuracy(network: GateNetwork, frames: Mapping[str, NDArray[np.uint8]])
         out[name] = round(hits / len(images), 4)
         right, count = right + hits, count + len(images)
     return out | {"all": round(right / count, 4)}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`python -m napari_tinymig.training.gate --out FILE CLASS=FOLDER ...`; one line per message on stderr."""
+    parser = argparse.ArgumentParser(description="Train the gate behind --task auto.")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--epochs", type=int, default=14)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("folders", nargs="+", help=f"CLASS=FOLDER, CLASS one of {', '.join(CLASSES)}")
+    given = parser.parse_args(arguments)
+    folders: dict[str, list[Path]] = {}
+    for word in given.folders:
+        name, sign, folder = word.partition("=")
+        if not sign or name not in CLASSES:
+            parser.error(f"'{word}': expected CLASS=FOLDER with CLASS one of {', '.join(CLASSES)}")
+        folders.setdefault(name, []).append(Path(folder))
+    for message in train_gate(folders, given.out, given.epochs, given.seed):
+        sys.stderr.write(message.to_json() + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
