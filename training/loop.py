@@ -27,6 +27,7 @@ from napari_tinymig.engine.records import Message
 from .augment import Augmenter, Batch
 from .data import ImageSet
 from .objective import Objective
+from .replicas import average_buffers, average_gradients, own_share
 
 Validate = Callable[[nn.Module], dict[str, float]]
 
@@ -88,7 +89,7 @@ class Batches:
             picks = self.negatives[torch.randint(0, len(self.negatives), (need,), generator=g)]
             rows = torch.where(swap, picks, rows)
         for start in range(0, need, batch):
-            index = rows[start : start + batch]
+            index = own_share(rows[start : start + batch])
             yield self.augment(
                 self._rows(index), self.view[index], self.centre[index], index, g, want_clean, self.fov[index]
             )
@@ -192,6 +193,7 @@ class Run:
             terms = self.objective(self.student, batch, progress)
         self.optimiser.zero_grad(set_to_none=True)
         terms["loss"].backward()
+        average_gradients(p for group in self.optimiser.param_groups for p in group["params"])
         if self.recipe.optim.grad_clip:
             nn.utils.clip_grad_norm_(self.student.parameters(), self.recipe.optim.grad_clip)
         self.optimiser.step()
@@ -214,6 +216,7 @@ class Run:
         """Validate, remember the best, save the resume state; the 'epoch' message."""
         p = self.progress
         p.epoch += 1
+        average_buffers(self.student)
         values = self.validate(self.judged) if self.validate else {}
         score = values.get("score", float(p.epoch))  # without validation the latest is the best
         if score > p.best:

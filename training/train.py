@@ -29,6 +29,7 @@ from .loop import Batches, Run, fit
 from .losses import region_probabilities
 from .negatives import empty_frames
 from .objective import build_objective
+from .replicas import join, own_folder, rank
 from .source_statistics import source_statistics
 
 STYLED_VIEWS = 2
@@ -54,10 +55,11 @@ def train(
     chosen on held-out source cases only; `targets` are scored once, after the end. `stop()` is asked after every
     step; the best so far is then exported. Raises ValueError and the errors of reading for what cannot be trained on.
     """
-    out = Path(out)
+    where = join(pick_device(device), recipe.optim.batch)
+    out = own_folder(Path(out))
     _open_run(out, recipe, resume)
     with (out / "log.jsonl").open("a", encoding="utf-8") as log:
-        for message in _train(recipe, _folders(source), list(targets), out, pick_device(device), resume, stop):
+        for message in _train(recipe, _folders(source), list(targets), out, where, resume, stop):
             log.write(message.to_json() + "\n")
             log.flush()
             yield message
@@ -145,6 +147,9 @@ def _train(
         if message.kind == "epoch":
             _append_metrics(out / "metrics.csv", message)
         yield message
+    if rank():
+        yield Message("done", run.progress.epoch, recipe.optim.epochs, {}, f"process {rank()}: the first one exports")
+        return
     if run.best_state is None:
         yield Message("stopped", 0, recipe.optim.epochs, {}, "stopped before the first epoch was over; nothing to keep")
         return
