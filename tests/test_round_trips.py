@@ -156,6 +156,14 @@ def test_the_real_study_is_read_as_simpleitk_reads_it(tmp_path, data_folder, pla
     judge_dicom(data_folder / "dicom" / "prostatex_0000" / plane, tmp_path)
 
 
+def test_a_dicom_series_and_the_nifti_somebody_else_made_of_it_are_one_volume_in_one_place(data_folder):
+    ours = open_input(data_folder / "dicom" / "prostatex_0000" / "tra")
+    theirs = open_input(data_folder / "prostate" / "silver" / "images" / "ProstateX-0000.nii.gz")
+    assert np.array_equal(ours.scan.pixels, theirs.scan.pixels)
+    assert np.allclose(ours.geometry.canonical_affine, theirs.geometry.canonical_affine, atol=1e-5)
+    assert read_mask(data_folder / "prostate" / "silver" / "labels" / "ProstateX-0000.nii.gz", like=ours).any()
+
+
 def judge_dicom(folder, out):
     """The mask of a series, on the grid that SimpleITK gives the series."""
     reader = sitk.ImageSeriesReader()

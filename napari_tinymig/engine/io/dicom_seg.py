@@ -40,11 +40,7 @@ def dicom_seg_bytes(
     algorithm: Literal["AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"] = "SEMIAUTOMATIC",
 ) -> bytes:
     """The bytes of a binary DICOM-SEG, one segment per label; slices that were missing in the series are left out."""
-    geometry = scan_file.geometry
-    if scan_file.format != "dicom" or scan_file.header is None or geometry is None or not geometry.oriented:
-        raise ValueError(
-            f"{scan_file.name} is no DICOM stack with positions; expected one for DICOM-SEG; use --format nifti."
-        )
+    _check_source(scan_file)
     try:
         import highdicom as hd
     except ImportError as e:
@@ -76,6 +72,15 @@ def dicom_seg_bytes(
     out = io.BytesIO()
     segmentation.save_as(out, enforce_file_format=True)
     return out.getvalue()
+
+
+def _check_source(scan_file: ScanFile) -> None:
+    """Raise ValueError unless `scan_file` is a DICOM stack whose slices have positions."""
+    geometry = scan_file.geometry
+    if scan_file.format != "dicom" or scan_file.header is None or geometry is None or not geometry.oriented:
+        raise ValueError(
+            f"{scan_file.name} is no DICOM stack with positions; expected one for DICOM-SEG; use --format nifti."
+        )
 
 
 def _sources_in_their_order(scan_file: ScanFile, frames: NDArray[np.uint8]) -> tuple[list[Any], NDArray[np.uint8]]:
