@@ -391,7 +391,7 @@ class Tuning:
         yield Message("stopped" if stopped else "done", values=values, text=verdict.text)
 
     def _verdict(self, student: nn.Module, header: ModelHeader, held: list[int], dice: np.ndarray) -> Verdict:
-        before = np.array([self.before[i] for i in held]).reshape(len(held), -1)
+        before = np.array([self.before[i] for i in held]).reshape(-1, len(self.recipe.task.regions))
         names = [self.views[i].names[0] for i in held]
         gains = [
             paired(r.name, before[:, k].tolist(), dice[:, k].tolist())

@@ -1,0 +1,223 @@
+"""Fine-tuning end to end with a tiny student that is really trained: gain, guard, budget, stop, resume, bad input."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_tinymig import jobs
+from napari_tinymig.engine.annotation_set import AnnotationSet
+from napari_tinymig.engine.errors import OutputRefused, UnreadableInput
+from napari_tinymig.engine.finetune_config import few_shot, two_folds
+from napari_tinymig.engine.model_file import read_model_file
+from napari_tinymig.engine.predict import Predictor
+from napari_tinymig.engine.tasks import OPTIC
+
+spec = importlib.util.spec_from_file_location("tune_drawn", Path(__file__).with_name("tune_drawn.py"))
+drawn = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(drawn)
+
+
+@pytest.fixture(scope="module")
+def parent(tmp_path_factory):
+    return drawn.tiny_model(tmp_path_factory.mktemp("model") / "optic.safetensors")
+
+
+@pytest.fixture(scope="module")
+def second(tmp_path_factory):
+    return drawn.write_domain(tmp_path_factory.mktemp("second"), range(100, 105))
+
+
+def tune(*args, **settings):
+    from napari_tinymig.training.finetune import finetune
+
+    return list(finetune(*args, **settings))
+
+
+def dice_on(model, camera, seeds):
+    from napari_tinymig.training.forgetting import region_dice
+
+    predictor = Predictor(model, "cpu", threads=1)
+    pairs = [drawn.eye(s, camera) for s in seeds]
+    scores = [region_dice(predictor.predict(scan).labels, labels, OPTIC) for scan, labels in pairs]
+    return {k: float(np.mean([s[k] for s in scores])) for k in ("disc", "cup")}
+
+
+@pytest.fixture(scope="module")
+def tuned(parent, second, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "run"
+    return tune(parent.path, second, out, steps=40, lr=3e-3), out
+
+
+def test_the_child_is_better_on_images_it_never_saw_and_keeps_the_first_camera(parent, tuned):
+    _, out = tuned
+    child = out / "best.safetensors"
+    before, after = dice_on(parent.path, "second", range(200, 212)), dice_on(child, "second", range(200, 212))
+    assert after["cup"] > before["cup"] + 0.03
+    source = dice_on(parent.path, "first", range(300, 310)), dice_on(child, "first", range(300, 310))
+    assert source[1]["disc"] > source[0]["disc"] - 0.05
+
+
+def test_the_messages_tell_the_whole_story(tuned):
+    messages, out = tuned
+    kinds = [m.kind for m in messages]
+    assert kinds[0] == "started"
+    assert kinds[-2:] == ["saved", "done"]
+    assert {"step", "epoch", "preview", "validation"} <= set(kinds)
+    step = next(m for m in messages if m.kind == "step")
+    assert step.total == 3 * 40, "two folds and the whole"
+    assert messages[-1].values["keep"] in (0.0, 1.0)
+    lines = (out / "log.jsonl").read_text().splitlines()
+    assert len(lines) == len(messages)
+    assert (out / "preview.png").stat().st_size > 1000
+
+
+def test_the_gate_file_says_who_was_held_out_and_what_changed(tuned):
+    _, out = tuned
+    gate = json.loads((out / "gate.json").read_text())
+    assert sorted(gate["names"]) == [f"second_{i}" for i in range(100, 105)]
+    assert [g["name"] for g in gate["gains"]] == ["disc", "cup"]
+    assert gate["gains"][1]["gain"] == pytest.approx(
+        np.mean(np.subtract(gate["gains"][1]["after"], gate["gains"][1]["before"])), abs=1e-4
+    )
+    assert 0.5 < gate["proxy"]["drawn pictures"] <= 1
+
+
+def test_the_child_knows_its_parent_its_data_and_its_settings(parent, tuned):
+    header = read_model_file(tuned[1] / "best.safetensors").header
+    assert header.lineage.parent == parent.model_id
+    assert len(header.lineage.data_hashes) == 5
+    assert header.lineage.domains[0] == "first camera"
+    assert header.name == "optic-tuned"
+    assert header.extra["finetune"]["guard"] is True
+
+
+def test_plain_fine_tuning_forgets_more_than_the_guarded_one(parent, second, tmp_path, tuned):
+    tune(parent.path, second, tmp_path / "plain", steps=40, lr=3e-3, guard=False)
+    plain = dice_on(tmp_path / "plain" / "best.safetensors", "first", range(300, 310))
+    guarded = dice_on(tuned[1] / "best.safetensors", "first", range(300, 310))
+    assert np.mean(list(guarded.values())) >= np.mean(list(plain.values())) - 0.01
+
+
+def test_one_image_gives_a_model_but_no_promise(parent, tmp_path):
+    data = drawn.write_domain(tmp_path / "one", range(100, 101))
+    messages = tune(parent.path, data, tmp_path / "run", steps=10)
+    assert messages[-1].values == pytest.approx({"keep": 0.0, "measured": 0.0}, abs=1e9)
+    assert "annotate a second one" in messages[-1].text
+    assert (tmp_path / "run" / "best.safetensors").exists()
+
+
+def test_no_image_is_refused_with_what_to_do(parent, tmp_path):
+    AnnotationSet(tmp_path / "set", OPTIC).close()
+    with pytest.raises(ValueError, match=r"no usable annotated image.*mended mask"):
+        tune(parent.path, tmp_path / "set", tmp_path / "run", steps=5)
+
+
+def test_a_wrong_mask_is_left_out_and_named(parent, second, tmp_path):
+    from PIL import Image
+
+    data = tmp_path / "set"
+    shutil.copytree(second, data)
+    Image.fromarray(np.full((96, 96), 7, np.uint8)).save(data / "labels" / "second_100.png")
+    Image.fromarray(np.ones((90, 96), np.uint8)).save(data / "labels" / "second_101.png")
+    messages = tune(parent.path, data, tmp_path / "run", steps=5)
+    warnings = " ".join(m.text for m in messages if m.kind == "warning")
+    assert "second_100" in warnings
+    assert "values [7]" in warnings
+    assert "second_101: the mask has shape (90, 96), its image (96, 96)" in warnings
+    assert messages[-1].kind == "done"
+
+
+def test_sparse_labels_teach_only_where_they_are(parent, tmp_path):
+    with AnnotationSet(tmp_path / "set", OPTIC) as project:
+        for seed in (100, 101):
+            scan, labels = drawn.eye(seed, "second")
+            sparse = np.full_like(labels, 255)
+            sparse[40:56] = labels[40:56]
+            project.add(scan, sparse)
+    messages = tune(parent.path, tmp_path / "set", tmp_path / "run", steps=15)
+    assert messages[-1].kind == "done"
+
+
+def test_the_decoder_alone_learns_too_and_leaves_the_encoder_as_it_was(parent, second, tmp_path):
+    tune(parent.path, second, tmp_path / "run", steps=40, lr=3e-3, scope="decoder")
+    old, new = parent.weights(), read_model_file(tmp_path / "run" / "best.safetensors").weights()
+    assert all(np.array_equal(old[k], new[k]) for k in old if k.startswith("encoder."))
+    assert any(not np.array_equal(old[k], new[k]) for k in old if k.startswith("decoder."))
+    before, after = (
+        dice_on(p, "second", range(200, 208)) for p in (parent.path, tmp_path / "run" / "best.safetensors")
+    )
+    assert after["cup"] > before["cup"]
+
+
+def test_a_run_folder_in_use_is_refused(parent, second, tuned):
+    with pytest.raises(OutputRefused, match="already holds a run"):
+        tune(parent.path, second, tuned[1], steps=5)
+
+
+def test_a_folder_without_masks_is_refused(parent, tmp_path):
+    with pytest.raises(UnreadableInput, match="no annotation set"):
+        tune(parent.path, tmp_path, tmp_path / "run", steps=5)
+
+
+def test_settings_that_do_not_exist_name_the_nearest(parent, second, tmp_path):
+    with pytest.raises(ValueError, match="did you mean 'minutes'"):
+        tune(parent.path, second, tmp_path / "run", minuts=2)
+
+
+def test_few_shot_settings_grow_with_the_number_of_images():
+    steps = [few_shot(n).most_steps for n in (1, 2, 3, 5, 10, 50, 500)]
+    assert steps == sorted(steps)
+    assert few_shot(4) == few_shot(3)
+    with pytest.raises(ValueError, match="no annotated image"):
+        few_shot(0)
+
+
+def test_folds_are_by_case_and_cover_everything():
+    names = ["a", "a", "b", "c", "d", "d"]
+    for train, held in two_folds(names):
+        assert sorted(train + held) == list(range(6))
+        assert not {names[i] for i in train} & {names[i] for i in held}
+    assert two_folds(["a", "a"]) == []
+
+
+def start(parent, second, folder, **spec):
+    job = {"model": str(parent.path), "data": str(second), "resume": (folder / "plan.json").exists(), "spec": spec}
+    return jobs.start("finetune", job, folder, threads=1)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is POSIX")
+def test_a_run_killed_by_the_system_goes_on_to_the_same_bits(parent, second, tmp_path):
+    whole = start(parent, second, tmp_path / "whole", steps=15)
+    killed = start(parent, second, tmp_path / "killed", steps=15)
+    for message in killed.messages():
+        if message.kind == "epoch" and message.step >= 20:  # in the second fold
+            os.kill(killed.pid, signal.SIGKILL)
+    assert killed.wait(30).status == "failed"
+    resumed = start(parent, second, tmp_path / "killed", steps=15)
+    assert resumed.result(120).status == "done"
+    assert whole.result(120).status == "done"
+    a, b = (read_model_file(tmp_path / n / "best.safetensors").weights() for n in ("whole", "killed"))
+    assert all(np.array_equal(a[k], b[k]) for k in a)
+
+
+def test_stop_and_keep_best_leaves_a_usable_model(parent, second, tmp_path):
+    run = start(parent, second, tmp_path / "run", steps=5000)
+    for message in run.messages():
+        if message.kind == "epoch":
+            begin = time.monotonic()
+            run.stop()
+            break
+    outcome = run.wait(30)
+    assert outcome.status == "stopped"
+    assert time.monotonic() - begin < 10  # two seconds on a machine that is not shared
+    assert read_model_file(tmp_path / "run" / "best.safetensors").header.lineage.parent == parent.model_id

@@ -1,0 +1,253 @@
+"""The loop in a real window: open, predict, paint, add, fine-tune, keep, predict again, roll back, save; and crashes."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.viewer
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+parts, drawn = load("viewer_parts"), load("tune_drawn")
+click, dock, spin, wait_until = parts.click, parts.dock, parts.spin, parts.wait_until
+LONG = 240.0  # a shared machine may be ten times slower than a quiet one
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A model named optic, and state and models in folders of this test's own."""
+    from napari_tinymig.widgets.predicting import forget_models
+    from napari_tinymig.widgets.project import project
+
+    monkeypatch.setenv("TINYMIG_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TINYMIG_STATE", str(tmp_path / "state"))
+    drawn.tiny_model(tmp_path / "home" / "models" / "optic.safetensors")
+    forget_models()
+    project.folder, project.task = None, ""
+    yield tmp_path
+    project.folder, project.task = None, ""
+    forget_models()
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy):
+    return make_napari_viewer_proxy()
+
+
+def predict(viewer, panel, image):
+    viewer.layers.selection.active = image
+    panel.images.choose(image)
+    panel.task.setCurrentIndex(panel.task.findData("optic"))
+    before = panel.result
+    click(panel, "Segment")
+    wait_until(lambda: not panel.work.running and panel.result is not before, LONG, "the mask")
+    return panel.result
+
+
+def mend(layer, truth):
+    """Paint the truth in brush-sized edits through napari's own undoable call."""
+    for value in (0, 1, 2):
+        where = np.nonzero((truth == value) & (layer.data != value))
+        if where[0].size:
+            layer.data_setitem(where, np.uint8(value))
+
+
+def dice(labels, truth):
+    from napari_tinymig.engine.tasks import OPTIC
+    from napari_tinymig.training.forgetting import region_dice
+
+    return float(np.mean(list(region_dice(labels, truth, OPTIC).values())))
+
+
+def test_three_images_are_mended_and_make_the_model_better_and_it_can_be_rolled_back(viewer, home):
+    from napari_tinymig.engine.registry import default_model
+    from napari_tinymig.widgets.annotate_panel import AnnotatePanel
+    from napari_tinymig.widgets.finetune_panel import FineTunePanel
+    from napari_tinymig.widgets.segment_panel import SegmentPanel
+
+    segment, annotate = dock(viewer, SegmentPanel), dock(viewer, AnnotatePanel)
+    assert not annotate.go.isEnabled()
+    annotate.open_set(home / "set")
+    for seed in (100, 101, 102):
+        scan, truth = drawn.eye(seed, "second")
+        image = viewer.add_image(scan.pixels, rgb=True, name=scan.name)
+        mask = predict(viewer, segment, image)
+        mend(mask, truth)
+        annotate.layers.choose(mask)
+        click(annotate, "Add to set")
+        assert annotate.cases.list.count() == seed - 99, annotate.message.text()
+    assert [c.changed_fraction > 0 for c in annotate.set.cases] == [True] * 3
+    assert all(c.model_id.startswith("optic@") for c in annotate.set.cases)
+
+    tune = dock(viewer, FineTunePanel)
+    assert tune.folder.text() == str(home / "set"), "the open set is offered by itself"
+    tune.minutes.setValue(0.4)
+    click(tune, "Fine-tune")
+    gaps, last = [], time.perf_counter()
+    end = time.monotonic() + LONG
+    while tune.running and time.monotonic() < end:
+        parts.QApplication.processEvents()
+        now = time.perf_counter()
+        gaps.append(now - last)
+        last = now
+        time.sleep(0.002)
+    assert not tune.running, tune.state.text()
+    assert tune.best is not None, tune.message.text()
+    assert np.percentile(gaps, 99) < 0.25, "50 ms on a quiet machine"
+    assert tune._curve
+    assert tune.result_card.isVisibleTo(tune)
+
+    if tune.keep_button.isEnabled():
+        click(tune, "Keep as default")
+    else:
+        click(tune, "Keep it all the same")
+    assert default_model("optic") == "optic-tuned", tune.message.text()
+    scan, truth = drawn.eye(200, "second")
+    fresh = viewer.add_image(scan.pixels, rgb=True, name="new eye")
+    segment._task_changed()
+    after = predict(viewer, segment, fresh)
+    assert after.metadata["tinymig"]["model_id"].startswith("optic-tuned@")
+    click(tune, "Roll back")
+    assert default_model("optic") == "optic"
+    segment._task_changed()
+    before = predict(viewer, segment, fresh)
+    assert dice(after.data, truth) > dice(before.data, truth)
+    after.save(str(home / "mended.png"), plugin="napari-tinymig")
+    assert (home / "mended.png").exists()
+
+
+def test_cancel_and_discard_answers_at_once_and_leaves_nothing(viewer, home):
+    from napari_tinymig.widgets.finetune_panel import FineTunePanel
+
+    data = drawn.write_domain(home / "set", range(100, 103))
+    tune = dock(viewer, FineTunePanel)
+    tune.folder.setText(str(data))
+    tune._refresh()
+    click(tune, "Fine-tune")
+    wait_until(lambda: tune.watch.run is not None, 5, "the worker")
+    begin = time.perf_counter()
+    click(tune, "Cancel and discard")
+    assert time.perf_counter() - begin < 0.2
+    wait_until(lambda: not tune.running, 10, "the end of the worker")
+    assert "nothing of this run was kept" in tune.message.text()
+    assert not list((data / "runs").iterdir())
+
+
+def test_a_worker_that_is_killed_leaves_the_window_with_a_sentence(viewer, home):
+    from napari_tinymig.widgets.finetune_panel import FineTunePanel
+
+    data = drawn.write_domain(home / "set", range(100, 103))
+    tune = dock(viewer, FineTunePanel)
+    tune.folder.setText(str(data))
+    tune._refresh()
+    click(tune, "Fine-tune")
+    os.kill(tune.watch.run.pid, 9)
+    wait_until(lambda: not tune.running, 15, "the end")
+    assert "Nothing was saved" in tune.message.text()
+    assert tune.go.isEnabled()
+
+
+def test_the_same_image_twice_asks_before_it_replaces(viewer, home):
+    from napari_tinymig.widgets.annotate_panel import AnnotatePanel
+
+    scan, truth = drawn.eye(100, "second")
+    viewer.add_image(scan.pixels, rgb=True, name="eye")
+    mask = viewer.add_labels(truth.copy(), name="mask")
+    annotate = dock(viewer, AnnotatePanel)
+    annotate.open_set(home / "set")
+    click(annotate, "Add to set")
+    mask.data_setitem((np.array([5]), np.array([5])), np.uint8(1))
+    click(annotate, "Add to set")
+    assert "in the set already" in annotate.message.text()
+    click(annotate, "Replace the earlier mask")
+    assert len(annotate.set.cases) == 1
+    assert len(list((home / "set" / "history").iterdir())) == 1
+
+
+def test_a_mask_without_a_disc_is_refused_in_the_panel(viewer, home):
+    from napari_tinymig.widgets.annotate_panel import AnnotatePanel
+
+    scan, truth = drawn.eye(100, "second")
+    viewer.add_image(scan.pixels, rgb=True, name="eye")
+    viewer.add_labels(np.zeros_like(truth), name="mask")
+    annotate = dock(viewer, AnnotatePanel)
+    annotate.open_set(home / "set")
+    click(annotate, "Add to set")
+    assert "mask is empty; expected a disc" in annotate.message.text()
+
+
+def test_two_panels_on_one_set_get_a_clear_message(viewer, home):
+    from napari_tinymig.engine.annotation_set import AnnotationSet
+    from napari_tinymig.engine.tasks import OPTIC
+    from napari_tinymig.widgets.annotate_panel import AnnotatePanel
+
+    other = AnnotationSet(home / "set", OPTIC)
+    annotate = dock(viewer, AnnotatePanel)
+    annotate.open_set(home / "set")
+    assert "open in another napari" in annotate.message.text()
+    other.close()
+    annotate.open_set(home / "set")
+    assert annotate.set is not None
+
+
+PAINTER = """
+import sys, time
+import numpy as np
+import napari
+from qtpy.QtCore import QTimer
+from napari_tinymig.widgets.annotate_panel import AnnotatePanel
+viewer = napari.Viewer(show=False)
+labels = viewer.add_labels(np.zeros((128, 128), np.uint8), name="mask")
+viewer.window.add_dock_widget(AnnotatePanel(viewer))
+count = 0
+def stroke():
+    global count
+    count += 1
+    labels.data_setitem((np.array([count // 128]), np.array([count % 128])), np.uint8(1))
+    print(count, time.monotonic(), flush=True)
+timer = QTimer()
+timer.timeout.connect(stroke)
+timer.start(20)
+print("ready", flush=True)
+napari.run()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is POSIX")
+def test_strokes_survive_kill_9_of_napari_and_are_offered_at_the_next_start(viewer, home):
+    from napari_tinymig.widgets.annotate_panel import AnnotatePanel
+
+    child = subprocess.Popen([sys.executable, "-c", PAINTER], stdout=subprocess.PIPE, text=True, env=os.environ)
+    strokes = {}
+    for line in child.stdout:
+        words = line.split()
+        if len(words) == 2 and words[0].isdigit():
+            strokes[int(words[0])] = float(words[1])
+            if strokes[int(words[0])] - strokes[1] > 4.0:
+                break
+    child.kill()
+    child.wait()
+    child.stdout.close()
+    annotate = dock(viewer, AnnotatePanel)
+    assert annotate.recovery_card.isVisibleTo(annotate)
+    click(annotate, "Restore")
+    restored = viewer.layers["mask (recovered)"].data
+    kept = int(np.count_nonzero(restored))
+    assert np.array_equal(np.flatnonzero(restored), np.arange(1, kept + 1)), "a prefix of the strokes, none damaged"
+    lost = max(strokes.values()) - strokes[min(kept + 1, max(strokes))]
+    assert lost < 5.0
+    assert not annotate.recovery_card.isVisibleTo(annotate)
