@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from contextlib import contextmanager
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,14 @@ class DeviceName(StrEnum):
     mps = "mps"
 
 
+class Match(StrEnum):
+    """Test-time help for photographs of another camera."""
+
+    none = "none"
+    colour = "colour"
+    histogram = "histogram"
+
+
 def segment(
     inputs: list[Path] = typer.Argument(..., help="Images, folders, or DICOM series folders."),
     out: Path = typer.Option(..., "-o", "--out", help="Folder for masks and measurements.csv."),
@@ -55,7 +64,11 @@ def segment(
     format: Format = typer.Option(Format.same, help="same: PNG for photographs, the input's format for volumes."),
     overlay: bool = typer.Option(False, "--overlay", help="Also write a picture with contours and numbers."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace masks that exist."),
-    uncertainty: bool = typer.Option(False, "--uncertainty", help="Take a second, mirrored look at every image."),
+    uncertainty: bool = typer.Option(False, "--uncertainty", help="Take four further looks at every image."),
+    match: Match = typer.Option(
+        Match.none,
+        help="Photographs: match light and colour to the training images first; can harm, see docs/SHIFT.md.",
+    ),
     psa: float | None = typer.Option(None, min=0, help="PSA in ng/mL, for PSA density (adds a column)."),
     cluster: str | None = typer.Option(None, help="Address of a dask scheduler whose workers see the same disk."),
 ) -> None:
@@ -66,6 +79,7 @@ def segment(
     if cluster is not None:  # the workers share the disk, not the current folder
         inputs, out = [p.resolve() for p in inputs], out.resolve()
     options = Options(task, model, roi.value, device.value, format.value, overlay, overwrite, psa, uncertainty)
+    options = replace(options, match=match.value)
     jobs = with_threads(plan(inputs, out, options))
     start = time.perf_counter()
     outcomes: list[Outcome] = []

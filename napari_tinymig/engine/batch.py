@@ -19,6 +19,7 @@ from typing import Any
 
 from .errors import OutputRefused, TinyMIGError
 from .io import InputItem, find_inputs, mask_paths, open_input, write_mask
+from .match import Help
 from .network import resolve_device, usable_threads
 from .predict import Predictor
 from .records import Prediction
@@ -38,7 +39,7 @@ class Options:
 
     task: 'auto' or a task's name. model: name or file, None = the task's default. roi: 'auto' or 'full'. format:
     same, png, nifti or dicomseg. overlay: also write a picture. psa_ng_ml: for PSA density. overwrite: replace masks
-    that exist. threads: of the network in each worker.
+    that exist. threads: of the network in each worker. match: test-time help, see `match.match_to_source`.
     """
 
     task: str = "auto"
@@ -51,10 +52,11 @@ class Options:
     psa_ng_ml: float | None = None
     uncertainty: bool = False
     threads: int | None = None
+    match: Help = "none"
 
     def fingerprint(self) -> dict[str, Any]:
         """What must be equal for a mask to count as done."""
-        return {k: getattr(self, k) for k in ("roi", "format", "psa_ng_ml", "uncertainty")}
+        return {k: getattr(self, k) for k in ("roi", "format", "psa_ng_ml", "uncertainty", "match")}
 
 
 @dataclass(frozen=True)
@@ -137,9 +139,9 @@ def input_hash(item: InputItem) -> str:
 
 
 @lru_cache(maxsize=4)
-def ready(model: str, device: str, threads: int | None) -> Predictor:
+def ready(model: str, device: str, threads: int | None, match: Help = "none") -> Predictor:
     """A predictor that is opened once per process."""
-    return Predictor(model, device, threads)
+    return Predictor(model, device, threads, help=match)
 
 
 @lru_cache(maxsize=1)
@@ -174,7 +176,7 @@ def _finish(job: Job, row: dict[str, Any]) -> Outcome:
     if task == "auto" and options.model is None:
         task = gate().task_of(scan_file.scan, scan_file.metadata)
     row["task"] = task if task != "auto" else ""
-    predictor = ready(str(options.model or default_model(task)), options.device, options.threads)
+    predictor = ready(str(options.model or default_model(task)), options.device, options.threads, options.match)
     row |= {"task": predictor.task.name, "model": predictor.model_id}
     _refuse_existing(job, digest, predictor.model_id)
     scan = scan_for_task(scan_file.scan, predictor.task.input)
