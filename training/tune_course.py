@@ -19,9 +19,9 @@ from .tune_bank import Bank, BankBatches, DecoderObjective, fill_bank, freeze_en
 from .tune_parts import Views, build_tuning_objective, hold_statistics
 
 Scope = Literal["whole", "decoder"]
-VIEWS = 64
+VIEWS = 48
 """Augmented views of the user's images that a bank holds, at least 8 of each."""
-REHEARSED = 24
+REHEARSED = 16
 
 
 class Course:

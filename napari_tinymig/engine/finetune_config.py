@@ -44,11 +44,11 @@ class FewShot(Frozen):
 
 
 FEW_SHOT: tuple[tuple[int, FewShot], ...] = (
-    (1, FewShot(lr=3e-4, most_steps=40, replay=0.5, distil=0.25, folds=0)),
-    (2, FewShot(lr=3e-4, most_steps=60, replay=0.5, distil=0.25, folds=2)),
-    (3, FewShot(lr=5e-4, most_steps=80, replay=0.5, distil=0.25, folds=2)),
-    (5, FewShot(lr=5e-4, most_steps=120, replay=0.5, distil=0.25, folds=2)),
-    (10, FewShot(lr=5e-4, most_steps=200, replay=0.4, distil=0.25, folds=2)),
+    (1, FewShot(lr=5e-4, most_steps=40, replay=0.5, distil=0.25, folds=0)),
+    (2, FewShot(lr=5e-4, most_steps=60, replay=0.5, distil=0.25, folds=2)),
+    (3, FewShot(lr=1e-3, most_steps=80, replay=0.5, distil=0.25, folds=2)),
+    (5, FewShot(lr=1e-3, most_steps=120, replay=0.5, distil=0.25, folds=2)),
+    (10, FewShot(lr=1e-3, most_steps=200, replay=0.4, distil=0.25, folds=2)),
     (50, FewShot(lr=1e-3, most_steps=800, replay=0.3, distil=0.25, folds=2)),
 )
 """From this many images on."""
