@@ -107,6 +107,7 @@ def train_epoch(runs: Sequence[Run], epoch: int) -> None:
 
 
 def main() -> None:
+    """Read the command, run what is left of every seed, write the tables after each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--source", type=Path, required=True)
     parser.add_argument("--target", type=Path, required=True)

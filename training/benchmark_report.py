@@ -185,8 +185,9 @@ def _statement(cells: Sequence[Cell], rows: Sequence[Row], facts: dict[str, list
     return lines
 
 
-def _points(mean: float, sd: float, scale: float = 100) -> str:
-    return f"{mean * scale:.1f}" if math.isnan(sd) else f"{mean * scale:.1f} +- {sd * scale:.1f}"
+def _points(mean: float, sd: float, scale: float = 100, digits: int = 1) -> str:
+    shown = f"{mean * scale:.{digits}f}"
+    return shown if math.isnan(sd) else f"{shown} +- {sd * scale:.{digits}f}"
 
 
 def _markdown(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
@@ -236,7 +237,7 @@ def _spread_table(
                 f"{100 * np.mean(values < FAILURE_DICE):.1f} %",
                 f"{worst} {100 * np.mean(by_target[worst]):.1f}",
             ]
-        line += [_points(*unweighted_mean(ours, m)[:2], scale=1).replace(" +- nan", "") for m in extra]
+        line += [_points(*unweighted_mean(ours, m)[:2], scale=1, digits=3 if "vcdr" in m else 2) for m in extra]
         if empties:
             full = [r[f"dice_{regions[0]}"] for r in ours if not r["empty"]]
             empty = [r[f"dice_{regions[0]}"] < 1 for r in ours if r["empty"]]
