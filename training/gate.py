@@ -120,26 +120,25 @@ def drawn_nothing(count: int, seed: int) -> NDArray[np.uint8]:
 def train_gate(
     folders: Mapping[str, Sequence[Path]],
     out: Path,
-    epochs: int = 14,
+    epochs: int = 20,
     seed: int = 0,
     most: int = 500,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Message]:
     """A gate from folders per class of `CLASSES` ('none': anything else, e.g. chest films); writes `out`.
 
-    Every fifth image is held out and scored at the end. Drawn images join 'none'. Messages 'epoch', then 'saved' and
+    Folders of a class are drawn from equally often, whatever their size. Every fifth image is held out and scored at
+    the end. Drawn images are one more folder of 'none'. Messages 'epoch', then 'saved' and
     'done' with the accuracy per class.
     """
     torch.manual_seed(seed)
-    frames = {k: gate_frames(folders.get(k, ()), most, seed) for k in CLASSES if folders.get(k)}
-    nothing = drawn_nothing(200, seed)
-    frames["none"] = np.concatenate([frames["none"], nothing]) if "none" in frames else nothing
-    held = {k: v[::5] for k, v in frames.items()}
-    kept = {k: np.concatenate([v[i::5] for i in range(1, 5)]) for k, v in frames.items()}
-    yield Message("started", 0, epochs, {k: float(len(v)) for k, v in kept.items()}, "gate")
+    groups = {k: [gate_frames([p], most, seed) for p in folders.get(k, ())] for k in CLASSES}
+    groups["none"].append(drawn_nothing(800, seed))
+    held = {k: np.concatenate([v[::5] for v in groups[k]]) for k in CLASSES if groups[k]}
+    pixels = {k: [torch.from_numpy(_kept(v)).permute(0, 3, 1, 2) for v in groups[k]] for k in held}
+    yield Message("started", 0, epochs, {k: float(sum(map(len, v))) for k, v in pixels.items()}, "gate")
     network = GateNetwork(SPEC, len(CLASSES))
     optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-2)
-    pixels = {k: torch.from_numpy(v).permute(0, 3, 1, 2) for k, v in kept.items()}
     for epoch in range(epochs):
         if stop():
             break
@@ -167,7 +166,7 @@ def train_gate(
 def _gate_epoch(
     network: GateNetwork,
     optimiser: torch.optim.Optimizer,
-    pixels: Mapping[str, Tensor],
+    pixels: Mapping[str, Sequence[Tensor]],
     epoch: int,
     epochs: int,
     seed: int,
@@ -180,20 +179,29 @@ def _gate_epoch(
     network.train()
     total, steps = 0.0, 40
     for _ in range(steps):
-        labels = torch.randint(0, len(CLASSES), (batch,), generator=g)
+        known = [CLASSES.index(k) for k in pixels]
+        labels = torch.tensor(known)[torch.randint(0, len(known), (batch,), generator=g)]
         rows = []
         for label in labels.tolist():
-            of_class = pixels[CLASSES[label]]
-            rows.append(of_class[int(torch.randint(0, len(of_class), (1,), generator=g))])
+            folders = pixels[CLASSES[label]]
+            folder = folders[int(torch.randint(0, len(folders), (1,), generator=g))]
+            rows.append(folder[int(torch.randint(0, len(folder), (1,), generator=g))])
         x = augment_frames(torch.stack(rows).float() / 255, g)
-        grey = (labels == CLASSES.index("prostate"))[:, None, None, None]
-        x = torch.where(grey, x.mean(1, keepdim=True).expand_as(x), x)  # a scan stays grey
+        grey = (labels == CLASSES.index("prostate")) | (
+            (labels == CLASSES.index("none")) & (torch.rand(batch, generator=g) < 0.5)
+        )
+        x = torch.where(grey[:, None, None, None], x.mean(1, keepdim=True).expand_as(x), x)  # a scan stays grey
         loss = F.cross_entropy(network(x * 2 - 1), labels, label_smoothing=0.02)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         total += float(loss.detach())
     return total / steps
+
+
+def _kept(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Four of five frames; a folder of fewer than five is kept whole."""
+    return np.concatenate([frames[i::5] for i in range(1, 5)]) if len(frames) >= 5 else frames
 
 
 def augment_frames(x: Tensor, g: Generator) -> Tensor:
@@ -226,7 +234,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """`python -m napari_tinymig.training.gate --out FILE CLASS=FOLDER ...`; one line per message on stderr."""
     parser = argparse.ArgumentParser(description="Train the gate behind --task auto.")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=14)
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("folders", nargs="+", help=f"CLASS=FOLDER, CLASS one of {', '.join(CLASSES)}")
     given = parser.parse_args(arguments)
