@@ -6,7 +6,7 @@ looked at a second time from further away, so that the disc has the size the loc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,8 +22,11 @@ from .spatial import Box, place, square_box, whole_box
 CONFIDENCE = 0.5
 """Least confidence that counts as found, unless the locator's header says otherwise (chosen on source validation)."""
 
+SURE = 0.78
+"""Confidence at which the first look settles it; below, every look is taken and the best candidate counts (chosen)."""
+
 ZOOMS = (1.0, 1.7, 0.6)
-"""Sides of the coarse looks in units of the field of view; the later ones only if the earlier find nothing (chosen)."""
+"""Sides of the coarse looks in units of the field of view (chosen)."""
 
 PREVIEW = 192
 DARK = 0.06
@@ -88,9 +91,9 @@ def locate_disc(pixels: NDArray[np.uint8], locator: Network, header: ModelHeader
         candidate = _look(pixels, box, locator, header, field)
         if candidate.confidence > best.confidence:
             best = candidate
-        if best.confidence >= least:
-            return Located(True, best.confidence, best.centre, best.diameter_px, field)
-    return best
+        if best.confidence >= SURE:
+            break
+    return replace(best, found=best.confidence >= least)
 
 
 def coarse_logits(

@@ -24,6 +24,7 @@ from .quality import fundus_quality
 from .records import Prediction, Scan
 from .registry import open_model
 from .second_look import second_looks
+from .shape import drawn_to_ellipse
 from .spatial import Box, place, restore, whole_box
 from .tasks import Task
 from .views import average_looks
@@ -227,6 +228,8 @@ class Predictor:
             logits = average_looks(pixels, frame, self.network, self.header)
         if self.task.single_object:
             logits = keep_one_object(logits, self.task)
+        if "cup_disc" in self.task.measures:
+            logits = drawn_to_ellipse(logits)
         labels, _, _ = paste_labels(logits, frame.placement, self.task)
         if not self.task.single_object:
             labels = drop_islands(labels)
