@@ -55,7 +55,7 @@ def fundus_sample(side: int = 1024, seed: int = 7, cup_ratio: float = 0.5, eye: 
     disc_mask, cup_mask = _soft_ellipse(y, x, disc, 0.012), _soft_ellipse(y, x, _cup_of(disc, cup_ratio, sign), 0.10)
     base = _paint_disc(base, disc_mask, cup_mask, y, x, disc, side, rng)
     dark = 1 - np.float32([0.36, 0.62, 0.50]) * vessels[..., None]
-    image = base * np.where(cup_mask[..., None] > 0.5, 0.45 + 0.55 * dark, dark)
+    image = base * (1 - cup_mask[..., None] * 0.25 * (1 - dark)) * (dark + cup_mask[..., None] * 0.3 * (1 - dark))
     light = np.clip(1.06 - 0.42 * r**2 + 0.07 * _smooth_noise((height, width), side / 5, rng), 0.2, 1.3)
     image = ndimage.gaussian_filter(image * light[..., None], (side / 1100, side / 1100, 0))
     image += rng.normal(0, 0.012, image.shape).astype(np.float32)
@@ -86,7 +86,7 @@ def _retina(
     shade = 1 + 0.045 * mottle + 0.018 * grain
     macula = np.exp(-(((y - fovea[0]) ** 2 + (x - fovea[1]) ** 2) / (2 * (0.075 * side) ** 2)))
     pit = np.exp(-(((y - fovea[0]) ** 2 + (x - fovea[1]) ** 2) / (2 * (0.016 * side) ** 2)))
-    colour = np.float32([0.78, 0.40, 0.20])
+    colour = np.float32([0.66, 0.33, 0.16])
     image = shade[..., None] * colour
     image *= 1 - (0.22 * macula + 0.16 * pit)[..., None] * np.float32([0.75, 1.0, 1.0])
     return image.astype(np.float32)
@@ -114,8 +114,8 @@ def _paint_disc(
     glow = np.exp(-(((y - e[0]) / (2.3 * e[2])) ** 2 + ((x - e[1]) / (1.7 * e[3])) ** 2))
     image = image * (1 + 0.16 * glow[..., None] * np.float32([0.6, 1.0, 0.9]))
     streaks = 1 + 0.03 * _smooth_noise(disc.shape, side / 220, rng)
-    rim = streaks[..., None] * np.float32([0.98, 0.66, 0.40])
-    pale = streaks[..., None] * np.float32([1.0, 0.90, 0.70])
+    rim = streaks[..., None] * np.float32([0.90, 0.57, 0.31])
+    pale = streaks[..., None] * np.float32([0.98, 0.85, 0.60])
     image = image * (1 - disc[..., None]) + rim * disc[..., None]
     return image * (1 - cup[..., None]) + pale * cup[..., None]
 
@@ -137,9 +137,9 @@ def _vessels(
     for up in (-1.0, 1.0):
         for vein in (0, 1):
             for temporal in (True, False):
-                start = np.array([disc[0] + 0.12 * up * disc[2], disc[1] + sign * 0.25 * disc[3]])
+                start = np.array([disc[0], disc[1] + sign * (0.22 - 0.09 * vein) * disc[3]])
                 path = _arcade(start, disc, fovea, up, sign if temporal else -sign, temporal, vein, rng)
-                thick = (0.20 if vein else 0.14) * disc[3] * (1.0 if temporal else 0.8)
+                thick = (0.135 if vein else 0.10) * disc[3] * (1.0 if temporal else 0.75)
                 _draw_vessel(draw, path, thick, 235 if vein else 170, fine, rng, depth=3)
     return np.asarray(canvas.resize((width, height), Image.Resampling.BOX), np.float32) / 255
 
@@ -236,7 +236,17 @@ def _pelvis(
         image[_inside((y - 34) / 9, (x - side * 24) / 22)] = 0.18  # levator and gluteal muscles
         image[_inside((y + 38) / 12, (x - side * 26) / 20)] = 0.19  # pubic muscles
     image[_inside((y + 34) / 7, x / 16)] = 0.10  # pubic bone
-    image[_inside((y + 8) / 28, x / 27)] = 0.52  # fat and veins around the gland
+    plexus = _smooth_noise(y.shape[1:], 2, rng)[None] * np.cos(z / 5)
+    around = _inside((y + 8) / 26, x / 29)
+    image = np.where(around, 0.50 + 0.10 * plexus, image).astype(np.float32)  # fat and veins around the gland
+    base = around & (z > 17)
+    image[base] = 0.66 + 0.10 * np.broadcast_to(plexus, z.shape)[base]
+    hug = 11 + 15 * np.clip((z + 24) / 20, 0, 1)  # the levator hugs the apex and stands off the middle
+    for side in (-1, 1):
+        image[_inside((y - 8) / 22, (x - side * hug) / 3.2) & (z < 12)] = 0.14  # levator ani
+    image[_inside((y - 2) / 7, x / 7.5) & (z < -19)] = 0.17  # sphincter below the apex
+    image[_inside((y - 2) / 2.5, x / 2.5) & (z < -19)] = 0.42  # urethra in it
+    image[_inside((y + 16) / 7, x / 14) & (z < -17)] = 0.62  # veins before the apex
     image[_inside((y - 29) / 13, x / 15)] = 0.24  # wall of the rectum
     image[_inside((y - 29) / 9, x / 11)] = 0.12  # gas and stool
     image[_inside((y + 14) / 24, x / 32, (z - 44) / 24)] = 0.30  # wall of the bladder
@@ -269,13 +279,13 @@ def _paint_gland(
     """Bright peripheral zone behind, nodular transition zone in front, dark capsule, urethra."""
     nodules = _smooth_noise(y.shape[1:], side / 50, rng)[None] * np.cos(z / 9)
     image = image.copy()
-    image[(rho > 1) & (rho <= 1.07)] = 0.14  # capsule
-    image[gland] = 0.70
+    image[(rho > 1) & (rho <= 1.07)] = 0.16  # capsule
+    image[gland] = 0.60 + 0.05 * np.broadcast_to(nodules, z.shape)[gland]
     transition = _inside((y + 2) / 12.5, x / 17, z / 18) & gland
-    image[transition] = (0.37 + 0.09 * nodules * np.ones_like(z))[transition]
+    image[transition] = (0.35 + 0.08 * nodules * np.ones_like(z))[transition]
     edge = _inside((y + 2) / 13.6, x / 18.2, z / 19) & gland & ~transition
-    image[edge] = 0.17
-    image[_inside((y - 1) / 2, x / 2) & gland] = 0.62
+    image[edge] = 0.24
+    image[_inside((y - 1) / 2, x / 2) & gland] = 0.48
     image[_inside((y + 15) / 5, x / 12, z / 18) & gland] = 0.15  # anterior stroma
     return image
 
