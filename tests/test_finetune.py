@@ -111,7 +111,7 @@ def test_plain_fine_tuning_forgets_more_than_the_guarded_one(parent, second, tmp
 def test_one_image_gives_a_model_but_no_promise(parent, tmp_path):
     data = drawn.write_domain(tmp_path / "one", range(100, 101))
     messages = tune(parent.path, data, tmp_path / "run", steps=10)
-    assert messages[-1].values == pytest.approx({"keep": 0.0, "measured": 0.0}, abs=1e9)
+    assert (messages[-1].values["keep"], messages[-1].values["measured"]) == (0.0, 0.0)
     assert "annotate a second one" in messages[-1].text
     assert (tmp_path / "run" / "best.safetensors").exists()
 

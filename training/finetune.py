@@ -14,7 +14,6 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,37 +38,13 @@ from .tune_course import Course, DecoderCourse
 from .tune_data import gather, references, rehearsal
 from .tune_parts import EPOCH, Views, child_recipe, mixed
 from .tune_picture import draw_preview
+from .tune_plan import SHARES, THRESHOLDS, Choice, Plan, choose
 
 LONG_MINUTES = 10.0
 """From this budget on even a slow encoder is trained whole on the CPU."""
 RESERVE_S = 4.0
 """Kept back of the budget for export, parity check and the gate."""
-SHARES = (0.25, 0.5, 0.75, 1.0)
-"""How far the child may go from the parent (1 = all the way); the folds choose."""
-THRESHOLDS = np.round(1 / (1 + np.exp(-np.linspace(-2.5, 2.5, 21))), 4)
 PREVIEW_S = 2.0
-USUAL_SHARE = 0.5
-"""Half-way between parent and child was best on the development target for every setting tried at five images; the
-folds of a few cases are too noisy to overrule it lightly (`_needed_gain`)."""
-
-
-def _needed_gain(cases: int) -> float:
-    """Held-out Dice by which another share or threshold must win: the fewer the cases, the more."""
-    return 0.02 if cases < 5 else 0.01 if cases < 10 else 0.003
-
-
-@dataclass
-class Plan:
-    """What is decided once, before the first step that counts, and read again on resume."""
-
-    scope: str
-    steps: int
-    step_s: float
-    folds: list[tuple[list[int], list[int]]]
-    recipe: dict[str, Any]
-    model_id: str
-    data: list[str]
-    results: list[dict[str, Any]] = field(default_factory=list)
 
 
 def finetune(
@@ -350,44 +325,20 @@ class Tuning:
         size, both = old.sum((2, 3)) + new.sum((2, 3)), (old & new).sum((2, 3))
         return float(np.where(size > 0, 2 * both / np.maximum(size, 1), 1.0).mean())
 
-    def _choose(self) -> tuple[float, float, list[int], np.ndarray]:
-        """Share and innermost threshold from the folds; held-out items and their Dice (n, R) there."""
-        results = self.plan.results
-        limits = self._limits()
-        if not results:
-            return (
-                (USUAL_SHARE if self.spec.guard else 1.0),
-                limits[0],
-                [],
-                np.zeros((0, len(self.recipe.task.regions))),
-            )
-        held = [i for r in results for i in r["held"]]
-        need = _needed_gain(len(held))
-        options = sorted((float(s) for s in results[0]["dice"]), key=lambda share: abs(share - USUAL_SHARE))
-        best: tuple[float, float, int, np.ndarray] | None = None
-        for share in options:
-            dice = np.array([row for r in results for row in r["dice"][str(share)]])  # (n, T, R)
-            drift = float(np.mean([r["drift"].get(str(share), 1.0) for r in results]))
-            if self.spec.guard and 1 - drift > self.spec.margin and best is not None and share > best[1]:
-                continue
-            mean = dice[..., -1].mean(0)  # (T,), of the innermost region
-            at = int(np.argmax(mean))
-            at = at if mean[at] > mean[0] + need else 0
-            score = float(dice[:, at].mean())
-            if best is None or score > best[0] + need:
-                best = (score, share, at, dice[:, at])
-        _, share, at, dice = best  # type: ignore[misc]
-        return share, limits[at], held, dice
+    def _choose(self) -> Choice:
+        """Share and innermost threshold from the folds."""
+        return choose(self.plan, self._limits(), self.spec.guard, self.spec.margin, len(self.recipe.task.regions))
 
     def _finish(self, child: nn.Module | None) -> Iterator[Message]:
         """Mix, export, ask the gate, write it all down."""
         stopped = self.stop()
         if child is None:
             raise ModelFileError(f"nothing was trained in {self.out}; start again without --resume")
-        share, threshold, held, dice = self._choose()
+        choice = self._choose()
+        share, threshold = choice.share, choice.threshold
         student = mixed(self.parent, child, share)
         header = self._header(share, threshold)
-        verdict = self._verdict(student, header, held, dice)
+        verdict = self._verdict(student, header, choice.held, choice.dice)
         self.result_student, self.result_header, self.result_verdict = student, header, verdict
         header = header.model_copy(update={"scores": header.scores | {"finetune": verdict.as_record()}})
         path = self.out / "best.safetensors"

@@ -1,0 +1,101 @@
+"""`tinymig finetune`, `next` and the models commands, as a user types them."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_tinymig.engine.annotation_set import AnnotationSet
+from napari_tinymig.engine.next_image import Candidate, rank
+from napari_tinymig.engine.tasks import OPTIC
+
+spec = importlib.util.spec_from_file_location("tune_drawn", Path(__file__).with_name("tune_drawn.py"))
+drawn = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(drawn)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("home")
+    drawn.tiny_model(folder / "models" / "optic.safetensors")
+    drawn.write_domain(folder / "set", range(100, 104))
+    return folder
+
+
+def tinymig(home, *words):
+    environment = os.environ | {"TINYMIG_HOME": str(home), "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "napari_tinymig", *map(str, words)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=280,
+    )
+
+
+def test_finetune_keep_tree_and_rollback(home, tmp_path):
+    run = tmp_path / "run"
+    done = tinymig(
+        home, "finetune", "--model", "optic", "--data", home / "set", "-o", run, "--steps", 20,
+        "--name", "camera-b", "--keep", "--knowingly",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (run / "best.safetensors").exists()
+    assert (run / "gate.json").exists()
+    assert "'camera-b' is now the default for optic" in done.stdout
+    tree = tinymig(home, "models", "tree").stdout
+    assert "\n  camera-b@" in tree, "the child stands under its parent"
+    assert "* camera-b" in tinymig(home, "models", "list").stdout
+    assert "'optic' is the default for optic again" in tinymig(home, "models", "rollback", "optic").stdout
+
+
+def test_finetune_says_what_is_wrong_before_it_starts(home, tmp_path):
+    AnnotationSet(tmp_path / "empty", OPTIC).close()
+    for words, sentence in (
+        (("--model", "optik", "--data", home / "set"), "did you mean 'optic'?"),
+        (("--model", "optic", "--data", tmp_path / "empty"), "no annotated image"),
+        (("--model", "optic", "--data", tmp_path / "nowhere"), "holds no annotation set"),
+    ):
+        done = tinymig(home, "finetune", *words, "-o", tmp_path / "run")
+        assert done.returncode == 2
+        assert sentence in done.stderr, done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_next_ranks_a_folder_and_leaves_out_what_is_annotated(home, tmp_path):
+    done = tinymig(
+        home, "next", home / "set" / "images", "--model", "optic", "--set", home / "set", "-o", tmp_path / "next.csv"
+    )
+    assert done.returncode == 2
+    assert "not in the set yet" in done.stderr
+    drawn.write_domain(tmp_path / "more", range(200, 203))
+    done = tinymig(
+        home, "next", tmp_path / "more" / "images", "--model", "optic", "--set", home / "set",
+        "-o", tmp_path / "next.csv",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("1. ")
+    assert len((tmp_path / "next.csv").read_text().splitlines()) == 4
+
+
+def test_the_most_doubtful_and_furthest_image_comes_first():
+    sure = Candidate(Path("a"), "a", 0.05, 20.0)
+    doubtful = Candidate(Path("b"), "b", 0.30, 90.0, "greener than the source.")
+    missing = Candidate(Path("c"), "c", None, 95.0, found=False)
+    useless = Candidate(Path("d"), "d", 0.9, 99.0, found=False, usable=False)
+    ranking = rank([sure, doubtful, missing, useless])
+    assert [r.candidate.name for r in ranking] == ["c", "b", "a", "d"]
+    assert ranking[1].reason == "expected Dice 70 %, shift 90/100 (greener than the source)"
+    assert ranking[-1].value == -1
+
+
+def test_without_any_score_the_order_is_by_name():
+    names = [r.candidate.name for r in rank([Candidate(Path(n), n) for n in "cab"])]
+    assert names == ["a", "b", "c"]
+    assert np.isfinite([r.value for r in rank([Candidate(Path("x"), "x")])]).all()
