@@ -163,7 +163,7 @@ def others():
     """The panels for shift, what-if, classification, annotation and fine-tuning, on a segmented drawing."""
     for title, name in (
         ("Domain shift", "shift"),
-        ("What if this came from another scanner", "what-if"),
+        ("What if: another scanner", "what-if"),
         ("Classify images", "classify"),
         ("Annotate cases", "annotate"),
         ("Fine-tune a model", "finetune"),

@@ -281,10 +281,13 @@ class Panel(QWidget):
         self._gone = False
         self.message = MessageLine()
         self._content = QWidget()
-        self.column = QVBoxLayout(self._content)
-        self.column.setContentsMargins(GAP, GAP, GAP, GAP)
+        # A stretch below the column keeps it at the top; an alignment would squeeze wrapped lines into each other.
+        whole = QVBoxLayout(self._content)
+        whole.setContentsMargins(GAP, GAP, GAP, GAP)
+        self.column = QVBoxLayout()
         self.column.setSpacing(GAP + 2)
-        self.column.setAlignment(Qt.AlignmentFlag.AlignTop)
+        whole.addLayout(self.column)
+        whole.addStretch(1)
         if self.purpose:
             self.column.addWidget(text_label(self.purpose, "title"))
         self._lay_out()
