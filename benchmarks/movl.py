@@ -28,8 +28,8 @@ PERSON = r"^(\d{8}|person\d+|(?:NORMAL2-)?IM-\d+)"
 DIRECTIONS = (("kermany", "nih"), ("nih", "kermany"))
 ARMS: dict[str, dict[str, Any]] = {
     "LP": {"method": "lp"},
-    "FF": {"method": "ff"},
     "MoVL joint": {"method": "movl", "strategy": "joint"},
+    "FF": {"method": "ff"},
     "MoVL lp_then_both": {"method": "movl", "strategy": "lp_then_both"},
     "MoVL lp_then_vp": {"method": "movl", "strategy": "lp_then_vp"},
     "VP": {"method": "vp"},
@@ -83,8 +83,8 @@ def jobs(backbones: list[str], seeds: list[int]) -> Iterator[Job]:
     plan = [(first, seeds[0]), *((b, seeds[0]) for b in others)]
     plan += [(first, s) for s in seeds[1:]] + [(b, s) for b in others for s in seeds[1:]]
     for backbone, seed in plan:
-        for source, target in DIRECTIONS:
-            for arm, overrides in ARMS.items():
+        for arm, overrides in ARMS.items():
+            for source, target in DIRECTIONS:
                 yield Job("main", backbone, source, target, arm, seed, overrides)
     source, target = DIRECTIONS[0]
     for name, overrides in ABLATIONS.items():
@@ -190,7 +190,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--per-class", type=int, default=400)
     parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--trials", type=int, default=3)
+    parser.add_argument("--trials", type=int, default=2)
     parser.add_argument("--trial-epochs", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--minutes", type=float, default=None)
