@@ -1,0 +1,51 @@
+"""Choose how readily a student with a presence head leaves a frame empty, and write it into the model.
+
+    python benchmarks/operating_point.py runs/polyp/best.safetensors --source kvasir_seg --presence 5 --threshold 0.73 \
+        -o runs/polyp/chosen.safetensors
+
+`--presence` is taken off the presence logit (in the weights, so that every engine agrees), `--threshold` becomes the
+probability from which a pixel counts. Source statistics are made again, because the answers change.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from napari_tinymig.training.data import find_cases, load_set, split_cases
+from napari_tinymig.training.export import load_student, save_model
+from napari_tinymig.training.source_statistics import source_statistics
+
+from napari_tinymig.engine.config import recipe_from_dict
+from napari_tinymig.engine.model_file import read_model_file
+
+
+def main() -> None:
+    """Read the arguments, write the changed model."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--source", type=Path, required=True)
+    parser.add_argument("--presence", type=float, default=0.0)
+    parser.add_argument("--threshold", type=float, default=0.5)
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    model = read_model_file(arguments.model)
+    student = load_student(model)
+    if getattr(student, "presence", None) is None or model.header.task is None:
+        parser.error(f"{arguments.model} has no presence head")
+    with torch.no_grad():
+        student.presence.bias -= arguments.presence
+    extra = model.header.extra | {"presence_taken_off": arguments.presence}
+    thresholds = {r.name: arguments.threshold for r in model.header.task.regions}
+    header = model.header.model_copy(update={"thresholds": thresholds, "extra": extra})
+    changed = save_model(arguments.out, header, student)
+    recipe = recipe_from_dict(dict(model.header.lineage.recipe))
+    train_cases, held = split_cases(find_cases(arguments.source, recipe.data), recipe.data, recipe.seed)
+    statistics, scores = source_statistics(changed, load_set(train_cases, recipe), load_set(held, recipe), recipe)
+    header = header.model_copy(update={"statistics": statistics, "scores": header.scores | scores})
+    save_model(arguments.out, header, student)
+
+
+if __name__ == "__main__":
+    main()
