@@ -156,7 +156,7 @@ class FineTunePanel(Panel):
             "reference": self.reference.text().strip(),
             "device": str(setting("general", "device")),
         }
-        return {"model": self.model.model, "data": str(Path(self.folder.text()).expanduser().resolve()), "spec": spec}
+        return {"model": self.model.model_name, "data": str(Path(self.folder.text()).expanduser().resolve()), "spec": spec}
 
     # --- the run -----------------------------------------------------------------------------------------------
 
@@ -165,7 +165,7 @@ class FineTunePanel(Panel):
         self.say("")
         stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
         folder = Path(self.folder.text()).expanduser() / "runs" / stamp
-        self.parent_name, self.best = self.model.model, None
+        self.parent_name, self.best = self.model.model_name, None
         try:
             self.watch.start("finetune", self.settings(), folder)
         except TinyMIGError as e:
