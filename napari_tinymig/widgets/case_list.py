@@ -29,7 +29,7 @@ ROLES = {"auto": "decided by the run", "train": "training", "val": "validation"}
 
 
 def thumbnail(folder: Path, case: Case, task: Task) -> NDArray[np.uint8]:
-    """(56, 56, 3): the image, or the slice with most paint, with its mask in the task's colours."""
+    """(56, 56, 3): the surroundings of the mask, in the slice with most paint, with the mask in the task's colours."""
     scan, labels = load_case(folder, case)
     frame = scan.pixels
     if scan.kind == "volume":
@@ -39,14 +39,24 @@ def thumbnail(folder: Path, case: Case, task: Task) -> NDArray[np.uint8]:
         low, high = np.percentile(frame, (1, 99))
         grey = np.clip((frame - low) / max(float(high - low), 1e-6) * 255, 0, 255).astype(np.uint8)
         frame = np.repeat(grey[..., None], 3, 2)
-    side = max(frame.shape[:2])
-    ys = np.clip((np.arange(SIDE) + 0.5) * side / SIDE - (side - frame.shape[0]) / 2, 0, frame.shape[0] - 1).astype(int)
-    xs = np.clip((np.arange(SIDE) + 0.5) * side / SIDE - (side - frame.shape[1]) / 2, 0, frame.shape[1] - 1).astype(int)
+    ys, xs = (_around(axis, frame.shape) for axis in np.nonzero((labels > 0) & (labels != IGNORE)))
+    side = max(ys[1], xs[1])
+    ys, xs = (
+        np.clip(middle + ((np.arange(SIDE) + 0.5) / SIDE - 0.5) * side, 0, length - 1).astype(int)
+        for (middle, _), length in zip((ys, xs), frame.shape)
+    )
     small, mask = frame[np.ix_(ys, xs)].astype(np.float32), labels[np.ix_(ys, xs)]
     for region in task.regions:
         colour = np.array([int(region.colour[i : i + 2], 16) for i in (1, 3, 5)], np.float32)
         small[mask == region.label] = 0.5 * small[mask == region.label] + 0.5 * colour
     return small.astype(np.uint8)
+
+
+def _around(painted: NDArray[np.int64], shape: tuple[int, ...]) -> tuple[float, float]:
+    """Middle and wanted length along one axis: three times what is painted, the whole image where nothing is."""
+    if not painted.size:
+        return max(shape[:2]) / 2, float(max(shape[:2]))
+    return (painted.min() + painted.max() + 1) / 2, min(3.0 * (np.ptp(painted) + 1), float(max(shape[:2])))
 
 
 class CaseList(Section):
@@ -68,6 +78,8 @@ class CaseList(Section):
         self.role = QComboBox()
         for value, text in ROLES.items():
             self.role.addItem(text, value)
+        self.role.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.role.setMinimumContentsLength(6)
         self.add(
             row(
                 self.role,
