@@ -30,9 +30,9 @@ def shelf(tmp_path_factory):
     """Weights of a small backbone, a set with a folder per class, and a classifier made from them."""
     import timm
     import torch
+    from napari_tinymig.training.probe import probe
 
     from napari_tinymig.engine.probe_config import load_probe_recipe
-    from napari_tinymig.training.probe import probe
 
     root = tmp_path_factory.mktemp("shelf")
     torch.manual_seed(3)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Image
 from numpy.typing import NDArray
-from qtpy.QtWidgets import QComboBox, QFileDialog, QLineEdit, QProgressBar, QSpinBox
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QComboBox, QCompleter, QFileDialog, QLineEdit, QProgressBar, QSpinBox
 
 from napari_tinymig import jobs
 from napari_tinymig.engine.classifier_file import read_classifier_card
@@ -33,11 +34,23 @@ if TYPE_CHECKING:
     import napari.viewer
 
 METHODS = {
-    "MoVL: prompt and probe together": {"method": "movl", "strategy": STRATEGIES[0]},
-    "probe first, then the prompt": {"method": "movl", "strategy": STRATEGIES[1]},
-    "probe first, then both": {"method": "movl", "strategy": STRATEGIES[2]},
-    "linear probe alone (seconds)": {"method": "lp", "prompt.kind": "none"},
+    "prompt and probe (MoVL)": {"method": "movl", "strategy": STRATEGIES[0]},
+    "probe, then prompt": {"method": "movl", "strategy": STRATEGIES[1]},
+    "probe, then both": {"method": "movl", "strategy": STRATEGIES[2]},
+    "linear probe (seconds)": {"method": "lp", "prompt.kind": "none"},
 }
+BACKBONES = (
+    "resnet18",
+    "resnet50",
+    "mobilenetv2_100",
+    "convnext_tiny",
+    "vit_base_patch16_clip_224.openai",
+    "resnet50_clip.openai",
+    "vit_small_patch14_dinov2",
+    "tinymig:optic-sdg",
+    "tinymig:polyp",
+    "tinymig:prostate",
+)
 LOOKS = {"covering parts (occlusion)": "occlusion", "gradient": "gradient"}
 FAR = 95.0  # percentile of the source validation images beyond which an image is called unlike the examples
 
@@ -75,6 +88,9 @@ class ClassifyPanel(Panel):
     def _run_section(self) -> None:
         section = self.add_section("Backbone")
         self.backbone = QLineEdit("resnet50")
+        known = QCompleter(list(BACKBONES), self.backbone)
+        known.setFilterMode(Qt.MatchFlag.MatchContains)
+        self.backbone.setCompleter(known)
         section.field("model", self.backbone, "Any timm model, or tinymig:NAME for the encoder of one of our models.")
         self.weights = QLineEdit()
         self.weights.setPlaceholderText("from timm's hub")
