@@ -17,7 +17,7 @@ from .tasks import Task
 FAR = 12.0
 """A logit that is as good as certain."""
 
-SMALLEST_OBJECT = 0.0004
+SMALLEST_OBJECT = 0.002
 """Part of the frame below which an island among several objects is dropped (chosen)."""
 
 

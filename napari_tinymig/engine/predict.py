@@ -27,7 +27,7 @@ from .second_look import second_looks
 from .shape import drawn_to_ellipse
 from .spatial import Box, place, restore, whole_box
 from .tasks import Task
-from .views import average_looks
+from .views import LOOKS, NEARER, average_looks
 from .volume import predict_volume
 
 Progress = Callable[[int, int], None]
@@ -223,9 +223,8 @@ class Predictor:
 
     def _decide(self, pixels: NDArray[Any], frame: Frame, probabilities: bool, uncertainty: bool) -> Answer:
         """Labels of one looked-at box on the photograph's own pixels."""
-        logits = region_logits(frame.logits, self.header)  # (R, s, s)
-        if self.header.input.roi_scale is not None:
-            logits = average_looks(pixels, frame, self.network, self.header)
+        looks = LOOKS if self.header.input.roi_scale is not None else NEARER
+        logits = average_looks(pixels, frame, self.network, self.header, looks)  # (R, s, s)
         if self.task.single_object:
             logits = keep_one_object(logits, self.task)
         if "cup_disc" in self.task.measures:
@@ -241,9 +240,9 @@ class Predictor:
             native = restore(logits, frame.placement, fill=-60.0)
             answer.probabilities = region_probabilities(native, self.header).astype(np.float16)
         if uncertainty:
-            looks = second_looks(self.network, self.header, frame)
-            answer.extra["look_disagreement"] = round(looks.disagreement, 4)
-            answer.uncertainty_map = restore(looks.spread, frame.placement).astype(np.float16)
+            others = second_looks(self.network, self.header, frame)
+            answer.extra["look_disagreement"] = round(others.disagreement, 4)
+            answer.uncertainty_map = restore(others.spread, frame.placement).astype(np.float16)
         return answer
 
     def _no_probabilities(self, scan: Scan, wanted: bool) -> NDArray[np.float16] | None:

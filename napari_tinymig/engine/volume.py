@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .decide import labels_of, region_logits, region_probabilities, tidy_volume
+from .decide import labels_of, region_probabilities, tidy_volume
 from .frames import Answer, Frame, inside_frame, network_input
 from .normalise import neighbours
 from .records import Placement, Scan
 from .second_look import second_looks
 from .spatial import Box, fov_box, place, restore, whole_box
+from .views import NEARER, average_looks
 
 if TYPE_CHECKING:
     from .predict import Predictor, Progress
@@ -35,8 +36,8 @@ def predict_volume(
 ) -> Answer:
     """Labels (D, H, W) of a volume, decided on its own grid from resampled logits.
 
-    Slices go through the network in batches of 8; each is placed in-plane by mm where the spacing is known and by
-    frame where it is not. Across slices nothing is interpolated; where slices are nearly as thin as pixels (spacing
+    Slices go through the network in batches of 8, then each once more, mirrored and from nearer. Each is placed
+    in-plane by mm where the spacing is known and by frame where it is not. Across slices nothing is interpolated; where slices are nearly as thin as pixels (spacing
     ratio <= 3), the logits of neighbours are averaged, 1:2:1.
     """
     spec, task = predictor.header.input, predictor.task
@@ -49,11 +50,14 @@ def predict_volume(
         stop = min(start + BATCH, len(volume))
         grids = [place(neighbours(volume, z, spec.context_slices), box, spec.size)[0] for z in range(start, stop)]
         output = predictor.network.run(np.stack([network_input(g, inside, spec) for g in grids]))
-        logits.append(np.stack([region_logits(raw, predictor.header) for raw in output.logits]))
-        frames += [Frame(g, inside, output, i, placement) for i, g in enumerate(grids)]
+        batch = [Frame(g, inside, output, i, placement) for i, g in enumerate(grids)]
+        for z, frame in enumerate(batch, start):
+            pixels = neighbours(volume, z, spec.context_slices)
+            logits.append(average_looks(pixels, frame, predictor.network, predictor.header, NEARER))
+        frames += batch
         if progress:
             progress(stop, len(volume))
-    grid_logits = np.concatenate(logits)  # (D, R, s, s)
+    grid_logits = np.stack(logits)  # (D, R, s, s)
     if len(volume) > 2 and scan.spacing_mm is not None and max(scan.spacing_mm) <= THICK * min(scan.spacing_mm):
         grid_logits = _smooth_through(grid_logits)
     native_labels = np.stack([labels_of(restore(g, placement, fill=-60.0), task) for g in grid_logits])
