@@ -69,6 +69,14 @@ def test_two_folders_give_tables_figures_and_a_page(world):
     assert "differ" in done.stderr
 
 
+def test_masks_beside_the_images_are_read_and_foreign_sizes_left_alone(world):
+    (world / "away" / "labels").mkdir()
+    Image.fromarray(np.ones((120, 120), np.uint8)).save(world / "away" / "labels" / "away00.png")
+    Image.fromarray(np.ones((7, 7), np.uint8)).save(world / "away" / "labels" / "away01.png")
+    done = run(world / "eye.safetensors", "away", "-o", "out", "--permutations", 99, "--limit", 3, cwd=world)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_model_stands_for_its_training_images(world):
     model = world / "eye.safetensors"
     done = run(model, "away", "-o", "out", "--permutations", 199, "--limit", 6, "--theme", "dark", cwd=world)

@@ -113,7 +113,7 @@ def _tests(c: Comparison) -> str:
 def _levels(c: Comparison) -> str:
     rows = []
     for one in (c.a, c.b):
-        counts = Counter(i.result.level for i in one.usable if i.result)
+        counts = Counter(str(i.result.level) for i in one.usable if i.result)
         if counts:
             rows.append([one.name, *(str(counts.get(level, 0)) for level in LEVELS)])
     return _table(["set", *LEVELS], rows) if rows else ""
@@ -132,7 +132,7 @@ def _farthest(c: Comparison, most: int = 10) -> str:
     """Thumbnails of the images furthest from the training images, with the reason as tool tip."""
     parts = []
     for one in (c.a, c.b):
-        images = sorted((i for i in one.usable if i.result), key=lambda i: -i.result.distance)[:most]
+        images = sorted(one.usable, key=lambda i: -(i.result.distance if i.result else 0))[:most]
         if images:
             parts.append(f"<h2>Furthest in {_e(one.name)}</h2>" + _thumbnails(images))
     return "".join(parts)

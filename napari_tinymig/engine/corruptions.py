@@ -18,7 +18,7 @@ from PIL import Image
 from scipy import ndimage
 
 Frame = NDArray[Any]
-Unit = NDArray[np.float32]
+Unit = NDArray[Any]
 
 
 def corrupt(pixels: Frame, name: str, strength: float, seed: int = 0) -> Frame:
@@ -67,7 +67,7 @@ def temperature(x: Unit, s: float, _rng: np.random.Generator) -> Unit:
     """Bluer (s > 0) or redder (s < 0): red and blue gains of 1.6 to the power of -s and s; grey frames stay."""
     if x.shape[2] != 3:
         return x
-    return x * np.float32([1.6**-s, 1.0, 1.6**s])
+    return x * np.array([1.6**-s, 1.0, 1.6**s], np.float32)
 
 
 def contrast(x: Unit, s: float, _rng: np.random.Generator) -> Unit:

@@ -95,7 +95,7 @@ def _truth_beside(path: Path, scan: Scan) -> NDArray[np.uint8] | None:
         return None
     for found in sorted(folder.glob(f"{scan.name}.*")):
         try:
-            labels = read_mask(found).labels
+            labels = read_mask(found)
         except TinyMIGError:
             return None
         return labels if labels.shape == scan.grid_shape else None

@@ -225,7 +225,7 @@ def unpack_stage(raw: dict[str, Any]) -> StageStatistics:
         unpack(raw["mean"]),
         unpack(raw["scale"]),
         unpack(raw["basis"]),
-        np.float32(raw["variance"]),
+        np.asarray(raw["variance"], np.float32),
         float(raw["residual"]),
     )
 
@@ -243,8 +243,12 @@ def pack(array: NDArray[Any], dtype: type) -> dict[str, Any]:
     if dtype is np.int8:
         scale = float(np.abs(array).max()) / 127 or 1.0
         data = np.round(array / scale).astype("<i1")
-        return {"shape": list(array.shape), "scale": float(f"{scale:.6g}"), "i8": base64.b64encode(data).decode()}
-    return {"shape": list(array.shape), "f16": base64.b64encode(array.astype("<f2")).decode()}
+        return {
+            "shape": list(array.shape),
+            "scale": float(f"{scale:.6g}"),
+            "i8": base64.b64encode(data.tobytes()).decode(),
+        }
+    return {"shape": list(array.shape), "f16": base64.b64encode(array.astype("<f2").tobytes()).decode()}
 
 
 def unpack(raw: dict[str, Any]) -> NDArray[np.float32]:

@@ -24,7 +24,7 @@ class ModelChooser(QComboBox):
         self.currentIndexChanged.connect(lambda *_: self.chosen.emit())
 
     @property
-    def model(self) -> str:
+    def model_name(self) -> str:
         """Name of the chosen model, '' for none."""
         return str(self.currentData() or "")
 
@@ -37,7 +37,7 @@ class ModelChooser(QComboBox):
         forget: do not keep what was chosen before.
         """
         entries = [e for e in list_models() if _fits(e, kind)]
-        before = self.model if kind == self._input and not forget else ""
+        before = self.model_name if kind == self._input and not forget else ""
         self._input = kind
         self.blockSignals(True)
         self.clear()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtCore import QPointF, QRectF, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QImage, QMouseEvent, QPainter, QPen, QPixmap, QPolygonF
-from qtpy.QtWidgets import QWidget
+from qtpy.QtCore import QPointF, QRectF, Qt, Signal
+from qtpy.QtGui import QColor, QImage, QPainter, QPen, QPixmap, QPolygonF
 
 from napari_tinymig.engine.shift_plots import LOOKS, Look
 
@@ -77,7 +77,7 @@ class SetScatter(Chart):
                 best, best_gap = i, gap
         return best
 
-    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+    def mouseMoveEvent(self, event: Any) -> None:
         """Hover: remember the point and show its image."""
         found = self.nearest(event.position())
         if found != self.hovered:
@@ -86,12 +86,12 @@ class SetScatter(Chart):
             self.setCursor(Qt.CursorShape.PointingHandCursor if can_open else Qt.CursorShape.ArrowCursor)
             self.update()
 
-    def leaveEvent(self, event: object) -> None:
+    def leaveEvent(self, event: Any) -> None:
         """Mouse gone: nothing is hovered."""
         self.hovered = None
         self.update()
 
-    def mousePressEvent(self, event: QMouseEvent) -> None:
+    def mousePressEvent(self, event: Any) -> None:
         """Click: ask to open the image under the mouse."""
         found = self.nearest(event.position())
         if found is not None and self.points[found].key is not None:
@@ -146,7 +146,7 @@ def pixmap_of(pixels: NDArray[np.uint8]) -> QPixmap:
     """RGB (h, w, 3) uint8 as a QPixmap."""
     data = np.ascontiguousarray(pixels)
     h, w = data.shape[:2]
-    return QPixmap.fromImage(QImage(data.data, w, h, 3 * w, QImage.Format.Format_RGB888).copy())
+    return QPixmap.fromImage(QImage(data.tobytes(), w, h, 3 * w, QImage.Format.Format_RGB888).copy())
 
 
 class ChannelHistogram(Chart):
@@ -197,28 +197,3 @@ class ChannelHistogram(Chart):
                 for i, v in enumerate(share)
             ]
         )
-
-
-class Picture(QWidget):
-    """A small image drawn to the widget's width, keeping its shape; nothing while empty."""
-
-    def __init__(self, height: int = 140):
-        super().__init__()
-        self._pixmap: QPixmap | None = None
-        self.setFixedHeight(height)
-
-    def set_pixels(self, pixels: NDArray[np.uint8] | None) -> None:
-        """Show RGB (h, w, 3) uint8, or nothing."""
-        self._pixmap = None if pixels is None else pixmap_of(pixels)
-        self.update()
-
-    def paintEvent(self, event: object) -> None:
-        """Draw the image centred."""
-        if self._pixmap is None:
-            return
-        painter = QPainter(self)
-        size: QSize = self._pixmap.size().scaled(self.size(), Qt.AspectRatioMode.KeepAspectRatio)
-        x, y = (self.width() - size.width()) // 2, (self.height() - size.height()) // 2
-        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-        painter.drawPixmap(x, y, size.width(), size.height(), self._pixmap)
-        painter.end()

@@ -137,7 +137,7 @@ class ShiftPanel(Panel):
         layer = self.images.layer
         self.empty.setVisible(layer is None)
         why = "" if layer is not None else "Open an image first."
-        if layer is not None and not self.model.model:
+        if layer is not None and not self.model.model_name:
             why = "No model that reads this kind of image is installed; add one with: tinymig models add FILE."
         busy = hasattr(self, "work") and self.work.running
         self.go.setEnabled(not why and not busy)
@@ -151,21 +151,23 @@ class ShiftPanel(Panel):
         """Predict the chosen image with one or two models and show how familiar it is to them."""
         self.say("")
         layer = self.images.layer
-        if layer is None or not self.model.model:
+        if layer is None or not self.model.model_name:
             self.say(self.go.toolTip(), "warn")
             return
         self._asked = layer
-        models = [m for m in (self.model.model, self.other.model) if m]
+        models = [m for m in (self.model.model_name, self.other.model_name) if m]
         self.work.start_call(judge_image, scan_of(layer), models, str(setting("general", "device")), False)
         self._refresh_state()
 
     def add_map(self) -> None:
         """Add a layer that shows where five looks at the image disagree."""
         layer = self.images.layer
-        if layer is None or not self.model.model:
+        if layer is None or not self.model.model_name:
             return
         self._asked = layer
-        self.work.start_call(judge_image, scan_of(layer), [self.model.model], str(setting("general", "device")), True)
+        self.work.start_call(
+            judge_image, scan_of(layer), [self.model.model_name], str(setting("general", "device")), True
+        )
         self._refresh_state()
 
     def _answered(self, answers: list[tuple[str, Prediction]]) -> None:
@@ -224,7 +226,7 @@ class ShiftPanel(Panel):
         self.say("")
         try:
             specs = [chooser.spec(self) for chooser in self.sets]
-            if not self.model.model:
+            if not self.model.model_name:
                 self.model.offer(self._kind_of_sets(specs), "optic")
             if all(s.kind == "training" for s in specs):
                 raise ValueError("both sets are the training images of one model; choose a folder or open images.")
@@ -233,7 +235,7 @@ class ShiftPanel(Panel):
             return
         self.progress.setText("Looking...")
         self.progress.show()
-        self.comparing.start(compare_in_steps, specs[0], specs[1], self.model.model)
+        self.comparing.start(compare_in_steps, specs[0], specs[1], self.model.model_name)
         self._refresh_state()
 
     def _kind_of_sets(self, specs: list[SetSpec]) -> str:

@@ -147,7 +147,7 @@ class WhatIfPanel(Panel):
         layer = self.images.layer
         self.empty.setVisible(layer is None)
         why = "" if layer is not None else "Open an image first."
-        if layer is not None and not self.model.model:
+        if layer is not None and not self.model.model_name:
             why = "No model that reads this kind of image is installed; add one with: tinymig models add FILE."
         self.go.setEnabled(not why and not (hasattr(self, "opening") and self.opening.running))
         self.go.setToolTip(why or "Adds layers of its own; your image stays as it is.")
@@ -165,7 +165,7 @@ class WhatIfPanel(Panel):
         """Open the bench for the chosen image and models."""
         self.say("")
         layer = self.images.layer
-        if layer is None or not self.model.model:
+        if layer is None or not self.model.model_name:
             self.say(self.go.toolTip(), "warn")
             return
         self.end()
@@ -182,7 +182,7 @@ class WhatIfPanel(Panel):
         index = None
         if kind_of(layer) == "volume":
             index = round(float(layer.world_to_data(self.viewer.dims.point)[0]))
-        models = list(dict.fromkeys(m for m in (self.model.model, self.other.model) if m))
+        models = list(dict.fromkeys(m for m in (self.model.model_name, self.other.model_name) if m))
         self.opening.start_call(open_benches, layer, scan_of(layer), models, index, truth)
         self._refresh_state()
 
