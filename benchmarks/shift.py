@@ -10,6 +10,7 @@ goes on. CPU only.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import io
 import json
 import pickle
@@ -155,7 +156,9 @@ class Bench:
     def __init__(self, model: str, folder: Path):
         self.predictor = Predictor(model, "cpu")
         self.statistics = self.predictor.header.statistics
-        self.folder = folder / self.predictor.model_id
+        header = self.predictor.header
+        seal = hashlib.sha256(json.dumps([header.weights_sha256, header.statistics]).encode()).hexdigest()[:8]
+        self.folder = folder / f"{header.name}-{seal}"  # scores or cards in a header change nothing here
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def remembered(self, name: str, make: Callable[[], object]) -> Any:
