@@ -16,15 +16,20 @@ from napari_tinymig.training.classify import Classifier
 from napari_tinymig.training.classify_data import Item, load_pixels
 from napari_tinymig.training.linear_probe import fit_linear_probe
 from napari_tinymig.training.movl import FeatureHead, PromptedClassifier, pool_slices
-from napari_tinymig.training.probe import probe, run_job
+from napari_tinymig.training.probe import probe, run_job, training_hashes
 from napari_tinymig.training.probe_losses import Answer, class_weights, discrepancy, movl_loss
 from napari_tinymig.training.prompt import Prompt
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from napari_tinymig.engine.classifier_file import ClassifierFile, read_classifier, read_classifier_card
-from napari_tinymig.engine.config import ModelHeader
+from napari_tinymig.engine.classifier_file import (
+    ClassifierFile,
+    read_classifier,
+    read_classifier_card,
+    write_classifier,
+)
+from napari_tinymig.engine.config import Lineage, ModelHeader
 from napari_tinymig.engine.errors import HubUnreachable, ModelFileError, OutputRefused
 from napari_tinymig.engine.probe_config import (
     BackboneCard,
@@ -488,6 +493,29 @@ def test_a_classifier_from_a_changed_file_is_refused(weights, domains, tmp_path)
     (tmp_path / "damaged.safetensors").write_bytes(raw)
     with pytest.raises(ModelFileError):
         read_classifier(tmp_path / "damaged.safetensors")
+
+
+@pytest.mark.parametrize(("kind", "limit"), [("padding", 400_000), ("full", 700_000)])
+def test_a_classifier_for_a_resnet50_at_224_is_small(tmp_path, kind, limit):
+    options = {"name": "resnet50", "weights_sha256": "0" * 64, "size": 224, "mean": (0.5,) * 3, "std": (0.5,) * 3}
+    card = BackboneCard(**options, features=2048)
+    spec = PromptSpec(kind=kind)
+    rng = np.random.default_rng(0)
+    tensors = {
+        "prompt": rng.normal(size=Prompt(spec, 224).values.numel()).astype(np.float32),
+        "head.weight": np.zeros((2, 2048), np.float32),
+        "head.bias": np.zeros(2, np.float32),
+        "feature_mean": np.zeros(2048, np.float32),
+        "feature_std": np.ones(2048, np.float32),
+    }
+    distances = tuple(float(v) for v in rng.random(101))
+    said = ClassifierCard(backbone=card, prompt=spec, method="movl", strategy="joint", distance_percentiles=distances)
+    lineage = Lineage(data_hashes=training_hashes([f"{i:064d}" for i in range(1000)]))
+    header = ModelHeader(name="x", classes=("a", "b"), lineage=lineage)
+    write_classifier(tmp_path / "x.safetensors", header, said, tensors)
+    assert (tmp_path / "x.safetensors").stat().st_size < limit
+    assert read_classifier(tmp_path / "x.safetensors").card == said
+    assert len(training_hashes([f"{i:064d}" for i in range(5000)])) == 1
 
 
 def test_a_recipe_survives_its_own_file(weights, tmp_path):

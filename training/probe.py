@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import importlib.metadata
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +29,7 @@ from .probe_methods import Fitted, Ground, LazyBackbone, fit, zero_shot_logits
 from .probe_report import SetResult, write_report
 
 CLASSIFIER = "classifier.safetensors"
+MOST_HASHES = 1000
 
 
 def probe(
@@ -293,7 +295,7 @@ def _save(
         classes=images.classes,
         scores={name: r.scores.as_dict() for name, r in results.items()} | {"train_seconds": seconds},
         lineage=Lineage(
-            data_hashes=tuple(h[:16] for h in np.array(ground.rows.hashes)[ground.train]),
+            data_hashes=training_hashes([ground.rows.hashes[i] for i in ground.train]),
             domains=(images.name,),
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             software=importlib.metadata.version("napari-tinymig"),
@@ -301,6 +303,13 @@ def _save(
         ),
     )
     return write_classifier(path, header, card, tensors)
+
+
+def training_hashes(hashes: Sequence[str]) -> tuple[str, ...]:
+    """16 digits of each image's hash; above MOST_HASHES images one hash of all, so that the file stays small."""
+    if len(hashes) <= MOST_HASHES:
+        return tuple(h[:16] for h in hashes)
+    return (hashlib.sha256("".join(sorted(hashes)).encode()).hexdigest()[:16],)
 
 
 def feature_distances(
