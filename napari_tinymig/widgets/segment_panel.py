@@ -8,7 +8,6 @@ import numpy as np
 from napari.layers import Labels, Layer, Shapes
 from qtpy.QtWidgets import QCheckBox, QComboBox, QProgressBar
 
-from napari_tinymig.engine.correct import keep_locked
 from napari_tinymig.engine.errors import TinyMIGError
 from napari_tinymig.engine.network import resolve_device
 from napari_tinymig.engine.records import Prediction
@@ -17,6 +16,7 @@ from napari_tinymig.engine.tasks import TASKS, Task
 from napari_tinymig.layer_geometry import scan_file_of
 
 from .choosers import LayerChooser
+from .journal_keeper import hold_keeper, let_keeper_go
 from .layers import KEY, changed_by_user, grid_shape, kind_of, probability_layers, result_layer, scan_of
 from .model_card import show_card
 from .numbers import NumberRows
@@ -40,6 +40,7 @@ class SegmentPanel(Panel):
 
     def __init__(self, napari_viewer: napari.viewer.Viewer):
         super().__init__(napari_viewer)
+        self.strokes = hold_keeper(napari_viewer)  # what is painted is safe on the disk from here on
         self._guess: TaskGuess | None = None
         self._asked: tuple[Layer, Request] | None = None
         self.result: Labels | None = None
@@ -289,6 +290,8 @@ class SegmentPanel(Panel):
 
     def _answered(self, answer: tuple[Prediction, Task]) -> None:
         """Add the mask as a new layer and say what was found."""
+        from napari_tinymig.engine.correct import keep_locked  # scipy: only when there is something to keep
+
         prediction, task = answer
         image, _ = self._asked or (None, None)
         if image is None or image not in self.viewer.layers:
@@ -323,3 +326,4 @@ class SegmentPanel(Panel):
     def released(self) -> None:
         self.work.cancel()
         self.guessing.cancel()
+        let_keeper_go(self.viewer)

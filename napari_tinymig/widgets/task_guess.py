@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from napari_tinymig.engine.batch import gate
 from napari_tinymig.engine.errors import TaskRefused
 from napari_tinymig.engine.records import Scan
 
@@ -21,6 +20,8 @@ class TaskGuess:
 
 def guess_task(scan: Scan, metadata: Mapping[str, Any], report: Callable[[Any], None]) -> TaskGuess:
     """The task of a scan; runs in a thread."""
+    from napari_tinymig.engine.batch import gate
+
     report(None)
     try:
         task = gate().task_of(scan, metadata)
