@@ -32,7 +32,7 @@ from .volume import predict_volume
 
 Progress = Callable[[int, int], None]
 Roi = Literal["auto", "full"] | Box
-SMALLEST_SIDE = 16
+SMALLEST_SIDE = 8
 RECENTRE = 0.12
 """The region of interest is drawn again if the student's disc says that its centre or size is off by this part."""
 SURE_ENOUGH = 0.5

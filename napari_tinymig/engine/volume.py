@@ -37,8 +37,8 @@ def predict_volume(
     """Labels (D, H, W) of a volume, decided on its own grid from resampled logits.
 
     Slices go through the network in batches of 8, then each once more, mirrored and from nearer. Each is placed
-    in-plane by mm where the spacing is known and by frame where it is not. Across slices nothing is interpolated; where slices are nearly as thin as pixels (spacing
-    ratio <= 3), the logits of neighbours are averaged, 1:2:1.
+    in-plane by mm where the spacing is known and by frame where it is not. Across slices nothing is interpolated;
+    where slices are nearly as thin as pixels (spacing ratio <= 3), the logits of neighbours are averaged, 1:2:1.
     """
     spec, task = predictor.header.input, predictor.task
     volume = scan.pixels
@@ -73,6 +73,9 @@ def predict_volume(
         answer.uncertainty_map = np.stack([restore(look.spread, placement) for look in looks]).astype(np.float16)
     if scan.spacing_mm is None:
         answer.notes.append("The spacing of this image is unknown: volume and diameters cannot be given in mL and mm.")
+    elif scan.spacing_mm.index(max(scan.spacing_mm)) > 0 and max(scan.spacing_mm) > 1.25 * sorted(scan.spacing_mm)[1]:
+        plane = ("", "coronal", "sagittal")[scan.spacing_mm.index(max(scan.spacing_mm))]
+        answer.notes.append(f"This is a {plane} stack; the model knows axial slices, so look at its mask with care.")
     return answer
 
 
