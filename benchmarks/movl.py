@@ -185,7 +185,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=HERE.parent.parent / "shared/data/cxr")
     shared = HERE.parent.parent / "shared/weights/mobilenetv2_100.imagenet.safetensors"
     parser.add_argument("--weights", type=Path, default=shared, help="weights of the timm backbone")
-    parser.add_argument("--backbones", nargs="+", default=["mobilenetv2_100", "tinymig:optic-sdg"])
+    parser.add_argument("--backbones", nargs="+", default=["mobilenetv2_100", "tinymig:prostate"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--per-class", type=int, default=400)

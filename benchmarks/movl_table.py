@@ -17,7 +17,8 @@ scored whole, once. {size} px input, {epochs} epochs, batch 32; {trials} setting
 seed 0's source validation (for LP: penalties) and kept for the other seeds; the prompt is p = 30 at 224, scaled with
 the input. 2-core CPU shared with much other work, one thread: read the CPU seconds, not the wall clock.
 mobilenetv2_100 is timm's, with ImageNet weights; it is small, and nothing here speaks for ResNet-50 or CLIP, which the
-paper used. tinymig:optic-sdg is the encoder of our fundus student, which has seen no X-ray. Research use only.
+paper used. tinymig:prostate is the dense encoder of our prostate student, made from T2 slices alone: it
+has seen no X-ray and no ImageNet. Research use only.
 """
 CEILING = """## What the labels allow
 
@@ -142,7 +143,7 @@ def _missing(rows: list[dict[str, str]]) -> str:
     import movl
 
     done = {(r["part"], r["backbone"], r["source"], r["arm"], str(r["seed"])) for r in rows}
-    wanted = list(movl.jobs(["mobilenetv2_100", "tinymig:optic-sdg"], [0, 1, 2]))
+    wanted = list(movl.jobs(["mobilenetv2_100", "tinymig:prostate"], [0, 1, 2]))
     open_jobs = [j for j in wanted if j.key not in done]
     if not open_jobs:
         return ""
