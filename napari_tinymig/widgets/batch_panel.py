@@ -149,7 +149,7 @@ class BatchPanel(Panel):
         header = self.table.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         header.setStretchLastSection(True)
-        for column, width in enumerate((84, 52, 74)):
+        for column, width in enumerate((76, 48, 72, 40)):
             self.table.setColumnWidth(column, width)
         self.table.cellClicked.connect(lambda index, _column: self.open_row(index))
         section.add(self.table)
@@ -281,7 +281,7 @@ class BatchPanel(Panel):
         task = TASKS.get(str(self._pending.get("task")))
         if mask_data is not None and task is not None and isinstance(image, Image):
             about = {"model_id": self._pending.get("model"), "path": str(self._pending["file"])}
-            mask = result_layer(image, mask_data[0].reshape(_grid(image)), task, f"{image.name} {task.name}", about)
+            mask = result_layer(image, mask_data[0].reshape(_grid(image)), task, f"{image.name} mask", about)
             self._opened.append(self.viewer.add_layer(mask))
         if self._pending.get("error"):
             self.say(str(self._pending["error"]), "bad")

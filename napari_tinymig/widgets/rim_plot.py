@@ -76,5 +76,8 @@ class RimPlot(Chart):
             painter.setBrush(QColor(self.colours.warn) if thinnest else RIM_COLOUR)
             left = box.left() + i * step
             painter.drawRoundedRect(QRectF(left + 1, plot.bottom() - height, step - 2, max(height, 1.0)), 2, 2)
+            if hour % 3 and not thinnest:
+                continue  # there is no room for twelve numbers
             self._muted(painter)
-            painter.drawText(QRectF(left - 4, plot.bottom() + 2, step + 8, 14), Qt.AlignmentFlag.AlignCenter, str(hour))
+            where = QRectF(left - 4, plot.bottom() + 2, step + 8, 14)
+            painter.drawText(where, Qt.AlignmentFlag.AlignCenter, str(hour))

@@ -149,7 +149,8 @@ class SegmentPanel(Panel):
         before = self.task.currentData()
         self.task.blockSignals(True)
         self.task.clear()
-        self.task.addItem(f"auto: {found}" if self._guess else "auto: looking...", None)
+        waiting = "auto" if layer is None else "auto: looking..."
+        self.task.addItem(f"auto: {found}" if self._guess else waiting, None)
         self.task.setItemData(0, self._guess.reason if self._guess else "", 3)  # 3: tool tip
         for task in self._known_tasks():
             if not stack or task.input == "volume":
@@ -309,7 +310,7 @@ class SegmentPanel(Panel):
         about = {"model_id": prediction.model_id, "measures": prediction.measures, "extra": prediction.extra}
         about |= {"uncertainty": prediction.uncertainty, "shift_score": prediction.shift_score}
         about |= {"seconds": prediction.seconds, "status": prediction.status}
-        self.result = result_layer(image, labels, task, f"{image.name} {task.name}", about)
+        self.result = result_layer(image, labels, task, f"{image.name} mask", about)
         for extra in probability_layers(image, prediction, task):
             self.viewer.add_layer(extra)
         self.viewer.add_layer(self.result)
