@@ -104,7 +104,8 @@ def style_sheet(p: Palette) -> str:
         background-color: {p.border}; color: {p.muted}; }}
     QPushButton[role="danger"] {{ color: {p.bad}; }}
     QFrame[role="card"] QPushButton[role="link"], QPushButton[role="link"] {{
-        background: transparent; color: {p.accent_hover if p.dark else p.accent}; text-align: left; padding: 2px 0; border: none; }}
+        background: transparent; color: {p.accent_hover if p.dark else p.accent}; text-align: left; padding: 2px 0;
+        border: none; }}
     QTableView, QTableWidget {{ background-color: {p.background}; gridline-color: {p.border}; }}
     QProgressBar {{ border-radius: 4px; text-align: center; min-height: 16px; }}
     QProgressBar::chunk {{ background-color: {p.accent}; border-radius: 4px; }}
