@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 NOTABLE = 2.5
 """Robust z beyond which a difference is named (chosen)."""
+STRIKING = 5.0
+"""Robust z beyond which a difference is named even on known ground (chosen)."""
 MOST = 4
 
 WORDS: dict[str, tuple[str, str]] = {
@@ -111,14 +113,12 @@ def _anatomy(name: str, value: float, usual: float) -> str:
 
 def sentence(level: str, causes: Sequence[Cause], profile: dict[str, float]) -> str:
     """One plain sentence for a badge."""
+    if level == "known ground":
+        striking = [c.text for c in causes if abs(c.z) > STRIKING][:2]
+        return "Like the training images" + (f", though {_listed(striking)}." if striking else ".")
     looks = [c.text for c in causes if c.kind == "image"][:MOST]
     rest = [c.text for c in causes if c.kind != "image"][: MOST - 1]
-    parts = []
-    if looks:
-        parts.append(f"{_listed(looks)} than the training images")
-    parts += rest
-    if level == "known ground":
-        return "Like the training images" + (f"; {'; '.join(parts)}." if parts else ".")
+    parts = [f"{_listed(looks)} than the training images", *rest] if looks else rest
     if not parts:
         deepest = max((k for k in profile if k.startswith("stage")), key=lambda k: (profile[k], k), default="")
         where = f" (most in {deepest} of the network)" if deepest else ""

@@ -183,8 +183,13 @@ def _joint(parts: dict[str, Any], raw: dict[str, float]) -> float:
 
 def _whole(values: Sequence[float], records: Sequence[FrameRecord]) -> float:
     """Distance of a volume: median over the slices that hold something, over all slices if none does."""
-    found = [v for v, r in zip(values, records) if any(r.output.get(k, 0) > 0 for k in r.output if k.endswith("_area"))]
-    return float(np.median(found or list(values)))
+    return float(np.median([values[i] for i in _occupied(records)]))
+
+
+def _occupied(records: Sequence[FrameRecord]) -> list[int]:
+    """Frames in which something was found; all of them if nothing was."""
+    found = [i for i, r in enumerate(records) if any(v > 0 for k, v in r.output.items() if k.endswith("_area"))]
+    return found or list(range(len(records)))
 
 
 def percentile(value: float, quantiles: Sequence[float]) -> float:
@@ -217,7 +222,7 @@ def score_frames(statistics: dict[str, Any], records: Sequence[FrameRecord]) -> 
     volume = statistics.get("kind") == "volume"
     scale = calibration["case"] if volume else calibration["joint"]
     score, distance = percentile(whole, scale), ranges(whole, scale)
-    pick = _typical(joint, whole)
+    pick = min(_occupied(records), key=lambda i: abs(joint[i] - whole))  # the frame that speaks for the volume
     profile = {
         k: percentile(math.log(raw[pick][k] + 1e-3), p["q"]) for k, p in calibration["parts"].items() if k in raw[pick]
     }
@@ -234,11 +239,6 @@ def score_frames(statistics: dict[str, Any], records: Sequence[FrameRecord]) -> 
         slices,
         _notes(statistics, volume, records),
     )
-
-
-def _typical(joint: Sequence[float], whole: float) -> int:
-    """Index of the frame whose distance is nearest to the whole's."""
-    return int(np.argmin(np.abs(np.asarray(joint) - whole)))
 
 
 def _notes(statistics: dict[str, Any], volume: bool, records: Sequence[FrameRecord]) -> tuple[str, ...]:
