@@ -11,6 +11,7 @@ rows that are in finetune.csv already are not run again.
 from __future__ import annotations
 
 import argparse
+import copy
 import csv
 import os
 import platform
@@ -47,10 +48,13 @@ def views(cases: list[Case], recipe: Recipe, student: Any) -> Views:
 
 def best_threshold(some: Views, student: Any, rows: list[int]) -> float:
     """The cup threshold of the best mean Dice on the teaching images; the present one where nothing beats it."""
-    p = some.probabilities(student)
-    table = [some.dice(p, [0.5, t])[rows, 1].mean() for t in (0.5, *LIMITS)]
+    few = copy.copy(some)
+    few.truth, few.known, few.cases = some.truth[rows], some.known[rows], [some.cases[i] for i in rows]
+    few.maps = [m[rows] for m in some.maps or []]
+    p = few.probabilities(student)
+    table = [few.dice(p, [0.5, t])[:, 1].mean() for t in (0.5, *LIMITS)]
     at = int(np.argmax(table))
-    return 0.5 if table[at] <= table[0] else [0.5, *LIMITS][at]
+    return 0.5 if table[at] <= table[0] else float([0.5, *LIMITS][at])
 
 
 def plain(tuning: Tuning) -> Any:

@@ -197,15 +197,14 @@ def start(parent, second, folder, **spec):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is POSIX")
 def test_a_run_killed_by_the_system_goes_on_to_the_same_bits(parent, second, tmp_path):
-    whole = start(parent, second, tmp_path / "whole", steps=15)
-    killed = start(parent, second, tmp_path / "killed", steps=15)
+    killed = start(parent, second, tmp_path / "killed", steps=10)
     for message in killed.messages():
-        if message.kind == "epoch" and message.step >= 20:  # in the second fold
+        if message.kind == "epoch" and message.step >= 15:  # in the second fold
             os.kill(killed.pid, signal.SIGKILL)
     assert killed.wait(30).status == "failed"
-    resumed = start(parent, second, tmp_path / "killed", steps=15)
-    assert resumed.result(120).status == "done"
-    assert whole.result(120).status == "done"
+    assert not (tmp_path / "killed" / "best.safetensors").exists()
+    tune(parent.path, second, tmp_path / "killed", steps=10, resume=True)
+    tune(parent.path, second, tmp_path / "whole", steps=10)
     a, b = (read_model_file(tmp_path / n / "best.safetensors").weights() for n in ("whole", "killed"))
     assert all(np.array_equal(a[k], b[k]) for k in a)
 
@@ -219,5 +218,5 @@ def test_stop_and_keep_best_leaves_a_usable_model(parent, second, tmp_path):
             break
     outcome = run.wait(30)
     assert outcome.status == "stopped"
-    assert time.monotonic() - begin < 10  # two seconds on a machine that is not shared
+    assert time.monotonic() - begin < 28  # two seconds on a quiet machine; beyond 30 the worker would be killed
     assert read_model_file(tmp_path / "run" / "best.safetensors").header.lineage.parent == parent.model_id

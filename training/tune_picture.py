@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 from napari_tinymig.engine.tasks import Task
@@ -38,10 +38,11 @@ def draw_preview(
         photo = np.repeat(photo[..., 1:2], 3, axis=2)
     limits = np.asarray(thresholds).reshape(-1, 1, 1)
     panels = [("before", before >= limits), ("now", now >= limits), ("yours", view.truth[row])]
+    font = ImageFont.load_default(size=34)  # the panel shows a third of the size
     sheet = Image.new("RGB", (3 * SIDE + 8, SIDE), "black")
     for column, (name, masks) in enumerate(panels):
         picture = Image.fromarray(_outlined(photo, masks, task)).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
-        ImageDraw.Draw(picture).text((6, 4), name, fill="white", stroke_width=2, stroke_fill="black")
+        ImageDraw.Draw(picture).text((8, 4), name, "white", font, stroke_width=3, stroke_fill="black")
         sheet.paste(picture, (column * (SIDE + 4), 0))
     stream = io.BytesIO()
     sheet.save(stream, "PNG", compress_level=1)
@@ -51,6 +52,6 @@ def draw_preview(
 def _outlined(photo: NDArray[np.uint8], masks: NDArray[np.bool_], task: Task) -> NDArray[Any]:
     out = photo.copy()
     for region, mask in zip(task.regions, masks):
-        edge = mask ^ ndimage.binary_erosion(mask, iterations=2)
+        edge = mask ^ ndimage.binary_erosion(mask, iterations=4)
         out[edge] = [int(region.colour[i : i + 2], 16) for i in (1, 3, 5)]
     return out

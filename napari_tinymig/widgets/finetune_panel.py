@@ -6,6 +6,7 @@ import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qtpy.QtCore import Qt
 from qtpy.QtGui import QPixmap
 from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QFileDialog, QLabel, QLineEdit, QProgressBar
 
@@ -156,7 +157,11 @@ class FineTunePanel(Panel):
             "reference": self.reference.text().strip(),
             "device": str(setting("general", "device")),
         }
-        return {"model": self.model.model_name, "data": str(Path(self.folder.text()).expanduser().resolve()), "spec": spec}
+        return {
+            "model": self.model.model_name,
+            "data": str(Path(self.folder.text()).expanduser().resolve()),
+            "spec": spec,
+        }
 
     # --- the run -----------------------------------------------------------------------------------------------
 
@@ -242,7 +247,9 @@ class FineTunePanel(Panel):
         picture = QPixmap(message.text)
         if picture.isNull():
             return
-        self.picture.setPixmap(picture.scaledToWidth(max(200, self.width() - 48)))
+        self.picture.setPixmap(
+            picture.scaledToWidth(max(200, self.width() - 48), Qt.TransformationMode.SmoothTransformation)
+        )
         kind = "not trained on" if message.values.get("held_out") else "trained on"
         before, now = message.values.get("before", 0), message.values.get("now", 0)
         self.picture_line.setText(f"One case, {kind}: Dice {100 * before:.0f} -> {100 * now:.0f}")
