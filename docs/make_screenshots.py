@@ -7,6 +7,7 @@ Run: xvfb-run -a -s "-screen 0 1600x1000x24" python docs/make_screenshots.py [--
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -183,8 +184,11 @@ SCENES = {f.__name__: f for f in (first_run, segment, light, prostate, planes, b
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", nargs="*", choices=list(SCENES), default=list(SCENES))
-    for name in parser.parse_args().only:
-        SCENES[name]()
+    names = parser.parse_args().only
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["TINYMIG_HOME"] = home  # no model, journal or setting of whoever makes the pictures
+        for name in names:
+            SCENES[name]()
 
 
 if __name__ == "__main__":

@@ -69,6 +69,33 @@ def test_twenty_five_open_and_close_cycles_of_every_panel_leave_nothing(make_nap
     wait_until(lambda: threading.active_count() <= threads + 1, 5, "threads to end")
 
 
+def test_every_panel_of_the_manifest_opens_fits_follows_the_theme_and_leaves(
+    make_napari_viewer_proxy, tmp_path, monkeypatch
+):
+    import yaml
+    from npe2.manifest.utils import import_python_name
+
+    monkeypatch.setenv("TINYMIG_HOME", str(tmp_path))
+    manifest = yaml.safe_load((Path(__file__).parents[1] / "napari.yaml").read_text(encoding="utf-8"))["contributions"]
+    named = {c["id"]: c["python_name"] for c in manifest["commands"]}
+    viewer = make_napari_viewer_proxy()
+    viewer.add_image(photograph(), rgb=True, name="eye")
+    viewer.add_labels(photograph()[..., 0] // 200, name="mask")
+    for widget in manifest["widgets"]:
+        panel_class = import_python_name(named[widget["command"]])
+        spin(0.05)
+        before = listeners(viewer)
+        panel = dock(viewer, panel_class)
+        assert panel.minimumWidth() <= 440, widget["display_name"]  # a 1280 px window keeps most of its canvas
+        viewer.theme = "light" if viewer.theme == "dark" else "dark"
+        spin(0.05)
+        assert panel.palette_colours.dark == (viewer.theme == "dark")
+        viewer.window.remove_dock_widget(panel)
+        del panel
+        spin(0.1)
+        assert listeners(viewer) == before, widget["display_name"]
+
+
 def test_an_answer_older_than_the_request_is_dropped(qtbot):
     from qtpy.QtWidgets import QWidget
 

@@ -83,3 +83,17 @@ def test_a_folder_without_dicom_is_left_to_others(tmp_path):
 
     (tmp_path / "a.txt").write_text("nothing")
     assert get_reader(str(tmp_path)) is None
+
+
+def test_settings_come_from_the_preferences_page(plugin_settings, npe2pm):
+    """The page is made by napari from the manifest; what is set there is what the panels read."""
+    from napari.settings import get_plugin_settings
+
+    from napari_tinymig.widgets.settings import setting
+
+    npe2pm.register(PluginManifest.from_file(ROOT / "napari.yaml"))
+    assert setting("general", "device") == "auto"
+    get_plugin_settings("napari-tinymig").general.device = "cpu"
+    get_plugin_settings("napari-tinymig").models.optic = "optic-mine"
+    assert setting("general", "device") == "cpu"
+    assert setting("models", "optic") == "optic-mine"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from napari_tinymig.engine.records import Prediction
 
 from .numbers import with_unit
+from .style import Tone
 
 MAIN = {
     "vcdr": ("vertical CDR", "", 2),
@@ -32,6 +33,19 @@ def result_rows(prediction: Prediction) -> dict[str, str]:
     elif prediction.uncertainty is not None:
         rows["uncertainty (0-1)"] = with_unit(prediction.uncertainty)
     return rows
+
+
+def verdict(prediction: Prediction) -> tuple[str, Tone]:
+    """What the badge says: found, found but doubtful, or nothing found. Doubtful: expected Dice below 0.7, a shift
+    beyond 95 of 100 with an expected Dice below 0.85, or an ungradable photograph (limits chosen)."""
+    if prediction.status != "ok":
+        return "nothing found", "warn"
+    expected = [float(middle) for middle, _, _ in (prediction.extra.get("expected_dice") or {}).values()]
+    least = min(expected, default=1.0)
+    far = prediction.shift_score is not None and prediction.shift_score >= 95
+    if least < 0.7 or (far and least < 0.85) or prediction.extra.get("gradable") is False:
+        return "found, but doubtful: check the outline", "warn"
+    return "found", "good"
 
 
 def why_nothing(prediction: Prediction) -> str:

@@ -21,7 +21,7 @@ from .layers import KEY, changed_by_user, grid_shape, kind_of, probability_layer
 from .model_card import show_card
 from .numbers import NumberRows
 from .predicting import Request, predict, preferred_model, rectangle_of
-from .result_text import result_rows, why_nothing
+from .result_text import result_rows, verdict, why_nothing
 from .settings import setting
 from .style import Badge, EmptyState, Panel, button, primary_button, row, text_label
 from .task_guess import TaskGuess, guess_task
@@ -317,7 +317,8 @@ class SegmentPanel(Panel):
 
     def _show_result(self, prediction: Prediction) -> None:
         found = prediction.status == "ok"
-        self.verdict.say("found" if found else "nothing found", tone="good" if found else "warn")
+        text, tone = verdict(prediction)
+        self.verdict.say(text, tone=tone)
         self.rows.set_rows(result_rows(prediction))
         self.notes.setText(" ".join(prediction.notes) if found else why_nothing(prediction))
         self.notes.setVisible(bool(self.notes.text()))

@@ -304,6 +304,7 @@ class Panel(QWidget):
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setWidget(self._content)
+        self._content.installEventFilter(self)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.setSpacing(0)
@@ -364,10 +365,13 @@ class Panel(QWidget):
         _stop_listening(self._listening)
         self.released()
 
-    def showEvent(self, event: Any) -> None:
-        # Never cut a card at its right edge: as wide as its widest part, and a scroll bar.
-        self.setMinimumWidth(min(440, max(MIN_WIDTH, self._content.minimumSizeHint().width() + 2 * MARGIN)))
-        super().showEvent(event)
+    def eventFilter(self, watched: Any, event: Any) -> bool:
+        # Never cut a card at its right edge, also when numbers appear later: as wide as the widest part.
+        if watched is self._content and event.type() == QEvent.Type.LayoutRequest:
+            wanted = min(440, max(MIN_WIDTH, self._content.minimumSizeHint().width() + 2 * MARGIN))
+            if wanted > self.minimumWidth():
+                self.setMinimumWidth(wanted)
+        return False
 
     def event(self, event: Any) -> bool:
         # napari takes a closed plugin widget out of its dock (parent -> None) and never deletes it.
