@@ -136,8 +136,7 @@ def benchmark(
             return
         write_report(cells, out)
         yield Message("saved", len(cells), len(cells), text=str(out / "table.md"))
-        kind = "stopped" if stop() else "done"
-        yield Message(kind, len(cells) - failed, len(cells), {"failed": failed}, str(out))
+        yield Message("stopped" if stop() else "done", len(cells) - failed, len(cells), {"failed": failed}, str(out))
     finally:
         lock.release()
 

@@ -138,7 +138,7 @@ def compare_with_baseline(rows: Sequence[Row], recipes: Sequence[str], regions: 
     students = [r for r in rows if r["variant"] == "student"]
     found = []
     for metric in metrics:
-        block = []
+        block: list[dict[str, Any]] = []
         base = [r for r in students if r["recipe"] == recipes[0]]
         for name in recipes[1:]:
             difference, patients = paired_differences([r for r in students if r["recipe"] == name], base, metric)
@@ -146,7 +146,7 @@ def compare_with_baseline(rows: Sequence[Row], recipes: Sequence[str], regions: 
                 mean, low, high, p = cluster_bootstrap(difference, patients)
                 n = len(set(patients))
                 block.append({"recipe": name, "metric": metric, "mean": mean, "low": low, "high": high, "p": p, "n": n})
-        for row, adjusted in zip(block, holm([b["p"] for b in block]), strict=True):
+        for row, adjusted in zip(block, holm([float(b["p"]) for b in block]), strict=True):
             sign = -1 if metric == "vcdr_error" else 1
             low, high = sorted((sign * row["low"], sign * row["high"]))
             row |= {"p_holm": adjusted, "verdict": verdict(low, high, adjusted)}

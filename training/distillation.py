@@ -69,6 +69,7 @@ class Distillation(nn.Module):
             )
         if spec.lambda_map == "seg_mu_sigma_sem_gen" and spec.gdc == "cwd":
             raise ValueError("gdc = 'cwd' has no moments; loss.lambda_map must be 'dice_ce_gdc_sem_gen' with it")
+        self.prior_steps: Tensor
         self._teacher = [teacher] if teacher is not None and wanted else []  # a list: not a sub-module, never saved
         self.projectors = nn.ModuleList()
         if self._teacher:
@@ -169,19 +170,21 @@ class Distillation(nn.Module):
         targets: Tensor,
         weights: dict[str, float],
     ) -> dict[str, Tensor]:
-        spec, sums = self.recipe.loss, {k: [] for k in weights if k in DISTILLED}
+        spec = self.recipe.loss
+        sums: dict[str, list[Tensor]] = {k: [] for k in weights if k in DISTILLED}
         if self.needs_clean() and clean is None:
             raise ValueError("gdc_view = 'clean' needs the student's output of the clean view; none was given")
         features = [features[min(i, len(features) - 1)].detach().float() for i in range(len(self.projectors))]
         for level, (stage, target) in enumerate(zip(aug.stages, features, strict=True)):
             grid = (target.shape[-2], target.shape[-1])
-            projected = None
-            if {"gdc", "mu", "sigma", "sem"} & sums.keys():
-                projected = self.projectors[level](resize_map(stage.float(), grid))  # (B, C_R, h, w)
+            projector = self.projectors[level]
+            on_aug = clean is None or spec.gdc_view == "aug"
+            if "sem" in sums or ({"gdc", "mu", "sigma"} & sums.keys() and on_aug):
+                projected = projector(resize_map(stage.float(), grid))  # (B, C_R, h, w)
             if {"gdc", "mu", "sigma"} & sums.keys():
-                seen = projected
-                if spec.gdc_view == "clean":
-                    seen = self.projectors[level](resize_map(clean.stages[level].float(), grid))
+                seen = (
+                    projected if clean is None or on_aug else projector(resize_map(clean.stages[level].float(), grid))
+                )
                 self._add_gdc(sums, level, seen, target)
             if "sem" in sums:
                 sums["sem"].append(self._semantic(projected, target, targets))
@@ -215,7 +218,7 @@ class Distillation(nn.Module):
         mean, square = getattr(self, f"prior_mean_{level}"), getattr(self, f"prior_square_{level}")
         if self.training:
             if level == 0:
-                self.prior_steps += 1
+                self.prior_steps.add_(1)
             mean.lerp_(teacher.mean(dim=(0, 2, 3))[None], 1 - PRIOR_MOMENTUM)
             square.lerp_((teacher**2).mean(dim=(0, 2, 3))[None], 1 - PRIOR_MOMENTUM)
         share = (1 - PRIOR_MOMENTUM**self.prior_steps).clamp_min(1e-6)  # zero start, as in Adam

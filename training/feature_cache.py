@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import platformdirs
 import torch
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ CACHE_FOLDER = "TINYMIG_CACHE"  # environment variable: where cached features li
 def image_key(pixels: NDArray) -> str:
     """SHA-256 of an image's dtype, shape and bytes."""
     digest = hashlib.sha256(f"{pixels.dtype}{pixels.shape}".encode())
-    digest.update(memoryview(pixels.copy(order="C")).cast("B"))
+    digest.update(np.ascontiguousarray(pixels).data)
     return digest.hexdigest()
 
 
@@ -90,7 +91,8 @@ class FeatureCache:
         return self._bytes
 
     def _path(self, key: str) -> Path:
-        assert self.folder is not None
+        if self.folder is None:
+            raise ValueError("a cache in memory has no files")
         return self.folder / key[:2] / f"{key}.safetensors"
 
     def _from_disk(self, key: str) -> list[Tensor] | None:
@@ -181,9 +183,10 @@ class CachedTeacher:
             x = torch.stack([frames[i].flip(-1) if flags[i] else frames[i] for i in missing])
             for position, i in enumerate(missing):
                 # one by one: a batch of another size may round differently, and a cached entry must not depend on it
-                rows[i] = [m[0] for m in self.teacher.features(x[position : position + 1], enlarge)]
+                maps = [m[0] for m in self.teacher.features(x[position : position + 1], enlarge)]
+                rows[i] = maps
                 if self.cache is not None:
-                    self.cache.put(names[i], rows[i])
+                    self.cache.put(names[i], maps)
         layers = range(len(rows[0] or ()))
         return [torch.stack([row[layer].to(frames.device) for row in rows if row is not None]) for layer in layers]
 

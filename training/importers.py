@@ -202,7 +202,7 @@ def import_domain(layout: str, source: str | Path, out: str | Path) -> Path:
 def _write(found: Found, out: Path) -> None:
     """One image, its label and its votes."""
     if found.volume_label is not None:
-        _write_volume(found, out)
+        _write_volume(found, found.volume_label, out)
         return
     if found.labels is None:
         raise ValueError(f"{found.name}: a photograph without labels cannot be imported")
@@ -222,12 +222,12 @@ def _write(found: Found, out: Path) -> None:
         Image.fromarray(counts).save(out / "experts" / region / f"{found.name}.png")
 
 
-def _write_volume(found: Found, out: Path) -> None:
+def _write_volume(found: Found, label_path: Path, out: Path) -> None:
     """Image and gland mask (every label above 0: zones are joined) as NIfTI in the image's own grid."""
-    image, label = open_input(found.image), open_input(found.volume_label)
+    image, label = open_input(found.image), open_input(label_path)
     if image.scan.grid_shape != label.scan.grid_shape:
         raise UnreadableInput(
-            f"{found.volume_label} has shape {label.scan.grid_shape}, its image {image.scan.grid_shape}; expected equal"
+            f"{label_path} has shape {label.scan.grid_shape}, its image {image.scan.grid_shape}; expected equal"
         )
     write_volume(image.scan.pixels, image, out / "images" / f"{found.name}.nii.gz", overwrite=True)
     gland = (label.scan.pixels > 0).astype(np.uint8)

@@ -193,7 +193,7 @@ def prototype_loss(student: Tensor, teacher: Tensor, classes: Tensor) -> Tensor:
     student, teacher: (B, C, h, w); classes: (B, K, H, W), averaged down to the grid. A class counts as present from
     half a token on.
     """
-    weights = F.adaptive_avg_pool2d(classes, student.shape[-2:])
+    weights = F.adaptive_avg_pool2d(classes, (student.shape[-2], student.shape[-1]))
     ours, amount = class_prototypes(student, weights)
     theirs, _ = class_prototypes(teacher, weights)
     distance = 1 - F.cosine_similarity(ours, theirs, dim=-1, eps=1e-6)  # (B, K)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import timm
 import torch
@@ -75,7 +76,7 @@ class MobileEncoder(nn.Module):
 
     def __init__(self, init_weights: str | None = None):
         super().__init__()
-        full = _mobilenet(init_weights)
+        full: Any = _mobilenet(init_weights)
         self.widths = MOBILE_WIDTHS
         self.stem = nn.Sequential(full.conv_stem, full.bn1)  # timm's bn1 carries the ReLU6
         self.blocks = nn.ModuleList(list(full.blocks)[: MOBILE_TAPS[-1] + 1])
@@ -102,7 +103,7 @@ class PadThenConv(nn.Sequential):
 def _fix_same_padding(module: nn.Module) -> None:
     """Replace timm's shape-dependent 'same' convolutions by fixed padding, equal for even sizes and exportable."""
     for name, child in module.named_children():
-        if type(child).__name__ != "Conv2dSame":
+        if not isinstance(child, nn.Conv2d) or type(child).__name__ != "Conv2dSame":
             _fix_same_padding(child)
             continue
         k, s = child.kernel_size[0], child.stride[0]

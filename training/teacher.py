@@ -6,6 +6,7 @@ import copy
 import hashlib
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 import timm
 import torch
@@ -175,7 +176,7 @@ Created = tuple[nn.Module, list[int] | None, tuple[int, ...], tuple[int, ...], i
 def _create(spec: TeacherSpec, size: int) -> Created:
     """The timm network with its weights, the tapped layers and sentences about what was mapped."""
     with torch.device("meta"):
-        plan = timm.create_model(spec.name, num_classes=0)
+        plan: Any = timm.create_model(spec.name, num_classes=0)
     reductions = [f["reduction"] for f in plan.feature_info] if isinstance(plan.feature_info, list) else []
     if hasattr(plan, "blocks") and hasattr(plan, "patch_embed") and len(set(reductions)) == 1:
         patch = int(plan.patch_embed.patch_size[0])
@@ -185,7 +186,7 @@ def _create(spec: TeacherSpec, size: int) -> Created:
         if size != rounded:
             messages += (f"'{spec.name}': input side {rounded} becomes {size}, a multiple of its patch {patch}.",)
         network = create_pretrained(spec.name, spec.weights, img_size=size, num_classes=0)
-        return network, indices, layers, (int(network.embed_dim),) * len(layers), size, messages
+        return network, indices, layers, (int(plan.embed_dim),) * len(layers), size, messages
     with torch.device("meta"):
         strides = timm.create_model(spec.name, features_only=True).feature_info.reduction()
     chosen = [min(range(len(strides)), key=lambda i: abs(strides[i] - s)) for s in CNN_STRIDES]
@@ -211,7 +212,7 @@ def vit_layers(spec: TeacherSpec, depth: int) -> tuple[list[int], tuple[int, ...
     if beyond:
         raise ValueError(f"teacher.layers has {beyond}; expected 1-based blocks 1 to 12 of a 12-block ViT")
     mapped = tuple(max(1, round(x * depth / 12)) for x in spec.layers)
-    messages = ()
+    messages: tuple[str, ...] = ()
     if depth != 12:
         messages = (f"'{spec.name}' has {depth} blocks; layers {spec.layers} of 12 become {mapped}.",)
     return [x - 1 for x in mapped], mapped, messages

@@ -79,20 +79,20 @@ def calibrate_cup(
     n = len(curves)
     if n == 1:
         after = _scores(probabilities[0], truths[0], [chosen])[0]
-        helps = _cost(after) < _cost(before)
+        helps = bool(_cost(after) < _cost(before))
     else:
         held_out = []
         for i in range(n):
             t = _choose(curves[:i] + curves[i + 1 :], prior, prior_cases)
             held_out.append(_scores(probabilities[i], truths[i], [t])[0])
         after = np.mean(held_out, axis=0)
-        helps = _cost(after) < _cost(before)
+        helps = bool(_cost(after) < _cost(before))
     threshold = float(1 / (1 + np.exp(-chosen))) if helps else default
     after = after if helps else before
     return CupCalibration(
         threshold=threshold,
         default=default,
-        kept=bool(helps),
+        kept=helps,
         cases=n,
         dice_before=float(before[0]),
         dice_after=float(after[0]),
