@@ -221,7 +221,7 @@ def test_one_point_of_a_study_has_one_position_and_a_click_moves_every_plane(vie
         bright = np.unravel_index(int(np.argmax(view.layer.data)), view.layer.data.shape)
         assert view.slice_number() == bright[view.axis]
         assert view.inside
-    assert panel.cursor.text() == "L 5.0   A 12.0   S 33.0"
+    assert panel.cursor_text.text() == "L 5.0   A 12.0   S 33.0"
     # a click on the bright voxel in the sagittal view brings every other plane there
     panel.go_to(target + 9)
     view = panel.views[1]

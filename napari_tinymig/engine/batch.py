@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -258,7 +258,7 @@ def run_all(
     folder: Path,
     executor: Executor | None = None,
     cancelled: Callable[[], bool] = lambda: False,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Outcomes as they come; masks, ledger and table are on the disk before an outcome is given.
 
     executor: None = threads of this process, one per core for photographs. Stopping (`cancelled`, an exception, or

@@ -14,6 +14,7 @@ from napari_tinymig.engine import correct
 from napari_tinymig.engine.tasks import Task
 
 from .choosers import LayerChooser
+from .journal_keeper import hold_keeper, let_keeper_go
 from .layers import KEY, changed_by_user, put_labels, task_of_labels
 from .style import EmptyState, Panel, button, row, text_label
 
@@ -39,6 +40,7 @@ class CorrectPanel(Panel):
 
     def __init__(self, napari_viewer: napari.viewer.Viewer):
         super().__init__(napari_viewer)
+        self.strokes = hold_keeper(napari_viewer)  # what is painted is safe on the disk from here on
         chosen = self.add_section("Mask")
         self.layers = LayerChooser(self, lambda layer: isinstance(layer, Labels), "no labels layer")
         chosen.field("layer", self.layers)
@@ -50,7 +52,7 @@ class CorrectPanel(Panel):
         self._shape_section()
         self._slices_section()
         self._lock_section()
-        self.actions: dict[str, Callable[[], None]] = {
+        self.edits: dict[str, Callable[[], None]] = {
             "clean": lambda: self._edit("Islands", correct.clean_islands),
             "fill": lambda: self._edit("Holes", correct.fill_holes),
             "smooth": self._smooth,
@@ -61,13 +63,13 @@ class CorrectPanel(Panel):
             "lock": lambda: self.lock.toggle(),
         }
         for name, key in KEYS.items():
-            napari_viewer.bind_key(key, lambda _viewer, run=self.actions[name]: run(), overwrite=True)
+            napari_viewer.bind_key(key, lambda _viewer, run=self.edits[name]: run(), overwrite=True)
         self.destroyed.connect(lambda *_, viewer=napari_viewer: _unbind(viewer))
         self.layers.changed.connect(self._refresh)
         self._refresh()
 
     def _action(self, name: str, text: str, tip: str) -> Any:
-        made = button(f"{text}   {KEYS[name].replace('-', '+')}", lambda: self.actions[name](), tip=tip)
+        made = button(f"{text}   {KEYS[name].replace('-', '+')}", lambda: self.edits[name](), tip=tip)
         made.setObjectName(name)
         return made
 
@@ -208,6 +210,7 @@ class CorrectPanel(Panel):
 
     def released(self) -> None:
         _unbind(self.viewer)
+        let_keeper_go(self.viewer)
 
 
 def _unbind(viewer: Any) -> None:

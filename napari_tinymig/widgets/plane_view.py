@@ -27,7 +27,7 @@ class PlaneView(QWidget):
 
     def __init__(self, layer: Image, geometry: Geometry, colours: Palette):
         super().__init__()
-        self.layer, self.geometry, self.colours = layer, geometry, colours
+        self.layer, self.volume_geometry, self.colours = layer, geometry, colours
         self.axis = geometry.slice_axis
         self.index = np.zeros(3)
         self.inside = True
@@ -44,8 +44,8 @@ class PlaneView(QWidget):
 
     def show_position(self, position_mm: NDArray[np.float64]) -> None:
         """Show the slice through a RAS position; outside the volume the nearest slice, and say so."""
-        index = index_at(position_mm, self.geometry)
-        shape = np.array(self.geometry.canonical_shape)
+        index = index_at(position_mm, self.volume_geometry)
+        shape = np.array(self.volume_geometry.canonical_shape)
         self.inside = bool(np.all(index > -0.5) and np.all(index < shape - 0.5))
         self.index = np.clip(index, 0, shape - 1)
         self.update()
@@ -67,15 +67,15 @@ class PlaneView(QWidget):
     def _frame(self) -> QRectF:
         """Where the slice is drawn: as large as fits with true proportions."""
         rows, columns = self.plane_axes
-        spacing = self.geometry.spacing_mm or (1.0, 1.0, 1.0)
-        shape = self.geometry.canonical_shape
+        spacing = self.volume_geometry.spacing_mm or (1.0, 1.0, 1.0)
+        shape = self.volume_geometry.canonical_shape
         tall, wide = shape[rows] * spacing[rows], shape[columns] * spacing[columns]
         scale = min(self.width() / wide, (self.height() - 16) / tall)
         return QRectF((self.width() - wide * scale) / 2, 16, wide * scale, tall * scale)
 
     def _point(self, frame: QRectF) -> QPointF:
         rows, columns = self.plane_axes
-        shape = self.geometry.canonical_shape
+        shape = self.volume_geometry.canonical_shape
         y = (self.index[rows] + 0.5) / shape[rows]
         x = (self.index[columns] + 0.5) / shape[columns]
         y = 1 - y if self.axis != 0 else y
@@ -103,12 +103,12 @@ class PlaneView(QWidget):
         if not frame.contains(QPointF(x, y)):
             return None
         rows, columns = self.plane_axes
-        shape = self.geometry.canonical_shape
+        shape = self.volume_geometry.canonical_shape
         across, down = (x - frame.left()) / frame.width(), (y - frame.top()) / frame.height()
         down = 1 - down if self.axis != 0 else down
         index = self.index.copy()
         index[rows], index[columns] = down * shape[rows] - 0.5, across * shape[columns] - 0.5
-        return world_mm(index, self.geometry)
+        return world_mm(index, self.volume_geometry)
 
     def mousePressEvent(self, event: Any) -> None:
         at = event.position()

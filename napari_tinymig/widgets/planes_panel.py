@@ -33,7 +33,7 @@ class PlanesPanel(Panel):
         self.position: NDArray[np.float64] | None = None
         self.views: list[PlaneView] = []
         where = self.add_section("Scanner position (mm)")
-        self.cursor = where.add(text_label("move the cursor over a volume", "value", selectable=True))
+        self.cursor_text = where.add(text_label("move the cursor over a volume", "value", selectable=True))
         self.jump = QCheckBox("follow clicks in the window")
         self.jump.setChecked(True)
         where.add(self.jump)
@@ -77,7 +77,9 @@ class PlanesPanel(Panel):
             if layers:
                 middle = (np.array(layers[-1].data.shape) - 1) / 2
                 start = world_mm(layers[-1], layers[-1].data_to_world(middle))
-                self.go_to(start if self.position is None else self.position, move_window=False)
+                position = start if self.position is None else self.position
+                if position is not None:
+                    self.go_to(position, move_window=False)
         self.empty.setVisible(not layers)
         self.planes.setVisible(bool(layers))
         self.scanner.setText(
@@ -156,7 +158,7 @@ class PlanesPanel(Panel):
     def _say_position(self, ras: NDArray[np.float64]) -> None:
         """Scanner position in words that cannot be mixed up: R/L, A/P, S/I instead of a sign."""
         words = (("R", "L"), ("A", "P"), ("S", "I"))
-        self.cursor.setText("   ".join(f"{w[0] if v >= 0 else w[1]} {abs(v):.1f}" for w, v in zip(words, ras)))
+        self.cursor_text.setText("   ".join(f"{w[0] if v >= 0 else w[1]} {abs(v):.1f}" for w, v in zip(words, ras)))
 
     def _toggle(self) -> None:
         self.say(toggle_scanner_space(self.viewer))

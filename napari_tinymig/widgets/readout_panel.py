@@ -108,13 +108,15 @@ class ReadoutPanel(Panel):
         """Measure the chosen mask and show its numbers."""
         self._timer.stop()
         layer, task = self.layers.layer, self.current_task()
-        fits = layer is not None and task is not None and layer.ndim == (2 if task.input == "photograph" else 3)
-        self.empty.setVisible(not fits)
-        self.numbers.setVisible(fits)
-        self.eye.setEnabled(fits and "cup_disc" in task.measures)
-        if not fits:
+        if layer is None or task is None or layer.ndim != (2 if task.input == "photograph" else 3):
             self.empty.setText(self._why_empty(layer, task))
+            self.empty.show()
+            self.numbers.hide()
+            self.eye.setEnabled(False)
             return
+        self.empty.hide()
+        self.numbers.show()
+        self.eye.setEnabled("cup_disc" in task.measures)
         started = time.perf_counter()
         labels, spacing = np.asarray(layer.data), spacing_mm(layer)
         # Only the part that holds labels counts, except where a measure speaks of the whole frame.

@@ -163,7 +163,9 @@ class SegmentPanel(Panel):
         """Built-in tasks, and those of the user's own models."""
         self._entries = [e for e in list_models() if e.header and e.header.kind == "segmenter" and e.header.task]
         tasks = dict(TASKS)
-        tasks |= {e.header.task.name: e.header.task for e in self._entries if e.header.task.name not in tasks}
+        for entry in self._entries:
+            if entry.header is not None and entry.header.task is not None:
+                tasks.setdefault(entry.header.task.name, entry.header.task)
         return list(tasks.values())
 
     @property
@@ -307,7 +309,11 @@ class SegmentPanel(Panel):
             labels = keep_locked(labels, np.asarray(mine.data), locked)
         if kept:
             self.say(f"{kept} locked pixels were kept as you painted them.", "good")
-        about = {"model_id": prediction.model_id, "measures": prediction.measures, "extra": prediction.extra}
+        about: dict[str, Any] = {
+            "model_id": prediction.model_id,
+            "measures": prediction.measures,
+            "extra": prediction.extra,
+        }
         about |= {"uncertainty": prediction.uncertainty, "shift_score": prediction.shift_score}
         about |= {"seconds": prediction.seconds, "status": prediction.status}
         self.result = result_layer(image, labels, task, f"{image.name} mask", about)
