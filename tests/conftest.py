@@ -113,3 +113,10 @@ def dicom_series_maker():
         return files
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def own_state(tmp_path_factory, monkeypatch):
+    """Journals of painted strokes go to a folder of the test, never to the user's."""
+    if "TINYMIG_STATE" not in os.environ:
+        monkeypatch.setenv("TINYMIG_STATE", str(tmp_path_factory.mktemp("state")))

@@ -101,14 +101,9 @@ def segment(
 
 def accelerate() -> None:
     """Let predictions use torch where a GPU and torch are there; torch itself is imported only then."""
-    from ..engine import predict
+    from ..jobs.accelerate import allow_gpu
 
-    def opened(model: Any, device: str) -> Any:
-        from ..training.torch_network import open_torch_network
-
-        return open_torch_network(model, device)
-
-    predict.accelerated = opened
+    allow_gpu()
 
 
 @contextmanager

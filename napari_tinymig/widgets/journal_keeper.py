@@ -228,6 +228,13 @@ def let_keeper_go(viewer: Any) -> None:
         held.keeper.stop()
 
 
+def mark_saved(viewer: Any, layer: Labels) -> None:
+    """The labels of a layer were saved: nothing of it is to be recovered. Harmless where no keeper runs."""
+    held = _HELD.get(id(_real(viewer)))
+    if held is not None:
+        held.keeper.saved(layer)
+
+
 def _real(thing: Any) -> Any:
     """The object behind the proxy that napari hands to plugins: events come from the object itself."""
     return getattr(thing, "__wrapped__", thing)

@@ -50,7 +50,9 @@ def predict(request: Request, report: Callable[[Any], None]) -> tuple[Prediction
 def ready(model: str, device: str, threads: int) -> Predictor:
     """A model opened once and kept; at most four are kept."""
     from napari_tinymig.engine.predict import Predictor
+    from napari_tinymig.jobs.accelerate import allow_gpu
 
+    allow_gpu()
     key = (model, device, threads)
     if key not in _READY:
         if len(_READY) >= 4:

@@ -20,6 +20,7 @@ from napari_tinymig.engine.tasks import Task
 from napari_tinymig.layer_geometry import KEY, scan_file_of
 
 from .choosers import LayerChooser
+from .journal_keeper import mark_saved
 from .layers import changed_by_user, geometry_of, grid_shape, kind_of, scan_of, spacing_mm, task_of_labels
 from .report import report_bytes, write_report
 from .style import EmptyState, Panel, button, primary_button, row, text_label
@@ -62,6 +63,7 @@ class SavePanel(Panel):
     def __init__(self, napari_viewer: napari.viewer.Viewer):
         super().__init__(napari_viewer)
         self._replace_ok: Path | None = None
+        self._saving: Labels | None = None
         self.empty = EmptyState("Segment an image, or paint a Labels layer; then save it here.")
         self.column.addWidget(self.empty)
         self.mask_section = self.add_section("Mask")
@@ -93,6 +95,9 @@ class SavePanel(Panel):
     def say_done(self, sentence: str) -> None:
         """What was written."""
         self.say(sentence, "good")
+        if self._saving is not None:
+            mark_saved(self.viewer, self._saving)
+            self._saving = None
 
     def _layer_changed(self) -> None:
         layer = self.layers.layer
@@ -167,6 +172,7 @@ class SavePanel(Panel):
         meta = {"metadata": dict(layer.metadata), **geometry_of(layer)}
         meta["units"] = tuple(str(u) for u in layer.units)
         self._forget_confirmation()
+        self._saving = layer
         self.work.start_call(write_in_thread, SaveRequest(path, np.array(layer.data, np.uint8), meta))
 
     # --- numbers and report ------------------------------------------------------------------------------------
