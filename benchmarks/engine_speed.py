@@ -153,7 +153,8 @@ def main() -> None:
         f"--images {args.images} --flat {args.flat} --rounds {args.rounds}`",
         "",
         f"Model {Predictor(model, 'cpu').model_id}, {usable_threads()}-core CPU ({platform.machine()}), Python "
-        f"{platform.python_version()}, load average at the start {load:.1f} (other work on the same cores makes "
+        f"{platform.python_version()}, load average at the start {load:.1f}, priority (nice) "
+        f"{os.getpriority(os.PRIO_PROCESS, 0)} (other work on the same cores makes "
         "every figure worse).",
         "",
         "| what | measured | target |",
