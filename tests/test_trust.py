@@ -25,6 +25,7 @@ from napari_tinymig.engine.trust import (
     conformal,
     expected_dice,
     interval_factor,
+    interval_quantile,
     intervals,
     reliability,
 )
@@ -81,6 +82,21 @@ def test_temperature_finds_the_factor_that_was_put_in():
 def test_conformal_is_the_order_statistic_it_promises():
     assert conformal(list(range(1, 20)), 0.9) == 18  # ceil(20 x 0.9) = 18th of 19
     assert conformal(list(range(1, 6)), 0.9) == 5  # too few: the largest
+
+
+def test_a_dozen_cases_use_students_t_and_thirty_their_own_order():
+    scores = [1.0, -1.0] * 6
+    assert interval_quantile([abs(v) for v in scores]) == pytest.approx(1.7823, abs=1e-3)  # t(0.95; 12) x rms 1
+    many = list(range(1, 40))
+    assert interval_quantile(many) == conformal(many)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 1000))
+def test_intervals_from_a_dozen_cases_cover_what_they_promise(seed):
+    rng = np.random.default_rng(seed)
+    draws = np.abs(rng.normal(size=(200, 13)))
+    assert np.mean([d[12] <= interval_quantile(d[:12]) for d in draws]) > 0.82
 
 
 @settings(max_examples=15, deadline=None)
