@@ -32,9 +32,23 @@ from napari_tinymig.engine.io import find_inputs
 from napari_tinymig.engine.predict import Predictor
 from napari_tinymig.engine.records import Scan
 from napari_tinymig.engine.set_distance import permutation_test
+from napari_tinymig.engine.trust import interval_factor, interval_quantile
 
 STRENGTHS = (1 / 3, 2 / 3, 1.0)
 SPLITS = 200
+READING = """## Reading the table
+
+* Corruptions are made on the whole photograph at half size; the network sees the region around the disc. Vignetting and
+  bias fields hardly reach it: they are not noticed, and Dice does not suffer either. Weak gamma, temperature and
+  contrast changes lie within the scatter of the source's own photographs.
+* Polyp and chest images are called far away although nothing is located in most of them: they are looked at whole.
+* Home has only a dozen held-out images. The same images calibrate the score, so an AUROC against them cannot be
+  sharper than its interval, and 'home' itself is in-sample for calibration (not for the moments).
+* Expected Dice is too optimistic on refuge_like, as anything learned on the source alone would be; its order is what
+  to use. An AUROC of failures rests on the number of failures beside it: with one to three, read it as an anecdote.
+* Matching colours helps the other camera and leaves home alone; matching whole histograms harms the cup at home;
+  BatchNorm statistics change little. All stay off by default: two sets are not evidence enough to turn one on.
+"""
 N = 20
 REGIONS = ("disc", "cup")
 
@@ -191,10 +205,10 @@ def separation(home: list[Seen], sets: dict[str, list[Seen]]) -> list[str]:
     """AUROC of every set against home, joint and part by part, and what the badge says."""
     parts = list(home[0].profile)
     rows = [
-        "| set | n | AUROC (95 % CI) | known ground | some shift | far away | not located | "
+        "| set | n | mean Dice | AUROC (95 % CI) | known ground | some shift | far away | not located | "
         + " | ".join(parts)
         + " |",
-        "|" + "---|" * (7 + len(parts)),
+        "|" + "---|" * (8 + len(parts)),
     ]
     d = np.array([s.distance for s in home])
     for name, seen in {"home (held out)": home, **sets}.items():
@@ -203,7 +217,10 @@ def separation(home: list[Seen], sets: dict[str, list[Seen]]) -> list[str]:
         ]
         joint = with_ci(auroc, d, np.array([s.distance for s in seen]), paired=False)
         single = [f"{auroc([h.profile[p] for h in home], [s.profile.get(p, 100.0) for s in seen]):.2f}" for p in parts]
-        rows.append(f"| {name} | {len(seen)} | {joint} | {' | '.join(map(str, levels))} | {' | '.join(single)} |")
+        quality = f"{np.mean([list(s.dice.values()) for s in seen]):.3f}" if seen[0].dice else "-"
+        rows.append(
+            f"| {name} | {len(seen)} | {quality} | {joint} | {' | '.join(map(str, levels))} | {' | '.join(single)} |"
+        )
     return rows
 
 
@@ -258,23 +275,38 @@ def dice_pair(seen: list[Seen], region: str) -> tuple[np.ndarray, np.ndarray]:
     return true, expected
 
 
-def coverage_rows(sets: dict[str, list[Seen]]) -> list[str]:
-    """How often the 90 % interval of vCDR holds the truth, and how wide it is."""
+def coverage_rows(home: list[Seen], sets: dict[str, list[Seen]], statistics: dict) -> list[str]:
+    """How often the 90 % interval of vCDR holds the truth, and how wide it is.
+
+    Twice: with the factor in the model's header, and with the factor that today's rule (`trust.interval_quantile`)
+    gives for the same home images; they are equal for models trained with this version.
+    """
     rows = [
-        "| set | n | nominal | coverage (95 % CI) | mean width | mean abs. error of vCDR |",
-        "|---|---|---|---|---|---|",
+        "| set | factor | n | nominal | coverage (95 % CI) | mean width | mean abs. error of vCDR |",
+        "|---|---|---|---|---|---|---|",
     ]
+    factor, _ = interval_factor(statistics, "ratio") or (np.nan, 0)
+    today = interval_quantile([abs(error) / spread for error, spread in errors(home, factor)])
     for name, seen in sets.items():
-        got = [s for s in seen if "vcdr" in s.extra.get("intervals", {}) and np.isfinite(s.vcdr)]
-        if not got:
-            continue
-        inside = np.array([lo <= s.vcdr <= hi for s in got for lo, hi in [s.extra["intervals"]["vcdr"]]], float)
-        width = np.mean([hi - lo for s in got for lo, hi in [s.extra["intervals"]["vcdr"]]])
-        error = np.mean([abs(s.found_vcdr - s.vcdr) for s in got])
-        rows.append(
-            f"| {name} | {len(got)} | 0.90 | {with_ci(lambda v: float(v.mean()), inside)} | {width:.2f} | {error:.3f} |"
-        )
+        got = errors(seen, factor)
+        for said, f in ((f"in the header, {factor:.2f}", factor), (f"today's rule, {today:.2f}", today)):
+            inside = np.array([abs(error) <= f * spread for error, spread in got], float)
+            width = np.mean([2 * f * spread for _, spread in got])
+            error = np.mean([abs(e) for e, _ in got])
+            coverage = with_ci(lambda v: float(v.mean()), inside)
+            rows.append(f"| {name} | {said} | {len(got)} | 0.90 | {coverage} | {width:.2f} | {error:.3f} |")
     return rows
+
+
+def errors(seen: list[Seen], factor: float) -> list[tuple[float, float]]:
+    """(true - found vCDR, unit of its interval) of every image that has both."""
+    out = []
+    for s in seen:
+        low, high = s.extra.get("intervals", {}).get("vcdr", (np.nan, np.nan))
+        if np.isfinite(s.vcdr) and np.isfinite(low):
+            half = max(high - s.found_vcdr, s.found_vcdr - low)  # the upper end is cut at 1
+            out.append((s.vcdr - s.found_vcdr, half / factor))
+    return out
 
 
 def help_rows(model: str, sets: dict[str, list[Case]], plain: dict[str, list[Seen]], bench: Bench) -> list[str]:
@@ -314,26 +346,28 @@ def risk_rows(seen: list[Seen]) -> list[str]:
     return rows
 
 
-def time_rows(predictor: Predictor, case: Case) -> list[str]:
-    """Milliseconds of a whole prediction with and without statistics; interleaved, one process."""
+def time_rows(model: str, case: Case) -> list[str]:
+    """CPU milliseconds of a whole prediction with and without statistics; interleaved, one thread, one process."""
     import napari_tinymig.engine.predict as pipeline
 
+    predictor = Predictor(model, "cpu", threads=1)
     scan, judge = Scan(case.pixels, None, case.name), pipeline.judge
     with_shift, without = [], []
     try:
-        for _ in range(25):
+        for _ in range(20):
             for times, act in ((with_shift, judge), (without, lambda *_: None)):
                 pipeline.judge = act
-                start = time.perf_counter()
+                start = time.process_time()
                 predictor.predict(scan)
-                times.append(1000 * (time.perf_counter() - start))
+                times.append(1000 * (time.process_time() - start))
     finally:
         pipeline.judge = judge
     a, b = np.array(with_shift), np.array(without)
     return [
-        f"One photograph of {scan.pixels.shape[1]} x {scan.pixels.shape[0]}, 25 interleaved rounds: "
-        f"median {np.median(b):.1f} ms without, {np.median(a):.1f} ms with shift, expected Dice and intervals "
-        f"(minimum {b.min():.1f} and {a.min():.1f} ms): {100 * (np.median(a) / np.median(b) - 1):.0f} % more."
+        f"One photograph of {scan.pixels.shape[1]} x {scan.pixels.shape[0]}, 20 interleaved rounds, CPU time of one "
+        f"thread: median {np.median(b):.0f} ms without, {np.median(a):.0f} ms with shift, expected Dice and intervals "
+        f"(minimum {b.min():.0f} and {a.min():.0f} ms): {100 * (np.median(a) / np.median(b) - 1):.0f} % more by the "
+        f"medians, {100 * (a.min() / b.min() - 1):.0f} % by the minima. The machine was shared."
     ]
 
 
@@ -359,7 +393,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks"))
     parser.add_argument("--limit", type=int, default=40, help="images of each foreign set")
     arguments = parser.parse_args()
-    start = time.perf_counter()
     bench = Bench(arguments.model, arguments.out / "shift_cache")
     predictor, statistics = bench.predictor, bench.statistics
     drishti = photographs(arguments.data / "fundus/drishti_gs1/images")
@@ -414,15 +447,14 @@ def main() -> None:
         ),
         ("Expected Dice", trust_rows(scored)),
         ("Risk and coverage on refuge_like (development)", risk_rows(refuge)),
-        ("Interval of vCDR, 90 % nominal", coverage_rows(scored)),
+        ("Interval of vCDR, 90 % nominal", coverage_rows(home, scored, statistics)),
         ("Test-time help without training", helped),
-        ("Time", time_rows(predictor, home_cases[0])),
+        ("Time", time_rows(arguments.model, home_cases[0])),
     ]
-    seconds = time.perf_counter() - start
-    write(arguments, predictor, len(home_cases), sections, seconds)
+    write(arguments, predictor, len(home_cases), sections)
 
 
-def write(arguments: argparse.Namespace, predictor: Predictor, n: int, sections: list, seconds: float) -> None:
+def write(arguments: argparse.Namespace, predictor: Predictor, n: int, sections: list) -> None:
     statistics = predictor.header.statistics
     head = [
         "# The shift score, measured",
@@ -430,13 +462,14 @@ def write(arguments: argparse.Namespace, predictor: Predictor, n: int, sections:
         f"Command: `python benchmarks/shift.py --data DATA --model {arguments.model}`. Model {predictor.model_id}, "
         f"trained on {', '.join(predictor.header.lineage.domains)} alone; home = its {n} held-out images, which also "
         f"calibrate the score ({statistics['calibration']['source']}). One model, one seed, CPU "
-        f"(2 cores), {seconds / 60:.0f} min. "
+        f"(2 cores, shared). "
         "refuge_like is a DEVELOPMENT target: the score was shaped while looking at it. Intervals are 95 % percentile "
         "bootstraps over images. Labels of Drishti: all four experts agree.",
     ]
     text = "\n".join(head)
     for title, rows in sections:
         text += f"\n\n## {title}\n\n" + "\n".join(rows)
+    text += "\n\n" + READING
     (arguments.out / "shift.md").write_text(text + "\n", encoding="utf-8")
     (arguments.out / "shift.json").write_text(json.dumps(dict(sections), indent=1), encoding="utf-8")
 
