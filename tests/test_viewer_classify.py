@@ -113,12 +113,12 @@ def test_the_answer_and_its_pictures_lie_where_the_image_lies(panel, place):
     viewer = panel.viewer
     image = viewer.add_image(stripes(99, 1), name="new", scale=(0.5, 0.25), translate=(7, 8), rotate=20)
     click(panel, "Classify")
-    wait_until(lambda: not panel.work.running, 60, "the answer")
+    wait_until(lambda: not panel.work.running, 140, "the answer")
     assert panel.badge.text().startswith("along"), panel.message.text()
     assert "among the examples" in panel.line.text() or "unlike" in panel.line.text()
     assert "discrepancy of the two" in panel.rows.rows()
     click(panel, "Show where it looked")
-    wait_until(lambda: not panel.work.running, 60, "the evidence")
+    wait_until(lambda: not panel.work.running, 140, "the evidence")
     click(panel, "Show what it sees")
     click(panel, "Show the prompt")
     shapes = {"new evidence for along": (64, 64), "new prompted": (64, 64, 3), "new prompt": (64, 64, 3)}
@@ -139,9 +139,9 @@ def test_evidence_of_a_volume_lies_on_the_slice_on_show(panel, place):
     viewer.add_image(volume, name="T2", scale=(3, 0.5, 0.5))
     viewer.dims.set_point(0, 6.0)
     click(panel, "Classify")
-    wait_until(lambda: not panel.work.running, 60, "the answer")
+    wait_until(lambda: not panel.work.running, 140, "the answer")
     click(panel, "Show where it looked")
-    wait_until(lambda: not panel.work.running, 60, "the evidence")
+    wait_until(lambda: not panel.work.running, 140, "the evidence")
     shown = [layer for layer in viewer.layers if "evidence" in layer.name][0]
     assert shown.data.shape == volume.shape
     assert np.abs(shown.data[2]).max() > 0

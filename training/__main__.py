@@ -32,6 +32,7 @@ JOBS: dict[str, str] = {
     "rehearsal": "rehearsal:run_job",
     "finetune": "finetune:run_job",
     "probe": "probe:run_job",
+    "classify": "classify_job:run_job",
 }
 """Job kind -> "module of this package:function". The function takes (settings, stop) and yields Messages; `stop()`
 turns True when the run should end soon and keep its best. A run that does not look at `stop` is closed at its next

@@ -1,10 +1,14 @@
-"""Classifying one image through the door: plain arrays and numbers out, torch imported only when it is asked for.
+"""One image asked of a classifier through the door: the worker answers, and the viewer's process never sees torch.
 
-Call from a background thread: the first call imports torch and opens the backbone, which takes seconds.
+The functions wait for the worker (some seconds: it imports torch and opens the backbone); call them in a background
+thread.
 """
 
 from __future__ import annotations
 
+import math
+import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_tinymig.engine.errors import MissingExtra
+from napari_tinymig.engine.errors import WorkerFailed
 from napari_tinymig.engine.records import Scan
 
-_opened: dict[tuple[str, int, str], Any] = {}
+from .worker import start
+
+POLL_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -37,64 +43,68 @@ class Look:
     model_id: str
 
 
-def open_classifier(path: str | Path, weights: str | None = None) -> Any:
-    """A classifier, kept open as long as its file does not change. Raises TinyMIGError, ValueError."""
-    try:
-        from napari_tinymig.training.classify import Classifier
-    except ModuleNotFoundError as e:
-        raise MissingExtra("Classifying images", "train") from e
-    path = Path(path)
-    key = (str(path.resolve()), path.stat().st_mtime_ns if path.exists() else 0, weights or "")
-    if key not in _opened:
-        _opened.clear()  # one backbone in memory is enough
-        _opened[key] = Classifier.open(path, weights)
-    return _opened[key]
+def look(path: str | Path, weights: str | None, scan: Scan, report: Callable[[], Any] | None = None) -> Look:
+    """Classify one scan. `report` is called while waiting and may raise, which ends the worker.
 
-
-def look(path: str | Path, weights: str | None, scan: Scan) -> Look:
-    """Classify one scan. Raises TinyMIGError for a classifier, backbone or image that cannot be used."""
-    classifier = open_classifier(path, weights)
-    from napari_tinymig.training.classify_data import load_pixels, scan_item
-
-    item = scan_item(scan)
-    pixels = load_pixels([item], classifier.card.backbone.size, classifier.card.max_slices)
-    if pixels.failed:
-        raise ValueError(next(iter(pixels.failed.values())))
-    answer = classifier.answer(pixels, plain=True)[0]
-    frame = scan.grid_shape[-2:]
-    drawn = classifier.prompt_picture()
-    span = float(np.abs(drawn).max())
-    grey = ((drawn / (2 * span) + 0.5) * 255).round().astype(np.uint8) if span else None
+    Raises WorkerFailed with a sentence for a classifier, backbone or image that cannot be used.
+    """
+    found = _ask({"classifier": str(path), "weights": weights}, scan, report)
+    discrepancy, score = (float(v) for v in found["numbers"])
     return Look(
-        classifier.classes,
-        answer.probabilities,
-        answer.plain,
-        float(answer.discrepancy),
-        answer.shift_score,
-        _stretched(grey, frame) if grey is not None else None,
-        _stretched(classifier.prompted_picture(item), frame),
-        classifier.file.model_id,
+        tuple(str(c) for c in found["classes"]),
+        found["probabilities"],
+        found["plain"],
+        discrepancy,
+        None if math.isnan(score) else score,
+        found.get("prompt"),
+        found["prompted"],
+        str(found["model_id"]),
     )
 
 
 def evidence(
-    path: str | Path, weights: str | None, plane: NDArray[np.uint8], label: int, how: str
+    path: str | Path,
+    weights: str | None,
+    scan: Scan,
+    index: int,
+    label: int,
+    how: str,
+    report: Callable[[], Any] | None = None,
 ) -> NDArray[np.float32]:
-    """Where in one picture (H, W, 3) uint8 the evidence for a class lies: float32 (H, W), largest magnitude 1."""
-    return open_classifier(path, weights).attribution(plane, label, how)
+    """Where in one slice of a scan the evidence for a class lies: float32 (H, W), largest magnitude 1.
+
+    index: slice of a volume, 0 for a picture. how: 'occlusion' or 'gradient'. Raises WorkerFailed.
+    """
+    asked = {"classifier": str(path), "weights": weights, "index": index, "label": label, "how": how}
+    return _ask(asked, scan, report)["evidence"]
 
 
-def plane_of(scan: Scan, index: int) -> NDArray[np.uint8]:
-    """One slice of a scan as the classifier sees it: uint8 (H, W, 3)."""
-    from napari_tinymig.training.classify_data import to_grey8
+def _ask(settings: dict[str, Any], scan: Scan, report: Callable[[], Any] | None) -> dict[str, NDArray[Any]]:
+    """Arrays that the worker wrote for a question about one scan."""
+    with tempfile.TemporaryDirectory(prefix="tinymig-look-") as folder:
+        image, out = Path(folder) / "image.npy", Path(folder) / "look.npz"
+        np.save(image, np.ascontiguousarray(scan.pixels), allow_pickle=False)
+        if settings["weights"]:
+            settings = settings | {"weights": str(Path(settings["weights"]).expanduser().resolve())}
+        settings = settings | {"classifier": str(Path(settings["classifier"]).expanduser().resolve())}
+        run = start("classify", settings | {"image": str(image), "out": str(out)}, folder)
+        try:
+            while run.running:
+                if report is not None:
+                    report()
+                _wait(run)
+        except BaseException:
+            run.discard()
+            raise
+        outcome = run.result()
+        if not out.is_file():
+            raise WorkerFailed(f"The classifier gave no answer. {outcome.text}")
+        with np.load(out, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
 
-    if scan.kind == "photograph":
-        return scan.pixels
-    return np.repeat(to_grey8(np.asarray(scan.pixels))[index][..., None], 3, axis=2)
 
-
-def _stretched(picture: NDArray[np.uint8], frame: tuple[int, ...]) -> NDArray[np.uint8]:
-    """A square picture of the network's grid stretched back over the whole frame (H, W): the inverse of `fit_to`."""
-    from PIL import Image
-
-    return np.asarray(Image.fromarray(picture).resize((frame[1], frame[0]), Image.Resampling.BILINEAR))
+def _wait(run: Any) -> None:
+    try:
+        run.wait(POLL_S)
+    except TimeoutError:
+        return

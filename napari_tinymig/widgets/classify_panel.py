@@ -173,7 +173,7 @@ class ClassifyPanel(Panel):
         ready = bool(self.classifier.text().strip()) and self.layers.layer is not None
         busy = hasattr(self, "work") and self.work.running
         self.ask.setEnabled(ready and not busy)
-        self.ask.setText("Classifying..." if busy else "Classify")
+        self.ask.setText("Asking, in a process of its own..." if busy else "Classify")
         self.evidence_button.setEnabled(not busy)
         self.empty.setVisible(not ready)
 
@@ -310,7 +310,7 @@ class ClassifyPanel(Panel):
         except (TinyMIGError, ValueError) as e:
             self.say_error(e)
             return
-        self.work.start_call(lambda report: (layer, classifying.look(path, weights, scan)))
+        self.work.start_call(lambda report: (layer, classifying.look(path, weights, scan, report)))
         self._refresh()
 
     def _failed(self, error: BaseException) -> None:
@@ -395,8 +395,7 @@ class ClassifyPanel(Panel):
             return
 
         def find(report: Any) -> Any:
-            plane = classifying.plane_of(scan, index)
-            return layer, (index, name, classifying.evidence(path, weights, plane, label, how))
+            return layer, (index, name, classifying.evidence(path, weights, scan, index, label, how, report))
 
         self.work.start_call(find)
         self._refresh()
