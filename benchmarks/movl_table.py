@@ -43,7 +43,8 @@ def write_table(csv_path: Path, runs: Path | None = None) -> None:
     facts = {k: ", ".join(sorted({r[k] for r in rows})) for k in ("per_class", "size", "epochs")}
     facts["trials"] = max(r["trials"] for r in rows)
     main = [r for r in rows if r["part"] == "main"]
-    parts = [INTRO.format(**facts), *_main_tables(main), _claim(main), _ablation(rows), CEILING, _missing(rows)]
+    tables = "\n".join(_main_tables(main))
+    parts = [INTRO.format(**facts), tables, _claim(main), _ablation(rows), CEILING, _missing(rows)]
     csv_path.with_suffix(".md").write_text("\n".join(p for p in parts if p), encoding="utf-8")
 
 
@@ -81,7 +82,7 @@ def _main_tables(rows: list[dict[str, str]]) -> list[str]:
             for r in first
         )
         out += ["", f"95 % intervals of AUROC over persons, first seed, {source} / {target}: {said}.", ""]
-        chosen = "; ".join(f"{r['arm']} {r['settings']}" for r in first)
+        chosen = "; ".join(f"{r['arm']} `{r['settings']}`" for r in first)
         out += [f"Chosen on source validation: {chosen}. CPU s: median; the first seed's include its trials.", ""]
     return out
 

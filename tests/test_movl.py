@@ -543,3 +543,25 @@ def test_the_worker_runs_a_probe_from_plain_settings(weights, domains, tmp_path,
     }
     settings = copy.deepcopy(settings)
     assert list(run_job(settings, lambda: False))[-1].kind == "done"
+
+
+def test_a_question_about_one_image_is_answered_with_plain_arrays_in_its_frame(weights, domains, tmp_path):
+    from napari_tinymig.training.classify_job import run_job as ask
+
+    run(recipe(weights, strategy="lp_then_both"), domains, tmp_path / "run", targets=())
+    picture = np.asarray(Image.open(item(domains).path))[:, :50]
+    np.save(tmp_path / "image.npy", picture[None])
+    said = {
+        "classifier": str(tmp_path / "run" / "classifier.safetensors"),
+        "weights": str(weights),
+        "image": str(tmp_path / "image.npy"),
+        "out": str(tmp_path / "look.npz"),
+    }
+    assert list(ask(said, lambda: False))[-1].kind == "done"
+    found = np.load(tmp_path / "look.npz")
+    assert found["classes"].tolist() == ["across", "along"]
+    assert found["probabilities"].sum() == pytest.approx(1, abs=1e-5)
+    assert found["prompt"].shape == found["prompted"].shape == (64, 50, 3)
+    assert list(ask(said | {"label": 1, "index": 0, "how": "occlusion"}, lambda: False))[-1].kind == "done"
+    assert np.load(tmp_path / "look.npz")["evidence"].shape == (64, 50)
+    assert [m.kind for m in ask(said, lambda: True)] == ["started", "stopped"]
