@@ -295,8 +295,10 @@ def draw_plots(rows: Sequence[Row], recipes: Sequence[str], regions: Sequence[st
             axis.grid(axis="y", alpha=0.3)
             low = min((r[f"dice_{region}"] for r in students), default=0.0)
             axis.set_ylim(max(0.0, low - 0.05) if kind == "boxes" else 0.0, 1.0)
-        axes[0][-1].legend(loc="lower right", fontsize=7)
-        figure.tight_layout()
+        handles, names = axes[0][0].get_legend_handles_labels()
+        columns = min(len(names), 6)
+        figure.legend(handles, names, loc="lower center", ncols=columns, fontsize=8, frameon=False)
+        figure.tight_layout(rect=(0, 0.05 * -(-len(names) // columns), 1, 1))
         figure.savefig(out / f"{kind}.png", dpi=120)
         plt.close(figure)
 
@@ -311,7 +313,7 @@ def _draw_groups(
         return
     shown = axis.boxplot(
         [[r[metric] for r in g] for g in groups], positions=at, widths=width, patch_artist=True, manage_ticks=False,
-        flierprops={"markersize": 2},
+        flierprops={"markersize": 2}, medianprops={"color": "black"},
     )  # fmt: skip
     for box in shown["boxes"]:
         box.set_facecolor(colour)
