@@ -110,6 +110,7 @@ def next_image(
     out: Path | None = typer.Option(None, "-o", "--out", help="Also write the whole ranking as CSV."),
 ) -> None:
     """Rank images by how much their annotation would teach, most first."""
+    from rich.console import Console
     from rich.progress import Progress
 
     from ..engine.io import find_inputs
@@ -121,7 +122,7 @@ def next_image(
     if not items:
         raise ValueError(f"no image left in {', '.join(map(str, folder))}; expected images that are not in the set yet")
     predictor = Predictor(model or default_model(task), "cpu")
-    with Progress(transient=True) as bar:
+    with Progress(console=Console(stderr=True), transient=True) as bar:
         shown = bar.add_task("looking", total=len(items))
         candidates = list(look_at(items, predictor, lambda done, _total: bar.update(shown, completed=done)))
     ranking = rank(candidates)
