@@ -82,7 +82,7 @@ class WhatIfPanel(Panel):
         section.field("layer", self.images)
         self.masks = LayerChooser(self, _is_truth, "its own answer")
         self.use_mask = QComboBox()
-        self.use_mask.addItems(["the model's own answer", "my mask"])
+        self.use_mask.addItems(["its own answer", "my mask"])
         section.field("Dice against", self.use_mask, "What the spoiled image's mask is held against.")
         section.field("mask", self.masks, "A labels layer on the image's own grid.")
         self.model = ModelChooser()
