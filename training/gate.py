@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
 from napari_tinymig.engine.config import AugmentSpec, InputSpec, Lineage, ModelHeader, StudentSpec
-from napari_tinymig.engine.errors import TinyMIGError
+from napari_tinymig.engine.errors import TinyMIGError, UnreadableInput
 from napari_tinymig.engine.io import as_photograph, find_inputs, open_input
 from napari_tinymig.engine.records import Message, Scan
-from napari_tinymig.engine.spatial import place, whole_box
+from napari_tinymig.engine.samples import fundus_sample
+from napari_tinymig.engine.spatial import place, square_box, whole_box
 
 from .augment import draw_theta, sampling_grid
 from .augment_photo import PHOTOGRAPH_PARTS
@@ -70,6 +71,8 @@ def gate_frames(paths: Sequence[Path], most: int, seed: int) -> NDArray[np.uint8
         except TinyMIGError:
             continue
         frames += [_seen(s) for s in _photographs(scan)]
+    if not frames:
+        raise UnreadableInput(f"{paths[0]} holds no image that can be read; expected a folder of images; give another")
     return np.stack(frames)
 
 
@@ -117,6 +120,25 @@ def drawn_nothing(count: int, seed: int) -> NDArray[np.uint8]:
     return np.stack(out)
 
 
+def drawn_fundus(count: int, seed: int) -> NDArray[np.uint8]:
+    """Drawn eyes in many colours, whole, cut to the field or close to the disc: cameras that no folder here has."""
+    rng = np.random.default_rng(seed)
+    out = []
+    for number in range(count):
+        if number % 8 == 0:
+            sample = fundus_sample(
+                256, int(rng.integers(1 << 30)), rng.uniform(0.2, 0.8), ("left", "right")[number % 16 // 8]
+            )
+        pixels, (height, width) = sample.scan.pixels, sample.truth.shape
+        ys, xs = np.nonzero(sample.truth)
+        near = (ys.mean(), xs.mean()) if number % 3 == 2 else (height / 2, width / 2)
+        side = rng.uniform(50, 160) if number % 3 == 2 else rng.uniform(0.7, 1.05) * height
+        gains = rng.uniform((0.5, 0.4, 0.2), (1.3, 1.5, 2.2))
+        frame = place(pixels, square_box(near, side), SIZE)[0] * gains
+        out.append(np.clip(frame, 0, 255).astype(np.uint8))
+    return np.stack(out)
+
+
 def train_gate(
     folders: Mapping[str, Sequence[Path]],
     out: Path,
@@ -128,12 +150,14 @@ def train_gate(
     """A gate from folders per class of `CLASSES` ('none': anything else, e.g. chest films); writes `out`.
 
     Folders of a class are drawn from equally often, whatever their size. Every fifth image is held out and scored at
-    the end. Drawn images are one more folder of 'none'. Messages 'epoch', then 'saved' and
+    the end. Drawn images are one more folder of 'none' and of 'optic'. Messages 'epoch', then 'saved' and
     'done' with the accuracy per class.
     """
     torch.manual_seed(seed)
     groups = {k: [gate_frames([p], most, seed) for p in folders.get(k, ())] for k in CLASSES}
     groups["none"].append(drawn_nothing(800, seed))
+    if groups["optic"]:
+        groups["optic"].append(drawn_fundus(200, seed))
     held = {k: np.concatenate([v[::5] for v in groups[k]]) for k in CLASSES if groups[k]}
     pixels = {k: [torch.from_numpy(_kept(v)).permute(0, 3, 1, 2) for v in groups[k]] for k in held}
     yield Message("started", 0, epochs, {k: float(sum(map(len, v))) for k, v in pixels.items()}, "gate")

@@ -88,7 +88,8 @@ def agreement(a: Sequence[float], b: Sequence[float], seed: int = 0) -> Agreemen
     n = x.size
     if n < 2:
         nan = (math.nan, math.nan)
-        return Agreement(n, *[math.nan] * 4, nan, nan, math.nan, nan, math.nan)
+        one = math.nan
+        return Agreement(n, one, one, one, one, nan, nan, one, nan, one)
     difference = x - y
     bias, sd = float(difference.mean()), float(difference.std(ddof=1))
     lower, upper = bias - 1.96 * sd, bias + 1.96 * sd

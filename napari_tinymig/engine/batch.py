@@ -182,9 +182,9 @@ def _finish(job: Job, row: dict[str, Any]) -> Outcome:
     scan = scan_for_task(scan_file.scan, predictor.task.input)
     prediction = predictor.predict(
         scan,
-        roi=options.roi,
+        roi="full" if options.roi == "full" else "auto",
         uncertainty=options.uncertainty,
-        psa_ng_ml=options.psa_ng_ml,  # type: ignore[arg-type]
+        psa_ng_ml=options.psa_ng_ml,
     )
     write_mask(prediction.labels, scan_file, job.mask, task=predictor.task, overwrite=options.overwrite)
     if options.overlay:

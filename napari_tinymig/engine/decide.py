@@ -167,8 +167,8 @@ def tidy_volume(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         sizes = np.bincount(areas.ravel())
         sizes[0] = 0
         mask = areas == int(sizes.argmax())
-    for z in np.flatnonzero(mask.any(axis=(1, 2))):
-        mask[z] = ndimage.binary_fill_holes(_largest(mask[z]))
+    for filled in np.flatnonzero(mask.any(axis=(1, 2))):
+        mask[filled] = ndimage.binary_fill_holes(_largest(mask[filled]))
     return np.where(mask, np.maximum(labels, 1), 0).astype(np.uint8)
 
 

@@ -191,7 +191,7 @@ def rim_profile(
     disc, cup = disc[y0:y1, x0:x1], cup[y0:y1, x0:x1]
     ys, xs = np.nonzero(disc)
     scale = spacing_mm if spacing_mm is not None and len(spacing_mm) == 2 else (1.0, 1.0)
-    angles = np.arange(RAYS) * (360.0 / RAYS)
+    angles = np.linspace(0.0, 360.0, RAYS, endpoint=False, dtype=np.float64)
     outer, inner = (_ray_radius(m, ys.mean(), xs.mean(), angles, scale) for m in (disc, cup))
     width = np.maximum(outer - inner, 0.0)
     hours = {h: _sector_mean(width, angles, 30.0 * h, 15.0) for h in CLOCK_HOURS}

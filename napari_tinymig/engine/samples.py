@@ -54,7 +54,7 @@ def fundus_sample(side: int = 1024, seed: int = 7, cup_ratio: float = 0.5, eye: 
     vessels = _vessels(height, width, disc, fovea, sign, rng)
     disc_mask, cup_mask = _soft_ellipse(y, x, disc, 0.012), _soft_ellipse(y, x, _cup_of(disc, cup_ratio, sign), 0.10)
     base = _paint_disc(base, disc_mask, cup_mask, y, x, disc, side, rng)
-    dark = 1 - np.float32([0.36, 0.62, 0.50]) * vessels[..., None]
+    dark = 1 - np.array([0.36, 0.62, 0.50], np.float32) * vessels[..., None]
     image = base * (1 - cup_mask[..., None] * 0.25 * (1 - dark)) * (dark + cup_mask[..., None] * 0.3 * (1 - dark))
     light = np.clip(1.06 - 0.42 * r**2 + 0.07 * _smooth_noise((height, width), side / 5, rng), 0.2, 1.3)
     image = ndimage.gaussian_filter(image * light[..., None], (side / 1100, side / 1100, 0))
@@ -86,9 +86,9 @@ def _retina(
     shade = 1 + 0.045 * mottle + 0.018 * grain
     macula = np.exp(-(((y - fovea[0]) ** 2 + (x - fovea[1]) ** 2) / (2 * (0.075 * side) ** 2)))
     pit = np.exp(-(((y - fovea[0]) ** 2 + (x - fovea[1]) ** 2) / (2 * (0.016 * side) ** 2)))
-    colour = np.float32([0.66, 0.33, 0.16])
+    colour = np.array([0.66, 0.33, 0.16], np.float32)
     image = shade[..., None] * colour
-    image *= 1 - (0.22 * macula + 0.16 * pit)[..., None] * np.float32([0.75, 1.0, 1.0])
+    image *= 1 - (0.22 * macula + 0.16 * pit)[..., None] * np.array([0.75, 1.0, 1.0], np.float32)
     return image.astype(np.float32)
 
 
@@ -97,7 +97,7 @@ def _soft_ellipse(
 ) -> NDArray[np.float32]:
     """1 inside an ellipse (cy, cx, half height, half width), 0 outside, with a soft border; 0.5 on the border."""
     rho = np.sqrt(((y - e[0]) / e[2]) ** 2 + ((x - e[1]) / e[3]) ** 2)
-    return 1 / (1 + np.exp(np.clip((rho - 1) / softness, -40, 40)))
+    return (1 / (1 + np.exp(np.clip((rho - 1) / softness, -40, 40)))).astype(np.float32)
 
 
 def _paint_disc(
@@ -110,14 +110,14 @@ def _paint_disc(
     side: int,
     rng: np.random.Generator,
 ) -> NDArray[np.float32]:
-    """Orange-pink rim, pale cup, a thin crescent and the nerve-fibre glow above and below."""
+    """Orange-pink rim, pale cup, and the nerve-fibre glow above and below."""
     glow = np.exp(-(((y - e[0]) / (2.3 * e[2])) ** 2 + ((x - e[1]) / (1.7 * e[3])) ** 2))
-    image = image * (1 + 0.16 * glow[..., None] * np.float32([0.6, 1.0, 0.9]))
+    image = (image * (1 + 0.16 * glow[..., None] * np.array([0.6, 1.0, 0.9]))).astype(np.float32)
     streaks = 1 + 0.03 * _smooth_noise(disc.shape, side / 220, rng)
-    rim = streaks[..., None] * np.float32([0.90, 0.57, 0.31])
-    pale = streaks[..., None] * np.float32([0.98, 0.85, 0.60])
+    rim = streaks[..., None] * np.array([0.90, 0.57, 0.31], np.float32)
+    pale = streaks[..., None] * np.array([0.98, 0.85, 0.60], np.float32)
     image = image * (1 - disc[..., None]) + rim * disc[..., None]
-    return image * (1 - cup[..., None]) + pale * cup[..., None]
+    return (image * (1 - cup[..., None]) + pale * cup[..., None]).astype(np.float32)
 
 
 def _vessels(
@@ -141,7 +141,8 @@ def _vessels(
                 path = _arcade(start, disc, fovea, up, sign if temporal else -sign, temporal, vein, rng)
                 thick = (0.135 if vein else 0.10) * disc[3] * (1.0 if temporal else 0.75)
                 _draw_vessel(draw, path, thick, 235 if vein else 170, fine, rng, depth=3)
-    return np.asarray(canvas.resize((width, height), Image.Resampling.BOX), np.float32) / 255
+    drawn = np.asarray(canvas.resize((width, height), Image.Resampling.BOX), np.float32)
+    return drawn * np.float32(1 / 255)
 
 
 def _arcade(
@@ -220,7 +221,7 @@ def prostate_sample(side: int = 256, slices: int = 20, seed: int = 3) -> Sample:
 
 def _inside(*terms: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Inside an ellipsoid given its scaled coordinates."""
-    return sum(t**2 for t in terms) <= 1
+    return np.sum([t**2 for t in np.broadcast_arrays(*terms)], axis=0) <= 1
 
 
 def _pelvis(

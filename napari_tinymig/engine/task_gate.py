@@ -61,9 +61,10 @@ class TaskGate:
             middle = scan.pixels.shape[0] // 2
             scan = as_photograph(Scan(scan.pixels[middle : middle + 1], None, scan.name))
         grid, _ = place(scan.pixels, whole_box(scan.pixels.shape), model.header.input.size)
-        logits = network.run(normalise(grid, model.header.input)[None]).logits[0].reshape(-1)  # (K,)
-        p = np.exp((logits - logits.max()) / model.header.temperature)
-        p /= p.sum()
+        once = normalise(grid, model.header.input)  # (3, s, s)
+        logits = network.run(np.stack([once, once[..., ::-1]])).logits.reshape(2, -1)  # (2, K): as it is, mirrored
+        p = np.exp((logits - logits.max(axis=1, keepdims=True)) / model.header.temperature)
+        p = (p / p.sum(axis=1, keepdims=True)).mean(axis=0)
         best = int(p.argmax())
         return model.header.classes[best], float(p[best])
 

@@ -83,4 +83,4 @@ def _smooth_through(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Logits (D, ...) averaged 1:2:1 with their neighbours; ends keep their own."""
     before = np.concatenate([logits[:1], logits[:-1]])
     after = np.concatenate([logits[1:], logits[-1:]])
-    return 0.25 * before + 0.5 * logits + 0.25 * after
+    return (0.25 * before + 0.5 * logits + 0.25 * after).astype(np.float32)
