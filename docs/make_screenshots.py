@@ -160,25 +160,69 @@ def batch():
     viewer.close()
 
 
-def others():
-    """The panels for shift, what-if, classification, annotation and fine-tuning, on a segmented drawing."""
-    for title, name in (
-        ("Domain shift", "shift"),
-        ("What if: another scanner", "what-if"),
-        ("Classify images", "classify"),
-        ("Annotate cases", "annotate"),
-        ("Fine-tune a model", "finetune"),
-    ):
-        viewer, _ = segmented("fundus", "optic")
-        panel = dock(viewer, title)
-        if name == "shift" and hasattr(panel, "measure"):
-            panel.measure()
-            until(lambda shown=panel: not shown.work.running, 30)
-        shot(viewer, name)
+def shift():
+    viewer, _ = segmented("fundus", "optic")
+    panel = dock(viewer, "Domain shift")
+    panel.measure()
+    until(lambda: not panel.work.running, 60)
+    shot(viewer, "shift")
+    viewer.close()
+
+
+def what_if():
+    viewer, _ = segmented("fundus", "optic")
+    panel = dock(viewer, "What if: another scanner")
+    panel.start()
+    until(lambda: not panel.opening.running, 60)
+    for slider in list(panel.sliders.values())[:2]:
+        slider.setValue(int(0.6 * slider.maximum()))
+    until(lambda: not panel.trying.running, 60)
+    viewer.reset_view()
+    shot(viewer, "what-if")
+    viewer.close()
+
+
+def classify():
+    viewer, _ = segmented("fundus", "optic")
+    dock(viewer, "Classify images")
+    shot(viewer, "classify")
+    viewer.close()
+
+
+def loop():
+    """Three drawn photographs are collected with their truth, and a student is fine-tuned for a third of a minute."""
+    from napari_tinymig.engine.samples import fundus_sample
+    from napari_tinymig.engine.tasks import OPTIC
+    from napari_tinymig.widgets.layers import result_layer
+
+    viewer = fresh()
+    with tempfile.TemporaryDirectory() as folder:
+        annotate = dock(viewer, "Annotate cases")
+        annotate.open_set(Path(folder) / "our camera")
+        for seed in range(3):
+            sample = fundus_sample(side=512, seed=seed, cup_ratio=0.4 + 0.1 * seed)
+            viewer.layers.clear()
+            image = viewer.add_image(sample.scan.pixels, rgb=True, name=f"drawn {seed + 1}")
+            mask = viewer.add_layer(result_layer(image, sample.truth, OPTIC, f"drawn {seed + 1} mask", {}))
+            annotate.layers.choose(mask)
+            annotate.add()
+            spin(1)
+        viewer.reset_view()
+        annotate.folder.setText("our camera")
+        shot(viewer, "annotate")
+        tune = dock(viewer, "Fine-tune a model")
+        tune.folder.setText(str(Path(folder) / "our camera"))
+        tune.minutes.setValue(0.3)
+        tune.start()
+        until(lambda: not tune.running, 240)
+        spin(1)
+        tune.folder.setText("our camera")
+        shot(viewer, "finetune")
+        viewer.layers.clear()
         viewer.close()
 
 
-SCENES = {f.__name__: f for f in (first_run, segment, light, prostate, planes, batch, others)}
+SCENES = {f.__name__: f for f in (first_run, segment, light, prostate, planes, batch, shift, what_if, classify, loop)}
 
 
 def main():
@@ -186,7 +230,7 @@ def main():
     parser.add_argument("--only", nargs="*", choices=list(SCENES), default=list(SCENES))
     names = parser.parse_args().only
     with tempfile.TemporaryDirectory() as home:
-        os.environ["TINYMIG_HOME"] = home  # no model, journal or setting of whoever makes the pictures
+        os.environ["TINYMIG_HOME"] = os.environ["TINYMIG_STATE"] = home  # no model, journal or setting of whoever makes the pictures
         for name in names:
             SCENES[name]()
 
