@@ -1,0 +1,43 @@
+"""CPU milliseconds of one step of the what-if bench at 512 x 512: corruption, prediction, shift, Dice.
+
+python benchmarks/what_if_speed.py --data ../shared/data --model optic-sdg
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from napari_tinymig.engine.corruptions import CORRUPTIONS
+from napari_tinymig.engine.predict import Predictor
+from napari_tinymig.engine.records import Scan
+from napari_tinymig.engine.what_if import Bench
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--model", default="optic-sdg")
+    arguments = parser.parse_args()
+    first = sorted((arguments.data / "fundus/drishti_gs1/images").iterdir())[0]
+    with Image.open(first) as picture:
+        scan = Scan(np.asarray(picture.convert("RGB")), None, first.stem)
+    bench = Bench.open(Predictor(arguments.model, "cpu", threads=1), scan)
+    plain = bench.try_out({})
+    print(f"bench of {bench.pixels.shape[1]} x {bench.pixels.shape[0]} pixels, {arguments.model}, one thread, CPU time")
+    for name in CORRUPTIONS:
+        times = []
+        for _ in range(7):
+            start = time.process_time()
+            tried = bench.try_out({name: 0.7})
+            bench.dice(tried.labels, plain.labels)
+            times.append(1000 * (time.process_time() - start))
+        print(f"{name:16s} median {np.median(times):4.0f} ms, least {min(times):4.0f} ms")
+
+
+if __name__ == "__main__":
+    main()
