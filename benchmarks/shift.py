@@ -205,9 +205,7 @@ def separation(home: list[Seen], sets: dict[str, list[Seen]]) -> list[str]:
     """AUROC of every set against home, joint and part by part, and what the badge says."""
     parts = list(home[0].profile)
     rows = [
-        "| set | n | mean Dice | AUROC (95 % CI) | known ground | some shift | far away | not located | "
-        + " | ".join(parts)
-        + " |",
+        f"| set | n | mean Dice | AUROC (95 % CI) | known ground | some shift | far away | {' | '.join(parts)} |",
         "|" + "---|" * (7 + len(parts)),
     ]
     d = np.array([s.distance for s in home])
