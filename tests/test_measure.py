@@ -154,6 +154,6 @@ def test_measures_of_a_1536_px_photograph_follow_a_brush():
 
 
 def _seconds(work):
-    start = time.perf_counter()
+    start = time.process_time()  # processor time: a busy machine must not fail the test
     work()
-    return time.perf_counter() - start
+    return time.process_time() - start
