@@ -18,6 +18,7 @@ FLOOR_3 = {  # the runs, and what opens a finished model
     "train",
     "finetune",
     "probe",
+    "classify_job",
     "benchmark",
     "evaluate",
     "export",
