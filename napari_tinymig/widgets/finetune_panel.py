@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,7 @@ class FineTunePanel(Panel):
         self.parent_name = ""
         self.verdict_keep = False
         self._curve: dict[str, tuple[list[float], list[float]]] = {}
+        self._part: float | None = None
         self._settings_section()
         self._run_section()
         self._result_section()
@@ -229,7 +231,7 @@ class FineTunePanel(Panel):
         self.bar.setValue(message.step)
         if self.stop_button.isEnabled():
             eta = message.values.get("eta_s", float("nan"))
-            left = f", about {eta:.0f} s left" if eta == eta else ""
+            left = f", about {eta:.0f} s left" if math.isfinite(eta) else ""
             self.state.setText(
                 f"step {message.step} of {message.total}, loss {message.values.get('loss', 0):.3f}{left}"
             )
@@ -238,9 +240,13 @@ class FineTunePanel(Panel):
         where = "held out" if message.values.get("held_out") else "trained on"
         for name, value in ((f"Dice, {where}", message.values["score"]), ("before", message.values["before"])):
             xs, ys = self._curve.setdefault(name, ([], []))
+            if xs and message.values.get("part") != self._part:  # other cases are scored: the line breaks
+                xs.append(float(message.step))
+                ys.append(math.nan)
             xs.append(float(message.step))
             ys.append(value)
-        low = min(min(y) for _, y in self._curve.values())
+        self._part = message.values.get("part")
+        low = min(v for _, y in self._curve.values() for v in y if math.isfinite(v))
         self.chart.y_range = (max(0.0, round(low - 0.1, 1)), 1.0)
 
     def _show_picture(self, message: Message) -> None:
