@@ -230,7 +230,9 @@ def main():
     parser.add_argument("--only", nargs="*", choices=list(SCENES), default=list(SCENES))
     names = parser.parse_args().only
     with tempfile.TemporaryDirectory() as home:
-        os.environ["TINYMIG_HOME"] = os.environ["TINYMIG_STATE"] = home  # no model, journal or setting of whoever makes the pictures
+        os.environ["TINYMIG_HOME"] = os.environ["TINYMIG_STATE"] = (
+            home  # no model, journal or setting of whoever makes the pictures
+        )
         for name in names:
             SCENES[name]()
 

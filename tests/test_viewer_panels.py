@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from qtpy.QtWidgets import QDialog, QTextBrowser
 
 pytestmark = pytest.mark.viewer
 
@@ -312,3 +313,40 @@ def spin_in_thread(seconds):
     import time
 
     time.sleep(seconds)
+
+
+def test_the_about_box_says_versions_device_models_and_what_it_is_not_for(viewer, models):
+    from napari_tinymig.widgets.about_dialog import NOTICE, AboutDialog
+
+    dialog = AboutDialog(theme="light")
+    text = dialog.text.text()
+    for expected in ("napari-tinymig", "onnxruntime", "device CPU", "model optic@", "Python 3"):
+        assert expected in text
+    assert "Not a medical device" in NOTICE
+    dialog.deleteLater()
+
+
+def test_the_drawn_samples_open_with_their_units(viewer, models):
+    from napari_tinymig._samples import fundus, prostate
+
+    (pixels, attributes, kind), *_ = fundus()
+    assert kind == "image"
+    assert viewer.add_image(pixels, **attributes).rgb
+    (pixels, attributes, kind), *_ = prostate()
+    layer = viewer.add_image(pixels, **attributes)
+    assert layer.ndim == 3
+    assert {str(u) for u in layer.units} == {"millimeter"}
+
+
+def test_a_model_card_shows_task_training_and_licence(viewer, models):
+    from napari_tinymig.widgets.segment_panel import SegmentPanel
+
+    panel = dock(viewer, SegmentPanel)
+    viewer.add_image(photograph(), rgb=True, name="eye")
+    panel.task.setCurrentIndex(panel.task.findData("optic"))
+    click(panel, "model card")
+    (dialog,) = (d for d in panel.findChildren(QDialog) if d.isVisible())
+    text = dialog.findChild(QTextBrowser).toPlainText()
+    assert "Optic disc and cup" in text
+    assert "licence" in text
+    dialog.close()
