@@ -349,6 +349,22 @@ def test_view_says_what_is_missing_without_a_display(tinymig, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.viewer
+def test_view_opens_napari_with_the_panel_docked(tinymig, tmp_path):
+    photograph(tmp_path / "eye.png")
+    code = (
+        "import napari\nfrom napari_tinymig.cli import main\n"
+        "def look():\n    viewer = napari.current_viewer()\n"
+        "    print([layer.name for layer in viewer.layers], list(viewer.window.dock_widgets))\n    viewer.close()\n"
+        "napari.run = look\ntry:\n    main(['view', 'eye.png'])\n"
+        "except SystemExit as e:\n    assert not e.code, e.code\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=tinymig.env, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "['eye']" in done.stdout
+    assert "Segment" in done.stdout
+
+
 def test_a_dask_cluster_does_the_same_work(tinymig, tmp_path):
     from distributed import LocalCluster
 

@@ -31,7 +31,7 @@ def view(inputs: list[Path] = typer.Argument(None, help="Images to open.")) -> N
     import napari
 
     viewer = napari.Viewer()
-    viewer.window.add_plugin_dock_widget("napari-tinymig")
+    viewer.window.add_plugin_dock_widget("napari-tinymig", "Segment")
     for path in paths:
         viewer.open(str(path), plugin="napari-tinymig" if _ours(path) else None)
     napari.run()
