@@ -18,13 +18,14 @@ from torch import Generator, Tensor, nn
 from napari_tinymig.engine.config import AugmentSpec, InputSpec, Lineage, ModelHeader, StudentSpec
 from napari_tinymig.engine.errors import TinyMIGError, UnreadableInput
 from napari_tinymig.engine.io import as_photograph, find_inputs, open_input
+from napari_tinymig.engine.model_file import read_model_file
 from napari_tinymig.engine.records import Message, Scan
 from napari_tinymig.engine.samples import fundus_sample
 from napari_tinymig.engine.spatial import place, square_box, whole_box
 
 from .augment import draw_theta, sampling_grid
 from .augment_photo import PHOTOGRAPH_PARTS
-from .export import save_model
+from .export import load_student, save_model
 from .student import DenseEncoder, MobileEncoder
 
 CLASSES = ("optic", "prostate", "polyp", "none")
@@ -145,13 +146,14 @@ def train_gate(
     epochs: int = 20,
     seed: int = 0,
     most: int = 500,
+    start: Path | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Message]:
     """A gate from folders per class of `CLASSES` ('none': anything else, e.g. chest films); writes `out`.
 
     Folders of a class are drawn from equally often, whatever their size. Every fifth image is held out and scored at
     the end. Drawn images are one more folder of 'none' and of 'optic'. Messages 'epoch', then 'saved' and
-    'done' with the accuracy per class.
+    'done' with the accuracy per class. start: an earlier gate to go on from.
     """
     torch.manual_seed(seed)
     groups = {k: [gate_frames([p], most, seed) for p in folders.get(k, ())] for k in CLASSES}
@@ -162,6 +164,8 @@ def train_gate(
     pixels = {k: [torch.from_numpy(_kept(v)).permute(0, 3, 1, 2) for v in groups[k]] for k in held}
     yield Message("started", 0, epochs, {k: float(sum(map(len, v))) for k, v in pixels.items()}, "gate")
     network = GateNetwork(SPEC, len(CLASSES))
+    if start is not None:
+        network.load_state_dict(load_student(read_model_file(start)).state_dict())
     optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=1e-2)
     for epoch in range(epochs):
         if stop():
@@ -260,6 +264,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", type=Path, help="an earlier gate to go on from")
     parser.add_argument("folders", nargs="+", help=f"CLASS=FOLDER, CLASS one of {', '.join(CLASSES)}")
     given = parser.parse_args(arguments)
     folders: dict[str, list[Path]] = {}
@@ -268,7 +273,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not sign or name not in CLASSES:
             parser.error(f"'{word}': expected CLASS=FOLDER with CLASS one of {', '.join(CLASSES)}")
         folders.setdefault(name, []).append(Path(folder))
-    for message in train_gate(folders, given.out, given.epochs, given.seed):
+    for message in train_gate(folders, given.out, given.epochs, given.seed, start=given.start):
         sys.stderr.write(message.to_json() + "\n")
     return 0
 
