@@ -36,15 +36,15 @@ def result_rows(prediction: Prediction) -> dict[str, str]:
 
 
 def verdict(prediction: Prediction) -> tuple[str, Tone]:
-    """What the badge says: found, found but doubtful, or nothing found. Doubtful: expected Dice below 0.7, a shift
-    beyond 95 of 100 with an expected Dice below 0.85, or an ungradable photograph (limits chosen)."""
+    """What the badge says: found, found with a doubt, or nothing found. Doubts: expected Dice below 0.7 (chosen), an
+    ungradable photograph, an image far away from the training images."""
     if prediction.status != "ok":
         return "nothing found", "warn"
     expected = [float(middle) for middle, _, _ in (prediction.extra.get("expected_dice") or {}).values()]
-    least = min(expected, default=1.0)
-    far = prediction.shift_score is not None and prediction.shift_score >= 95
-    if least < 0.7 or (far and least < 0.85) or prediction.extra.get("gradable") is False:
+    if min(expected, default=1.0) < 0.7 or prediction.extra.get("gradable") is False:
         return "found, but doubtful: check the outline", "warn"
+    if prediction.extra.get("shift_level") == "far away":
+        return "found; unlike the training images", "warn"
     return "found", "good"
 
 
