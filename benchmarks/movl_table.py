@@ -15,7 +15,8 @@ Kermany (paediatric, 1,280 images) and NIH (500 + 500, mostly adults, labels min
 person: 20 % test, 15 % of the rest for validation, at most {per_class} training images per class; the other set is
 scored whole, once. {size} px input, {epochs} epochs, batch 32; {trials} settings per method, one epoch each, chosen on
 seed 0's source validation (for LP: penalties) and kept for the other seeds; the prompt is p = 30 at 224, scaled with
-the input. 2-core CPU shared with much other work, one thread: read the CPU seconds, not the wall clock.
+the input. 2-core CPU shared with much other work, one thread: read the CPU seconds, not the wall clock;
+LP's do not hold the features, which come from a cache.
 mobilenetv2_100 is timm's, with ImageNet weights; it is small, and nothing here speaks for ResNet-50 or CLIP, which the
 paper used. tinymig:prostate is the dense encoder of our prostate student, made from T2 slices alone: it
 has seen no X-ray and no ImageNet. Research use only.
@@ -105,7 +106,7 @@ def _claim(rows: list[dict[str, str]]) -> str:
     if not lines:
         return ""
     head = [
-        "## The paper's claim, tested",
+        "## The paper's claim",
         "",
         "The paper (other data, larger backbones): MoVL near full fine-tuning in distribution (90.91 against 91.13 %)",
         "and above it out of distribution (90.33 against 85.15 %). Here, differences of AUROC, mean and each seed:",
