@@ -55,8 +55,10 @@ def test_an_image_and_its_mask_come_back_pixel_for_pixel(tmp_path):
 def test_a_volume_with_one_painted_slice_keeps_type_spacing_and_the_unlabelled_rest(tmp_path, dtype):
     scan, labels = volume(dtype)
     with AnnotationSet(tmp_path, PROSTATE) as project:
-        case, _ = project.add(scan, labels)
-    assert case.labelled_fraction == pytest.approx(1 / 5)
+        labels[4] = labels[2]  # two slices with a gap are two pieces, and no mistake
+        case, warnings = project.add(scan, labels)
+    assert warnings == []
+    assert case.labelled_fraction == pytest.approx(2 / 5)
     back, mask = load_case(tmp_path, read_cases(tmp_path)[0])
     assert back.pixels.dtype == dtype
     assert np.array_equal(back.pixels, scan.pixels)

@@ -33,6 +33,12 @@ def test_a_gain_without_forgetting_is_kept():
     assert verdict.proxy == {"drawings": pytest.approx(0.98)}
 
 
+def test_a_gain_that_may_be_chance_says_so():
+    verdict = judge([paired("cup", [0.7, 0.7, 0.7, 0.7], [0.8, 0.65, 0.75, 0.68])], list("abcd"), {"drawings": [0.99]})
+    assert verdict.keep
+    assert "may be chance" in verdict.text
+
+
 def test_no_gain_is_refused_with_the_numbers():
     verdict = judge([paired("cup", [0.8, 0.8], [0.79, 0.8])], ["a", "b"], {"drawings": [0.99]})
     assert not verdict.keep

@@ -9,7 +9,7 @@ went together. All margins are chosen.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -114,7 +114,7 @@ def _finite(value: Any) -> Any:
 def judge(
     gains: Sequence[Paired],
     names: Sequence[str],
-    proxy: dict[str, Sequence[float]],
+    proxy: Mapping[str, Sequence[float]],
     margin: float = MARGIN,
     same_case: bool = False,
 ) -> Verdict:
@@ -145,6 +145,8 @@ def judge(
             )
         else:
             notes.append(f"Better on {len(names)} cases it did not train on: {words}.")
+            if all(g.low < 0 for g in gains):
+                notes.append("Every interval includes zero: the gain may be chance, more cases will tell.")
         notes += _warnings(gains, names, same_case)
     if agreement and not lost:
         worst = min(agreement, key=agreement.__getitem__)

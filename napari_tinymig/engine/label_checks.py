@@ -63,8 +63,8 @@ def _oddities(labels: NDArray[Any], task: Task, prediction: NDArray[np.uint8] | 
         if region.label not in painted and painted and region.inside:
             yield Finding("warning", f"No {region.class_name} is labelled; the model learns that there is none.")
         mask = np.isin(labels, region.labels)
-        if task.single_object and mask.any() and ndimage.label(mask)[1] > 1:
-            pieces = ndimage.label(mask)[1]
+        pieces = ndimage.label(mask)[1] if task.single_object and not (labels == IGNORE).any() else 0
+        if pieces > 1:
             yield Finding("warning", f"The {region.name} is in {pieces} pieces; expected one; look for stray strokes.")
     if prediction is not None and np.array_equal(labels, prediction):
         yield Finding("warning", "The mask equals the prediction; it confirms the model and teaches nothing new.")
