@@ -35,7 +35,7 @@ JOBS: dict[str, str] = {
     "classify": "classify_job:run_job",
 }
 """Job kind -> "module of this package:function". The function takes (settings, stop) and yields Messages; `stop()`
-turns True when the run should end soon and keep its best. A run that does not look at `stop` is closed at its next
+turns True when the run should end soon and keep its best. A run that never looks at `stop` is closed at its next
 message instead, which is right for runs that write their best file whenever there is a better one."""
 
 TERMINAL = ("done", "stopped", "failed")
@@ -55,6 +55,7 @@ class Wire:
         sys.stdout = sys.stderr
         self._lock = threading.Lock()
         self.stopped_at: float | None = None
+        self.heeded = False
         self.discarded = False
         self.ended = False
 
@@ -75,8 +76,9 @@ class Wire:
             self.stopped_at = time.monotonic()
 
     def stop(self) -> bool:
-        """True once the run should end."""
-        return self.stopped_at is not None
+        """True once the run should end; a run that has seen it is given the time to finish by itself."""
+        self.heeded = self.stopped_at is not None
+        return self.heeded
 
     def listen(self) -> None:
         """Read words until the end of the file; runs in a daemon thread.
@@ -164,7 +166,7 @@ def run(wire: Wire, path: Path) -> int:
             last = message
             wire.send(message)
             late = wire.stopped_at is not None and time.monotonic() - wire.stopped_at > PATIENCE_S
-            if wire.discarded or (late and message.kind not in TERMINAL):
+            if wire.discarded or (late and not wire.heeded and message.kind not in TERMINAL):
                 messages.close()  # type: ignore[attr-defined]
                 break
     except Exception as e:

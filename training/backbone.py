@@ -76,7 +76,7 @@ class OwnEncoder(nn.Module):
     def __init__(self, student: nn.Module):
         super().__init__()
         self.front, self.encoder = student.front, student.encoder
-        self.num_features = sum(student.encoder.widths)
+        self.num_features = sum(student.stage_channels)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([stage.mean((2, 3)) for stage in self.encoder(self.front(x))], 1)  # (B, sum C_l)
@@ -190,7 +190,7 @@ def _build(spec: BackboneSpec, keep_head: bool) -> tuple[nn.Module, dict[str, An
         hint = file_hints(path)
         if "pad_type" in hint:
             options.setdefault("pad_type", hint.pop("pad_type"))
-    head = {} if keep_head else {"num_classes": 0}
+    head: dict[str, Any] = {} if keep_head else {"num_classes": 0}
     try:
         if spec.weights is None:
             body = _from_hub(timm, spec.name, head | options)
@@ -202,7 +202,7 @@ def _build(spec: BackboneSpec, keep_head: bool) -> tuple[nn.Module, dict[str, An
         _load(body, path, spec.name, keep_head)
     elif spec.weights == "random":
         log.warning("backbone %s has RANDOM weights: for tests only", spec.name)
-    config = dict(body.pretrained_cfg) | hint
+    config = dict(body.pretrained_cfg) | hint  # type: ignore[arg-type]
     origin = path.name if path is not None else ("random" if spec.weights == "random" else "timm hub")
     return body, config, options, origin
 

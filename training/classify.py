@@ -65,7 +65,7 @@ class Classifier:
             head.mean.copy_(torch.from_numpy(file.tensors["feature_mean"]))
             head.std.copy_(torch.from_numpy(file.tensors["feature_std"]))
         data = ProbeDataSpec(pooling=card.pooling, top_k=card.top_k, max_slices=card.max_slices)
-        self.backbone = folded(backbone).to(device, memory_format=torch.channels_last)
+        self.backbone = folded(backbone).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model = PromptedClassifier(self.backbone, prompt, head, data).to(device).eval().requires_grad_(False)
 
     @classmethod

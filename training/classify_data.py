@@ -239,7 +239,9 @@ def fit_to(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 def load_pixels(items: Sequence[Item], size: int, max_slices: int = 24) -> Pixels:
     """Pixels of the items that can be read; the others are named with their reason in `failed`."""
-    rows, owner, kept, hashes, kinds, failed = [], [], [], [], [], {}
+    rows, owner, hashes, kinds = [], [], [], []
+    kept: list[Item] = []
+    failed: dict[str, str] = {}
     for item in items:
         try:
             slices, kind = read_slices(item, max_slices)

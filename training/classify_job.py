@@ -34,7 +34,7 @@ def run_job(settings: dict[str, Any], stop: Callable[[], bool]) -> Iterator[Mess
     else:
         plane = _plane(scan, int(settings.get("index", 0)))
         arrays = {"evidence": classifier.attribution(plane, int(settings["label"]), settings["how"])}
-    np.savez(settings["out"], **arrays)
+    np.savez(settings["out"], **arrays)  # type: ignore[arg-type]
     yield Message("saved", text=str(settings["out"]))
     yield Message("done")
 

@@ -133,8 +133,8 @@ class ImageSet:
     0..255 = share of annotators (or area) inside each region of the task. view: (N,) side of the deployed view over
     the side of the cache (the network normally sees the central `view` part). fov_mm: (N,) side of the cache in mm,
     NaN = unknown. before, after: (N,) rows of the neighbouring slices. centre: (N, 2) of the object (x, y) in -1..1,
-    0 if empty: zooming in keeps it in view. names, cases: (N,) of each row. known: uint8 (N, 1, s, s), 0 where the image is
-    not annotated; None = annotated everywhere.
+    0 if empty: zooming in keeps it in view. names, cases: (N,) of each row. known: uint8 (N, 1, s, s), 0 where the
+    image is not annotated; None = annotated everywhere.
     """
 
     images: NDArray[Any]
@@ -307,7 +307,9 @@ def _add_volume(
         rows["case"].append(case.case)
 
 
-def _placed_targets(targets: NDArray[np.float32], box: tuple[float, ...], side: int) -> NDArray[np.uint8]:
+def _placed_targets(
+    targets: NDArray[np.float32], box: tuple[float, float, float, float], side: int
+) -> NDArray[np.uint8]:
     placed = place(np.moveaxis(targets * 255, 0, -1), box, side)[0]  # (s, s, R)
     return np.clip(np.round(np.moveaxis(placed.reshape(side, side, -1), -1, 0)), 0, 255).astype(np.uint8)
 

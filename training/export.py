@@ -90,7 +90,7 @@ def onnx_bytes(module: nn.Module, size: int) -> bytes:
         torch.onnx.export(
             wrapped,
             (example,),
-            buffer,
+            buffer,  # type: ignore[arg-type]
             input_names=["image"],
             output_names=names,
             dynamic_axes={k: {0: "batch"} for k in ("image", *names)},
@@ -126,11 +126,11 @@ def check_parity(module: nn.Module, graph: bytes, size: int, seed: int = 0) -> f
     """
     rng = np.random.default_rng(seed)
     x = np.clip(rng.normal(0, 1, (2, 3, size // 8, size // 8)), -2, 2).astype(np.float32)
-    x = F.interpolate(torch.from_numpy(x), (size, size), mode="bilinear")
+    image = F.interpolate(torch.from_numpy(x), (size, size), mode="bilinear")
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    ours = session.run(None, {"image": x.numpy()})
+    ours = session.run(None, {"image": image.numpy()})
     with torch.no_grad():
-        theirs = [t.numpy() for t in WithStageMoments(module).eval()(x)]
+        theirs = [t.numpy() for t in WithStageMoments(module).eval()(image)]
     worst = 0.0
     for a, b in zip(ours, theirs):
         worst = max(worst, float(np.abs(a - b).max() / (np.abs(b).max() + 1e-3)))

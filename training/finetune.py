@@ -13,7 +13,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -137,11 +137,17 @@ class Tuning:
         guard = self.spec.guard
         extra, grids = rehearsal(material, self.images, self.rows, self.parent, self.recipe, self.header)
         self.extra_grids = grids
-        self.plan = self._load_plan() if self.resume else None
+        self.plan: Any = self._load_plan() if self.resume else None  # a Plan once _make_plan has run
         share = self.shot.replay if self.spec.replay is None else self.spec.replay
         kind = DecoderCourse if (self.plan.scope if self.plan else self._scope()) == "decoder" else Course
         self.course = kind(
-            self.parent, self.images, self.rows, extra if guard else None, share, self.device, self.spec.seed
+            self.parent,  # type: ignore[arg-type]
+            self.images,
+            self.rows,
+            extra if guard else None,
+            share,
+            self.device,
+            self.spec.seed,
         )
         yield from self.course.prepare(self.recipe, self.views)
         if self.plan is None:
@@ -219,7 +225,7 @@ class Tuning:
 
     # ------------------------------------------------------------------------------------------- training
 
-    def _parts(self) -> Iterator[Message]:
+    def _parts(self) -> Generator[Message, None, nn.Module | None]:
         """Folds, then everything; returns the child (before mixing) as the generator's value."""
         recipe = Recipe.model_validate(self.plan.recipe)
         everything = list(range(len(self.rows)))
@@ -233,7 +239,9 @@ class Tuning:
                 break
         return child
 
-    def _part(self, number: int, train: list[int], held: list[int], recipe: Recipe) -> Iterator[Message]:
+    def _part(
+        self, number: int, train: list[int], held: list[int], recipe: Recipe
+    ) -> Generator[Message, None, nn.Module]:
         """One part: epochs of a few steps, a look at the held-out cases after each."""
         folder = self.out / f"part{number}"
         folder.mkdir(exist_ok=True)

@@ -25,7 +25,7 @@ class LinearProbe:
 
     def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N, C) of features (N, F)."""
-        return ((features - self.mean) / self.std) @ self.weight.T + self.bias
+        return np.asarray(((features - self.mean) / self.std) @ self.weight.T + self.bias, np.float32)
 
 
 def feature_moments(features: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -80,7 +80,8 @@ class Batches:
     def epoch(self, g: Generator, want_clean: bool) -> Iterator[Batch]:
         """The batches of one epoch, in an order drawn from `g`."""
         batch = self.recipe.optim.batch
-        need, order = self.steps * batch, []
+        need = self.steps * batch
+        order: list[Tensor] = []
         while sum(len(o) for o in order) < need:
             order.append(self.rows[torch.randperm(len(self.rows), generator=g)])
         rows = torch.cat(order)[:need]

@@ -6,7 +6,7 @@ import datetime
 import hashlib
 import importlib.metadata
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from napari_tinymig.engine.classifier_file import BACKBONE_PREFIX, write_classif
 from napari_tinymig.engine.config import Lineage, ModelHeader
 from napari_tinymig.engine.errors import OutputRefused
 from napari_tinymig.engine.probe_config import ClassifierCard, ProbeRecipe, load_probe_recipe, recipe_toml
-from napari_tinymig.engine.records import Message
+from napari_tinymig.engine.records import Message, MessageKind
 
 from .classify_data import ImageSet, Item, Pixels, load_pixels, read_image_set
 from .classify_splits import Split, colour_notes, split_by_case
@@ -122,13 +122,13 @@ def _probe(
         result = yield from _score_target(ground, fitted, target, images, cache)
         results[f"target {result.name}"] = result
         yield _scored(f"target {result.name}", result.scores)
-    facts = {"trained_parameters": fitted.trained_parameters, "train_seconds": round(seconds, 1)}
+    facts: dict[str, Any] = {"trained_parameters": fitted.trained_parameters, "train_seconds": round(seconds, 1)}
     facts |= {"validation_loss": fitted.val_loss, "settings": fitted.settings}
     write_report(out, recipe, images.classes, results, facts, _prompt_picture(fitted))
     yield Message("saved", text=str(out / "report.png"))
     headline = results.get("source test", results["source validation"]).scores
     values = {"seconds": time.perf_counter() - begun, "auroc": headline.auroc, "accuracy": headline.accuracy}
-    kind = "stopped" if stop() else "done"
+    kind: MessageKind = "stopped" if stop() else "done"
     yield Message(kind, values=values, text=f"{model_id}: {out / CLASSIFIER}" if fitted.model else "zero-shot scored")
 
 
@@ -184,7 +184,7 @@ def _said_of(rows: FeatureRows, classes: Sequence[str], split: Split) -> Iterato
     yield Message("log", values={"computed": float(rows.computed)}, text=f"{len(rows.items)} of {total} images read")
     for name, reason in list(rows.failed.items())[:20]:
         yield Message("warning", text=f"{name} left out: {reason}")
-    for note in colour_notes(rows.kinds, rows.labels, classes):
+    for note in colour_notes(rows.kinds, rows.labels.tolist(), classes):
         yield Message("warning", text=note)
 
 
@@ -224,7 +224,7 @@ def _score(
 
 def _score_target(
     ground: Ground, fitted: Fitted, target: str | Path, images: ImageSet, cache: FeatureCache
-) -> Iterator[Message]:
+) -> Generator[Message, None, SetResult]:
     recipe = ground.recipe
     found = read_image_set(target, images.classes, recipe.data.case_pattern)
     for note in found.notes:

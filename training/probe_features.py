@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +73,7 @@ class FeatureCache:
         """Replace the file with what is known now."""
         if self.folder is None or not known:
             return
-        tensors = {
+        tensors: dict[str, NDArray[Any]] = {
             "features": np.stack([row for row, _ in known.values()]),
             "kinds": np.array([KINDS.index(kind) for _, kind in known.values()], np.uint8),
         }

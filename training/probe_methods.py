@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -50,7 +51,8 @@ class LazyBackbone:
     def fast(self) -> Backbone:
         """The same function with BatchNorm folded, on the device, in the memory order that is fast."""
         if self._fast is None:
-            self._fast = folded(self.original()).to(self.device, memory_format=torch.channels_last)
+            body = folded(self.original())
+            self._fast = body.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return self._fast
 
     def features(self, pixels: Pixels, precision: str, data: object) -> NDArray[np.float32]:
@@ -102,7 +104,7 @@ class Fitted:
     notes: tuple[str, ...] = ()
 
 
-def fit(ground: Ground) -> Iterator[Message]:
+def fit(ground: Ground) -> Generator[Message, None, Fitted]:
     """Fit the recipe's method; returns a Fitted. With trials > 1 its settings are chosen on source validation."""
     method = ground.recipe.method
     if method == "lp":
@@ -136,18 +138,18 @@ def trial_recipes(recipe: ProbeRecipe) -> list[ProbeRecipe]:
     return made
 
 
-def _quietly(messages: Iterator[Message]) -> Iterator[Message]:
+def _quietly(messages: Generator[Message, None, Fitted]) -> Generator[Message, None, Fitted]:
     """Run a generator for its result; nothing of it is passed on."""
     while True:
         try:
             next(messages)
         except StopIteration as e:
-            return e.value
+            return cast(Fitted, e.value)
         if False:
             yield
 
 
-def _fit_linear(ground: Ground) -> Iterator[Message]:
+def _fit_linear(ground: Ground) -> Generator[Message, None, Fitted]:
     recipe, labels = ground.recipe, ground.rows.labels
     penalties = L2_GRID[: recipe.optim.trials] if recipe.optim.trials > 1 else (recipe.optim.l2,)
     best, losses = choose_linear_probe(
@@ -166,7 +168,7 @@ def _fit_linear(ground: Ground) -> Iterator[Message]:
     return Fitted(model, best.weight.size + best.bias.size, losses[best.l2], {"l2": best.l2})
 
 
-def _fit_by_gradient(ground: Ground, recipe: ProbeRecipe) -> Iterator[Message]:
+def _fit_by_gradient(ground: Ground, recipe: ProbeRecipe) -> Generator[Message, None, Fitted]:
     """VP, MoVL and full fine-tuning."""
     if ground.pixels is None:
         raise ValueError("pixels are needed to train a prompt or a backbone; load them first")
@@ -178,7 +180,7 @@ def _fit_by_gradient(ground: Ground, recipe: ProbeRecipe) -> Iterator[Message]:
     prompt = Prompt(spec, ground.backbone.card.size, generator)
     fast = ground.backbone.fast()
     body = trainable(ground.backbone.original()) if full else fast
-    model = PromptedClassifier(body, prompt, head, recipe.data).to(ground.device, memory_format=torch.channels_last)
+    model = PromptedClassifier(body, prompt, head, recipe.data).to(ground.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if full and _statistics_collapse(body, ground):
         _freeze_statistics(body)
         notes += ("This backbone's running statistics do not survive train mode; they stay frozen in fine-tuning.",)
@@ -310,10 +312,10 @@ def _statistics_collapse(body: nn.Module, ground: Ground) -> bool:
 def _freeze_statistics(body: nn.Module) -> None:
     for module in body.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.train = lambda mode=True, module=module: nn.Module.train(module, False)  # type: ignore[method-assign]
+            module.train = lambda mode=True, module=module: nn.Module.train(module, False)  # type: ignore[method-assign, misc]
 
 
-def _fit_zero_shot(ground: Ground) -> Iterator[Message]:
+def _fit_zero_shot(ground: Ground) -> Generator[Message, None, Fitted]:
     """Cosine similarity with given text embeddings, times 100 (CLIP); nothing is trained."""
     weights = text_embeddings(ground.recipe.text_embeddings, ground.classes)
     features = ground.rows.values

@@ -56,9 +56,9 @@ def write_report(
     epochs = _epochs(out / "log.jsonl")
     if epochs:
         with (out / "metrics.csv").open("w", newline="", encoding="utf-8") as stream:
-            table = csv.DictWriter(stream, list(epochs[-1]), extrasaction="ignore")
-            table.writeheader()
-            table.writerows(epochs)
+            lines = csv.DictWriter(stream, list(epochs[-1]), extrasaction="ignore")
+            lines.writeheader()
+            lines.writerows(epochs)
     draw_report(out / "report.png", recipe, classes, results, epochs, prompt)
 
 

@@ -56,6 +56,9 @@ class Prompt(nn.Module):
             values.normal_(0, spec.init_std, generator=generator)
         self.values = nn.Parameter(values)
 
+    index: Tensor
+    """Positions of the prompt's numbers in the flattened picture (3 * S * S)."""
+
     def image(self) -> Tensor:
         """The prompt as a picture (3, S, S), zero where it does not act, in units of the normalised image."""
         canvas = self.values.new_zeros(3 * self.size * self.size)

@@ -22,11 +22,13 @@ def rehearse(
     noise: str = "",
     ending: str = "done",
     listens: bool = True,
+    farewell_s: float = 0.0,
 ) -> Iterator[Message]:
     """Yield `steps` messages, one each `step_s` seconds, then end as asked.
 
     noise: text printed on standard output at each step, as careless libraries do. ending: done, crash (the process
-    vanishes), disk_full, memory, hang (an hour in one step). listens: whether a stop is looked at.
+    vanishes), disk_full, memory, hang (an hour in one step). listens: whether a stop is looked at. farewell_s: time the
+    run needs to save after a stop; then it says so.
     """
     yield Message("started", 0, steps, {"pid": float(os.getpid())})
     for i in range(1, steps + 1):
@@ -35,6 +37,9 @@ def rehearse(
             sys.stdout.write(noise + "\n")
             os.write(1, noise.encode() + b"\n")
         if listens and stop():
+            time.sleep(farewell_s)
+            if farewell_s:
+                yield Message("saved", i, steps, text="job.json")
             yield Message("stopped", i, steps, text=f"Stopped at step {i}.")
             return
         yield Message("step", i, steps, {"loss": 1 / i})

@@ -65,8 +65,8 @@ def replay_set(parent: nn.Module, recipe: Recipe, grids: Sequence[NDArray[Any]],
     """Photograph grids (c, c, 3) on the cache grid with the parent's soft answers as targets, annotated everywhere."""
     side = cache_side(recipe)
     soft = torch.from_numpy(soft_answers(parent, grids, recipe))
-    targets = F.interpolate(soft, (side, side), mode="bilinear", align_corners=False)
-    targets = (targets * 255).round().to(torch.uint8).numpy()
+    large = F.interpolate(soft, (side, side), mode="bilinear", align_corners=False)
+    targets = (large * 255).round().to(torch.uint8).numpy()
     n, ones = len(grids), np.arange(len(grids), dtype=np.int64)
     volume = recipe.task.input == "volume"
     images = np.stack([g[..., 1] if volume else np.clip(np.round(g), 0, 255).astype(np.uint8) for g in grids])

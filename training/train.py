@@ -18,7 +18,7 @@ from napari_tinymig.engine.config import Lineage, ModelHeader, Recipe
 from napari_tinymig.engine.errors import ModelFileError, OutputRefused, TinyMIGError
 from napari_tinymig.engine.model_file import ModelFile, read_model_file
 from napari_tinymig.engine.normalise import normalise
-from napari_tinymig.engine.records import Message
+from napari_tinymig.engine.records import Message, MessageKind
 
 from .baselines import build_network
 from .curve import draw_curve
@@ -159,7 +159,7 @@ def _train(
     yield Message("saved", run.progress.epoch, recipe.optim.epochs, {"best": run.progress.best}, str(path))
     for folder in targets:
         yield _score_target(path, Path(folder), run.progress.epoch, recipe.optim.epochs)
-    kind = "stopped" if stop() else "done"
+    kind: MessageKind = "stopped" if stop() else "done"
     yield Message(kind, run.progress.epoch, recipe.optim.epochs, {"best": run.progress.best}, str(path))
 
 

@@ -62,7 +62,9 @@ def gather(folder: Path, model: ModelFile) -> Material:
     if task is None:
         raise ValueError(f"'{model.header.name}' has no task; expected a segmenter")
     items: list[Annotated] = []
-    hashes, roles, warnings = [], [], []
+    hashes: list[str] = []
+    roles: list[str] = []
+    warnings: list[str] = []
     for case in [c for c in read_cases(folder) if c.include]:
         try:
             scan, labels = load_case(folder, case)

@@ -58,7 +58,7 @@ def hold_statistics(student: nn.Module) -> nn.Module:
     """Make every BatchNorm of a student stand still, in place: evaluation mode whatever `train()` says."""
     for module in student.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.__class__ = _still(type(module))
+            module.__class__ = _still(type(module))  # type: ignore[arg-type]
             module.eval()
     return student
 
@@ -182,7 +182,7 @@ class Views:
         self.maps = [torch.cat([p[level] for p in parts]) for level in range(len(parts[0]))]
 
     @torch.no_grad()
-    def probabilities(self, student: Student) -> NDArray[np.float32]:
+    def probabilities(self, student: nn.Module) -> NDArray[np.float32]:
         """(n, R, s, s)."""
         was = student.training
         student.eval()

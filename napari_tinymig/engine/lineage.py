@@ -152,7 +152,7 @@ def parent_of(child: Entry) -> Entry | None:
     models = [m for m in list_models() if m.model_id]
     exact = [m for m in models if m.model_id == wanted]
     same_hash = [m for m in models if m.model_id and m.model_id.split("@")[-1] == wanted.split("@")[-1]]
-    return (exact or same_hash or [None])[0]
+    return next(iter(exact or same_hash), None)
 
 
 def tree() -> list[tuple[int, Entry]]:

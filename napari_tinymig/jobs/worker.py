@@ -275,7 +275,7 @@ def start(
     threads = threads or training_threads()
     job = _prepare(kind, settings, folder, threads)
     limits = {n: str(threads) for n in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    flags = {}
+    flags: dict[str, Any] = {}
     if sys.platform == "win32":
         flags = {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.BELOW_NORMAL_PRIORITY_CLASS}
     process = subprocess.Popen(

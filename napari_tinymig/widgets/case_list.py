@@ -39,11 +39,11 @@ def thumbnail(folder: Path, case: Case, task: Task) -> NDArray[np.uint8]:
         low, high = np.percentile(frame, (1, 99))
         grey = np.clip((frame - low) / max(float(high - low), 1e-6) * 255, 0, 255).astype(np.uint8)
         frame = np.repeat(grey[..., None], 3, 2)
-    ys, xs = (_around(axis, frame.shape) for axis in np.nonzero((labels > 0) & (labels != IGNORE)))
-    side = max(ys[1], xs[1])
+    rows, cols = (_around(axis, frame.shape) for axis in np.nonzero((labels > 0) & (labels != IGNORE)))
+    side = max(rows[1], cols[1])
     ys, xs = (
         np.clip(middle + ((np.arange(SIDE) + 0.5) / SIDE - 0.5) * side, 0, length - 1).astype(int)
-        for (middle, _), length in zip((ys, xs), frame.shape)
+        for (middle, _), length in zip((rows, cols), frame.shape)
     )
     small, mask = frame[np.ix_(ys, xs)].astype(np.float32), labels[np.ix_(ys, xs)]
     for region in task.regions:

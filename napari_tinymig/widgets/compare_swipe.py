@@ -82,7 +82,7 @@ class Swipe(Section):
         self.masks = [p.labels.reshape(shape) for p, _ in answers]
         task = answers[0][1]
         self.layer = Labels(
-            swiped(*self.masks, self.slider.value() / 1000),
+            swiped(self.masks[0], self.masks[1], self.slider.value() / 1000),
             name="old | new",
             colormap=class_colours(task),
             opacity=0.7,
@@ -99,7 +99,7 @@ class Swipe(Section):
 
     def _moved(self, value: int) -> None:
         if self.layer is not None and self.layer in self.panel.viewer.layers:
-            self.layer.data = swiped(*self.masks, value / 1000)
+            self.layer.data = swiped(self.masks[0], self.masks[1], value / 1000)
 
     def finish(self) -> None:
         """Remove the comparison."""
