@@ -218,5 +218,6 @@ def test_stop_and_keep_best_leaves_a_usable_model(parent, second, tmp_path):
             break
     outcome = run.wait(30)
     assert outcome.status == "stopped"
+    assert outcome.saved == [tmp_path / "run" / "best.safetensors"]
     assert time.monotonic() - begin < 28  # two seconds on a quiet machine; beyond 30 the worker would be killed
     assert read_model_file(tmp_path / "run" / "best.safetensors").header.lineage.parent == parent.model_id

@@ -84,6 +84,15 @@ def test_stop_keeps_and_is_acknowledged_at_once(tmp_path):
     assert (tmp_path / "run").exists()
 
 
+def test_a_run_that_saves_after_a_stop_is_heard_to_the_end(tmp_path):
+    run = rehearse(tmp_path / "run", steps=10_000, step_s=0.02, farewell_s=2.5)
+    first_step(run)
+    run.stop()
+    outcome = run.wait(20)
+    assert outcome.status == "stopped"
+    assert outcome.saved == [tmp_path / "run" / "job.json"]
+
+
 def test_a_run_that_does_not_look_at_stop_is_closed_within_two_seconds(tmp_path):
     run = rehearse(tmp_path / "run", steps=10_000, step_s=0.02, listens=False)
     first_step(run)
