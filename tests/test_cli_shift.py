@@ -131,3 +131,16 @@ def test_a_report_is_never_overwritten_unasked(world):
     assert done.returncode == 2
     assert "--overwrite" in done.stderr
     assert (world / "out" / "report.html").read_text() == "mine"
+
+
+def test_segment_takes_matching_as_a_switch(world):
+    image = world / "away" / "images" / "away00.png"
+    distances = {}
+    for how in ("none", "colour"):
+        command = [sys.executable, "-m", "napari_tinymig", "segment", str(image), "-o", how, "--task", "optic"]
+        command += ["--model", str(world / "eye.safetensors"), "--match", how]
+        done = subprocess.run(command, cwd=world, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        distances[how] = float(rows_of(world / how / "measurements.csv")[0]["shift_score"])
+    assert distances["none"] == 100
+    assert distances["colour"] <= distances["none"]
