@@ -115,9 +115,9 @@ def summary(rows: list[dict[str, Any]], words: str) -> str:
     out = [
         words,
         "",
-        "| k | method | disc Dice | cup Dice | gain disc | gain cup [95 %] | source drop disc | source drop cup |",
+        "| k | method | disc Dice | cup Dice | draws | gain disc | gain cup [95 %] | source disc | source cup |",
     ]
-    out.append("|---|---|---|---|---|---|---|---|")
+    out.append("|---|---|---|---|---|---|---|---|---|")
     rng = np.random.default_rng(0)
     for k in sorted({int(r["k"]) for r in rows}):
         for method in dict.fromkeys(r["method"] for r in rows):
@@ -128,8 +128,8 @@ def summary(rows: list[dict[str, Any]], words: str) -> str:
             picks = v["d_cup"][rng.integers(0, len(some), (10_000, len(some)))].mean(1)
             low, high = np.percentile(picks, (2.5, 97.5))
             out.append(
-                f"| {k} | {method} | {v['disc'].mean():.1f} | {v['cup'].mean():.1f} | {v['d_disc'].mean():+.1f} | "
-                f"{v['d_cup'].mean():+.1f} [{low:+.1f}, {high:+.1f}] | {v['d_source_disc'].mean():+.1f} | "
+                f"| {k} | {method} | {v['disc'].mean():.1f} | {v['cup'].mean():.1f} | {len(some)} | "
+                f"{v['d_disc'].mean():+.1f} | {v['d_cup'].mean():+.1f} [{low:+.1f}, {high:+.1f}] | {v['d_source_disc'].mean():+.1f} | "
                 f"{v['d_source_cup'].mean():+.1f} |"
             )
     pairs = [(float(r["proxy"]), float(r["d_source_disc"]) + float(r["d_source_cup"])) for r in rows if r.get("proxy")]
@@ -138,6 +138,17 @@ def summary(rows: list[dict[str, Any]], words: str) -> str:
         r = np.corrcoef(a, b)[0, 1]
         out += ["", f"Proxy (agreement with the parent) against true source change: r = {r:.2f}, {len(a)} models."]
     return "\n".join(out) + "\n"
+
+
+def describe(model_id: str, args: argparse.Namespace, targets: int, held: int) -> str:
+    """What the table is about, and how to make it again."""
+    return (
+        f"Development target refuge_like (n = {targets}), parent {model_id} trained on Drishti, source change on "
+        f"{held} held-out Drishti cases. Decoder scope, {args.steps} steps a part, seeds = draws, "
+        f"{os.cpu_count()}-core CPU, one thread, torch {torch.__version__}, Python {platform.python_version()}.\n"
+        f"Command: `python benchmarks/finetune.py --data DATA --model {args.model} --k {' '.join(map(str, args.k))} "
+        f"--draws {args.draws} --steps {args.steps}`. Dice x 100, mean over draws; gains are paired with 'none'."
+    )
 
 
 def main() -> None:
@@ -169,15 +180,11 @@ def main() -> None:
                 writer = csv.DictWriter(stream, FIELDS, extrasaction="ignore")
                 writer.writeheader()
                 writer.writerows(rows)
+            words = describe(model.model_id, args, len(cases), len(held))
+            (args.out / "finetune.md").write_text(
+                "# Fine-tuning on a few images of another centre\n\n" + summary(rows, words)
+            )
             print(k, draw, [(r["method"], round(100 * float(r["d_cup"]), 1)) for r in rows[-5:]], flush=True)
-    words = (
-        f"Development target refuge_like (n = {len(cases)}), parent {model.model_id} trained on Drishti, source "
-        f"drop on {len(held)} held-out Drishti cases. Decoder scope, {args.steps} steps a part, seeds = draws, "
-        f"{os.cpu_count()}-core CPU, one thread, torch {torch.__version__}, Python {platform.python_version()}.\n"
-        f"Command: `python benchmarks/finetune.py --data DATA --model {args.model} --k {' '.join(map(str, args.k))} "
-        f"--draws {args.draws} --steps {args.steps}`. Dice x 100, mean over draws; gains are paired with 'none'."
-    )
-    (args.out / "finetune.md").write_text(summary(rows, words), encoding="utf-8")
 
 
 if __name__ == "__main__":
