@@ -129,8 +129,8 @@ def summary(rows: list[dict[str, Any]], words: str) -> str:
             low, high = np.percentile(picks, (2.5, 97.5))
             out.append(
                 f"| {k} | {method} | {v['disc'].mean():.1f} | {v['cup'].mean():.1f} | {len(some)} | "
-                f"{v['d_disc'].mean():+.1f} | {v['d_cup'].mean():+.1f} [{low:+.1f}, {high:+.1f}] | {v['d_source_disc'].mean():+.1f} | "
-                f"{v['d_source_cup'].mean():+.1f} |"
+                f"{v['d_disc'].mean():+.1f} | {v['d_cup'].mean():+.1f} [{low:+.1f}, {high:+.1f}] | "
+                f"{v['d_source_disc'].mean():+.1f} | {v['d_source_cup'].mean():+.1f} |"
             )
     pairs = [(float(r["proxy"]), float(r["d_source_disc"]) + float(r["d_source_cup"])) for r in rows if r.get("proxy")]
     if len(pairs) > 3:
