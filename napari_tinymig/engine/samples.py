@@ -211,10 +211,10 @@ def prostate_sample(side: int = 256, slices: int = 20, seed: int = 3) -> Sample:
     image = _pelvis(y + wobble, x + wobble, z, rng)
     gland, rho = _gland(y + 0.6 * wobble, x + 0.6 * wobble, z)
     image = _paint_gland(image, gland, rho, y, x, z, side, rng)
-    blurred = ndimage.gaussian_filter(image, (0.35, 0.8, 0.8))
+    blurred = ndimage.gaussian_filter(image, (0.35, 1.2, 1.2))
     bias = 1 + 0.16 * _smooth_noise(z.shape[1:], side / 2.5, rng)[None] + 0.10 * (y / 90)
     signal = blurred * np.clip(bias, 0.4, 1.8)
-    noisy = np.hypot(signal + rng.normal(0, 0.022, z.shape), rng.normal(0, 0.022, z.shape))
+    noisy = np.hypot(signal + rng.normal(0, 0.04, z.shape), rng.normal(0, 0.04, z.shape))
     pixels = np.clip(noisy * 620, 0, 4095).astype(np.int16)
     return Sample(Scan(pixels, spacing, "demo_prostate_t2"), gland.astype(np.uint8), "prostate")
 
@@ -229,7 +229,7 @@ def _pelvis(
 ) -> NDArray[np.float32]:
     """Everything but the gland, T2 brightness 0..1. y grows backwards, x to the patient's left, z upwards."""
     texture = _smooth_noise(y.shape[1:], 3, rng)[None]
-    image = np.where(_inside((y + 2) / 76, x / 100), 0.60 + 0.03 * texture, 0.02).astype(np.float32)  # body, fat
+    image = np.where(_inside((y + 2) / 76, x / 100), 0.75 + 0.03 * texture, 0.02).astype(np.float32)  # body, fat
     for side in (-1, 1):
         image[_inside((y - 2) / 26, (x - side * 62) / 22)] = 0.42  # hip, marrow
         image[_inside((y - 2) / 29, (x - side * 62) / 25) & ~_inside((y - 2) / 26, (x - side * 62) / 22)] = 0.05
@@ -239,7 +239,7 @@ def _pelvis(
     image[_inside((y + 34) / 7, x / 16)] = 0.10  # pubic bone
     plexus = _smooth_noise(y.shape[1:], 2, rng)[None] * np.cos(z / 5)
     around = _inside((y + 8) / 26, x / 29)
-    image = np.where(around, 0.50 + 0.10 * plexus, image).astype(np.float32)  # fat and veins around the gland
+    image = np.where(around, 0.65 + 0.10 * plexus, image).astype(np.float32)  # fat and veins around the gland
     base = around & (z > 17)
     image[base] = 0.66 + 0.10 * np.broadcast_to(plexus, z.shape)[base]
     hug = 11 + 15 * np.clip((z + 24) / 20, 0, 1)  # the levator hugs the apex and stands off the middle
@@ -278,14 +278,14 @@ def _paint_gland(
     rng: np.random.Generator,
 ) -> NDArray[np.float32]:
     """Bright peripheral zone behind, nodular transition zone in front, dark capsule, urethra."""
-    nodules = _smooth_noise(y.shape[1:], side / 50, rng)[None] * np.cos(z / 9)
+    nodules = _smooth_noise(y.shape[1:], side / 100, rng)[None] * np.cos(z / 9)
     image = image.copy()
-    image[(rho > 1) & (rho <= 1.07)] = 0.16  # capsule
-    image[gland] = 0.60 + 0.05 * np.broadcast_to(nodules, z.shape)[gland]
+    image[(rho > 1) & (rho <= 1.07)] = 0.10  # capsule
+    image[gland] = 0.50 + 0.05 * np.broadcast_to(nodules, z.shape)[gland]
     transition = _inside((y + 2) / 12.5, x / 17, z / 18) & gland
-    image[transition] = (0.35 + 0.08 * nodules * np.ones_like(z))[transition]
+    image[transition] = (0.40 + 0.20 * nodules * np.ones_like(z))[transition]
     edge = _inside((y + 2) / 13.6, x / 18.2, z / 19) & gland & ~transition
-    image[edge] = 0.24
+    image[edge] = 0.35
     image[_inside((y - 1) / 2, x / 2) & gland] = 0.48
     image[_inside((y + 15) / 5, x / 12, z / 18) & gland] = 0.15  # anterior stroma
     return image
