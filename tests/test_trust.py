@@ -164,6 +164,16 @@ def test_intervals_hold_the_truth_of_home_frames(statistics):
     assert n >= 24
 
 
+def test_an_interval_from_a_single_case_is_not_given(statistics):
+    import copy
+
+    poor = copy.deepcopy(statistics)
+    poor["trust"]["interval"]["ratio"]["n"] = 1
+    record = lesson_record(np.random.default_rng(0), 0.0, "x")
+    assert "ratio" in intervals(statistics, [record])
+    assert "ratio" not in intervals(poor, [record])
+
+
 def test_without_truth_a_model_promises_nothing():
     rng = np.random.default_rng(3)
     bare = make_statistics([lesson_record(rng, 0.0, str(i)) for i in range(5)])

@@ -221,6 +221,7 @@ def _missed_area(records: Sequence[FrameRecord], name: str) -> float:
     return abs(math.log(true / area)) / _spread(low / area, high / area, AREA_FLOOR)
 
 
+FEWEST_CASES = 8
 ENOUGH = 30
 """Cases from which order statistics are trusted; with fewer, the 90 % quantile of a dozen is merely its maximum."""
 
@@ -244,9 +245,10 @@ def conformal(scores: Sequence[float], nominal: float = NOMINAL) -> float:
 
 
 def interval_factor(statistics: dict[str, Any], name: str) -> tuple[float, int] | None:
-    """Factor of 'ratio' or '<region>_area' and the number of source cases behind it; None if unknown."""
+    """Factor of 'ratio' or '<region>_area' and the number of source cases behind it; None if unknown or
+    learned from fewer than 8 cases: an interval from one volume would be a guess."""
     fit = statistics.get("trust", {}).get("interval", {}).get(name)
-    return (float(fit["factor"]), int(fit["n"])) if fit else None
+    return (float(fit["factor"]), int(fit["n"])) if fit and fit["n"] >= FEWEST_CASES else None
 
 
 def intervals(statistics: dict[str, Any], records: Sequence[FrameRecord]) -> dict[str, tuple[float, float]]:
@@ -257,12 +259,12 @@ def intervals(statistics: dict[str, Any], records: Sequence[FrameRecord]) -> dic
     """
     out: dict[str, tuple[float, float]] = {}
     for name in statistics.get("trust", {}).get("interval", {}):
-        factor, _ = interval_factor(statistics, name) or (math.nan, 0)
+        factor, cases = interval_factor(statistics, name) or (math.nan, 0)
         middle, low, high = (
             sum(v for v in (r.output.get(f"{name}{end}", math.nan) for r in records) if math.isfinite(v))
             for end in ("", "_low", "_high")
         )
-        if middle <= 0:
+        if middle <= 0 or not cases:
             continue
         if name == "ratio":
             half = factor * _spread(low, high, RATIO_FLOOR) / middle
