@@ -284,6 +284,15 @@ def test_a_volume_becomes_one_solid_body_with_its_gap_bridged():
     assert [int(s.sum()) for s in tidy] == [0, 225, 225, 225, 225, 0]
 
 
+def test_slices_that_taper_off_beyond_the_gland_are_dropped():
+    labels = np.zeros((7, 40, 40), np.uint8)
+    for z, side in enumerate((4, 6, 20, 30, 30, 15, 8)):
+        labels[z, 5 : 5 + side, 5 : 5 + side] = 1
+    # a fifth of the largest, 900: 16 and 36 go at one end, 225 stays and 64 goes at the other
+    assert [int(s.sum()) for s in tidy_volume(labels)] == [0, 0, 400, 900, 900, 225, 0]
+    assert tidy_volume(labels[:1]).sum() == 16
+
+
 def test_the_field_of_view_is_found_inside_black_borders():
     pixels, _ = fundus((600, 800), field=0.3)
     y0, x0, y1, x1 = field_of_view(pixels)

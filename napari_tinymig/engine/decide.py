@@ -20,6 +20,11 @@ FAR = 12.0
 SMALLEST_OBJECT = 0.002
 """Part of the frame below which an island among several objects is dropped (chosen)."""
 
+SMALLEST_END = 0.2
+"""Part of the largest slice's area below which slices at either end of a gland are dropped. Chosen on five silver
+cases, which the student was trained on: 0.1, 0.2, 0.3 gave +0.1, +0.6, +1.4 points of Dice; true apices go down to 0.1,
+so no more than 0.2. manual_case00, a development case: .788 -> .799."""
+
 
 def region_logits(raw: NDArray[np.float32], header: ModelHeader) -> NDArray[np.float32]:
     """Logits (R, ...) whose zero is the decision: temperature divided out, thresholds subtracted.
@@ -153,8 +158,9 @@ def window(mask: NDArray[np.bool_], placement: Placement) -> tuple[tuple[slice, 
 def tidy_volume(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A gland in (D, H, W) as one solid body: the largest connected body, holes filled, lone gaps bridged.
 
-    Bodies are joined through slices by overlap. A single empty slice between two filled ones is filled where both
-    neighbours agree; nothing is interpolated across more.
+    Bodies are joined through slices by overlap; slices at either end that are small beside the largest one are dropped,
+    because a student that sees one slice at a time does not know where the gland ends. A single empty slice between
+    two filled ones is filled where both neighbours agree; nothing is interpolated across more.
     """
     if not labels.any():
         return labels
@@ -167,6 +173,9 @@ def tidy_volume(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         sizes = np.bincount(areas.ravel())
         sizes[0] = 0
         mask = areas == int(sizes.argmax())
+    sizes_by_slice = mask.sum(axis=(1, 2))
+    large = np.flatnonzero(sizes_by_slice >= SMALLEST_END * sizes_by_slice.max())
+    mask[: large[0]], mask[large[-1] + 1 :] = False, False
     for filled in np.flatnonzero(mask.any(axis=(1, 2))):
         mask[filled] = ndimage.binary_fill_holes(_largest(mask[filled]))
     return np.where(mask, np.maximum(labels, 1), 0).astype(np.uint8)
