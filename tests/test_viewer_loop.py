@@ -1,4 +1,4 @@
-"""The loop in a real window: open, predict, paint, add, fine-tune, keep, predict again, roll back, save; and crashes."""
+"""The loop in a real window: open, predict, paint, add, fine-tune, keep, predict again, roll back; and crashes."""
 
 from __future__ import annotations
 
@@ -67,8 +67,9 @@ def mend(layer, truth):
 
 
 def dice(labels, truth):
-    from napari_tinymig.engine.tasks import OPTIC
     from napari_tinymig.training.forgetting import region_dice
+
+    from napari_tinymig.engine.tasks import OPTIC
 
     return float(np.mean(list(region_dice(labels, truth, OPTIC).values())))
 
