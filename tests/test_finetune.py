@@ -148,6 +148,21 @@ def test_sparse_labels_teach_only_where_they_are(parent, tmp_path):
     assert messages[-1].kind == "done"
 
 
+def test_validation_cases_are_held_out_of_every_part(parent, tmp_path):
+    with AnnotationSet(tmp_path / "set", OPTIC) as project:
+        for seed, role in ((100, "auto"), (101, "val"), (102, "train")):
+            project.add(*drawn.eye(seed, "second"), role=role)
+    messages = tune(parent.path, tmp_path / "set", tmp_path / "run", steps=10)
+    assert messages[-1].kind == "done"
+    plan = json.loads((tmp_path / "run" / "plan.json").read_text())
+    assert plan["folds"] == [[[0, 2], [1]]]
+    with AnnotationSet(tmp_path / "set", OPTIC) as project:
+        for case in project.cases:
+            project.update(case.stem, role="val")
+    with pytest.raises(ValueError, match="expected at least one to train on"):
+        tune(parent.path, tmp_path / "set", tmp_path / "again", steps=10)
+
+
 def test_the_decoder_alone_learns_too_and_leaves_the_encoder_as_it_was(parent, second, tmp_path):
     tune(parent.path, second, tmp_path / "run", steps=40, lr=3e-3, scope="decoder")
     old, new = parent.weights(), read_model_file(tmp_path / "run" / "best.safetensors").weights()

@@ -173,9 +173,20 @@ class Tuning:
 
     # ------------------------------------------------------------------------------------------- the plan
 
+    def _by_role(self) -> tuple[list[int], list[int]]:
+        """Items to train on, and the validation cases of the set, which no part ever trains on."""
+        roles = self.material.roles
+        taught = [i for i, role in enumerate(roles) if role != "val"]
+        if not taught:
+            raise ValueError("every case of the set has the role 'validation'; expected at least one to train on")
+        return taught, [i for i, role in enumerate(roles) if role == "val"]
+
     def _make_plan(self) -> Plan:
         names = [v.cases[0] for v in self.views]
+        taught, held = self._by_role()
         folds = two_folds(names, self.spec.seed) if self.shot.folds else []
+        if held:  # the user's own validation cases take the place of the folds
+            folds = [(taught, held)]
         steps, step_s = self.spec.steps or 0, 0.0
         if not steps:
             step_s = self._step_seconds()
@@ -228,7 +239,7 @@ class Tuning:
     def _parts(self) -> Generator[Message, None, nn.Module | None]:
         """Folds, then everything; returns the child (before mixing) as the generator's value."""
         recipe = Recipe.model_validate(self.plan.recipe)
-        everything = list(range(len(self.rows)))
+        everything = self._by_role()[0]
         child: nn.Module | None = None
         for number, (train, held) in enumerate([*self.plan.folds, (everything, [])]):
             done = number < len(self.plan.results)
