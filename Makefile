@@ -5,7 +5,9 @@
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 PIP_FLAGS := --disable-pip-version-check --quiet
+# Two processes, a file each: the suite waits for subprocesses and windows as much as it computes.
 PYTEST_ARGS ?=
+PYTEST := python -m pytest -n 2 --dist loadfile
 LIGHT := .venv-demo
 FULL := .venv
 
@@ -38,7 +40,7 @@ lint: $(FULL)/ready
 	cd build/typed && ../../$(FULL)/bin/mypy --config-file ../../pyproject.toml -p napari_tinymig # mypy cannot follow the folder mapping in place
 
 test: $(FULL)/ready display lint
-	$(FULL)/bin/python -m pytest $(PYTEST_ARGS)
+	$(FULL)/bin/$(PYTEST) $(PYTEST_ARGS)
 
 clean:
 	rm -rf $(LIGHT) $(FULL) demo_output build dist *.egg-info napari_tinymig/napari.yaml
