@@ -117,6 +117,19 @@ def test_stop_keeps_the_best_so_far(eyes, tmp_path):
     assert read_model_file(tmp_path / "run" / "best.safetensors").header.name == "tiny"
 
 
+def test_the_benchmark_protocol_holds_nothing_out_and_keeps_the_epoch_of_lowest_training_loss(eyes, tmp_path):
+    still = recipe(protocol="benchmark", optim__epochs=6, optim__lr=1e-9, optim__ema=0.0)  # losses only fluctuate
+    messages = list(train(still, eyes, [], tmp_path / "run"))
+    assert messages[0].values == {"train": 12, "held": 0}
+    epochs = [m.values for m in messages if m.kind == "epoch"]
+    assert all("score" not in values for values in epochs)
+    losses = [values["train_loss"] for values in epochs]
+    lowest = int(np.argmin(losses))
+    assert lowest < len(losses) - 1  # else keeping the last epoch would pass as well
+    assert epochs[-1]["best_epoch"] == lowest + 1
+    assert epochs[-1]["best"] == pytest.approx(-losses[lowest])
+
+
 def test_volumes_train_with_their_neighbours(tmp_path):
     folder = prostate_domain(tmp_path / "mr", 4)
     raw = dict(TINY, task="prostate", name="mr", optim=dict(TINY["optim"], epochs=2))

@@ -11,7 +11,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -34,7 +34,7 @@ Validate = Callable[[nn.Module], dict[str, float]]
 
 @dataclass
 class Progress:
-    """Where a run stands. epoch: finished epochs. best: best validation score, at epoch best_epoch."""
+    """Where a run stands. epoch: finished epochs. best: best score (see `Run.finish_epoch`), at epoch best_epoch."""
 
     epoch: int = 0
     best: float = -math.inf
@@ -158,9 +158,9 @@ class Run:
         self.optimiser = build_optimiser(student, objective, recipe.optim)
         self.progress = Progress()
         self.best_state: dict[str, Tensor] | None = None
+        self.losses: list[Tensor] = []  # (2,) of every step of this epoch: what is minimised, and its supervised part
         self.bf16 = wants_bf16(recipe, device)
-        if recipe.student.encoder == "mobile":  # depthwise convolutions: 1.3x faster so (measured), plain ones not
-            student.to(memory_format=torch.channels_last)
+        student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # 1.1-1.9x faster on AVX-512/AMX
 
     @property
     def judged(self) -> nn.Module:
@@ -188,10 +188,10 @@ class Run:
                 return
 
     def _step(self, batch: Batch, progress: float) -> dict[str, Tensor]:
-        if self.recipe.student.encoder == "mobile":
-            batch.image = batch.image.contiguous(memory_format=torch.channels_last)
+        batch.image = batch.image.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             terms = self.objective(self.student, batch, progress)
+        self.losses.append(torch.stack([terms["loss"].detach(), supervised_part(terms, self.recipe.loss.lambdas)]))
         self.optimiser.zero_grad(set_to_none=True)
         terms["loss"].backward()
         average_gradients(p for group in self.optimiser.param_groups for p in group["params"])
@@ -214,12 +214,19 @@ class Run:
                     value.copy_(theirs[name])
 
     def finish_epoch(self) -> Message:
-        """Validate, remember the best, save the resume state; the 'epoch' message."""
+        """Validate, remember the best, save the resume state; the 'epoch' message.
+
+        Best is the highest validation score; under the benchmark protocol, which holds nothing out, the lowest mean
+        training loss of an epoch, Dice and cross-entropy alone (so that schedules compare); otherwise the latest.
+        """
         p = self.progress
         p.epoch += 1
         average_buffers(self.student)
         values = self.validate(self.judged) if self.validate else {}
-        score = values.get("score", float(p.epoch))  # without validation the latest is the best
+        total, supervised = torch.stack(self.losses).mean(0).tolist()
+        self.losses.clear()
+        values = values | {"train_loss": total}
+        score = -supervised if self.recipe.protocol == "benchmark" else values.get("score", float(p.epoch))
         if score > p.best:
             p.best, p.best_epoch = score, p.epoch
             self.best_state = {k: v.detach().clone() for k, v in self.judged.state_dict().items()}
@@ -273,6 +280,13 @@ class Run:
         whole = self.optimiser.state_dict()
         self.optimiser.load_state_dict({"state": state, "param_groups": whole["param_groups"]})
         self.progress = Progress(**json.loads(meta["progress"]))
+
+
+def supervised_part(terms: dict[str, Tensor], lambdas: Sequence[float]) -> Tensor:
+    """lambda1 Dice + lambda2 cross-entropy of a step, without gradient; infinite where distillation alone was trained."""
+    if "dice_loss" not in terms:
+        return torch.full_like(terms["loss"].detach(), math.inf)
+    return (lambdas[0] * terms["dice_loss"] + lambdas[1] * terms["ce_loss"]).detach()
 
 
 def freeze_statistics(student: nn.Module) -> None:
