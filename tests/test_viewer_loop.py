@@ -106,10 +106,10 @@ def test_three_images_are_mended_and_make_the_model_better_and_it_can_be_rolled_
         gaps.append(now - last)
         last = now
         time.sleep(0.002)
-    assert not tune.running, tune.state.text()
+    assert not tune.running, tune.run.state.text()
     assert tune.best is not None, tune.message.text()
     assert np.percentile(gaps, 99) < 0.25, "50 ms on a quiet machine"
-    assert tune._curve
+    assert tune.run.curve
     assert tune.result_card.isVisibleTo(tune)
 
     if tune.keep_button.isEnabled():
@@ -139,7 +139,7 @@ def test_cancel_and_discard_answers_at_once_and_leaves_nothing(viewer, home):
     tune.folder.setText(str(data))
     tune._refresh()
     click(tune, "Fine-tune")
-    wait_until(lambda: tune.watch.run is not None, 5, "the worker")
+    wait_until(lambda: tune.run.watch.run is not None, 5, "the worker")
     begin = time.perf_counter()
     click(tune, "Cancel and discard")
     assert time.perf_counter() - begin < 0.2
@@ -156,7 +156,7 @@ def test_a_worker_that_is_killed_leaves_the_window_with_a_sentence(viewer, home)
     tune.folder.setText(str(data))
     tune._refresh()
     click(tune, "Fine-tune")
-    os.kill(tune.watch.run.pid, 9)
+    os.kill(tune.run.watch.run.pid, 9)
     wait_until(lambda: not tune.running, 15, "the end")
     assert "Nothing was saved" in tune.message.text()
     assert tune.go.isEnabled()

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from napari.layers import Image
-from numpy.typing import NDArray
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QCompleter, QFileDialog, QLineEdit, QProgressBar, QSpinBox
+from qtpy.QtWidgets import QComboBox, QCompleter, QFileDialog, QLineEdit, QSpinBox
 
-from napari_tinymig import jobs
 from napari_tinymig.engine.classifier_file import read_classifier_card
 from napari_tinymig.engine.errors import TinyMIGError
 from napari_tinymig.engine.probe_config import STRATEGIES
 from napari_tinymig.engine.records import Message
 from napari_tinymig.jobs import classifying
-from napari_tinymig.layer_geometry import KEY
 
-from .charts import LineChart
 from .choosers import LayerChooser
+from .classify_answer import Answer
 from .classify_examples import Examples
-from .layers import geometry_of, grid_shape, kind_of, scan_of
+from .layers import kind_of, scan_of
 from .numbers import NumberRows
-from .run_watch import RunWatch
+from .run_controls import RunControls, run_stamp
 from .settings import setting
-from .style import Badge, EmptyState, Panel, button, primary_button, row, text_label
+from .style import EmptyState, Panel, button
 from .work import Work
 
 if TYPE_CHECKING:
@@ -51,8 +45,6 @@ BACKBONES = (
     "tinymig:polyp",
     "tinymig:prostate",
 )
-LOOKS = {"covering parts (occlusion)": "occlusion", "gradient": "gradient"}
-FAR = 95.0  # percentile of the source validation images beyond which an image is called unlike the examples
 
 
 class ClassifyPanel(Panel):
@@ -62,14 +54,11 @@ class ClassifyPanel(Panel):
 
     def __init__(self, napari_viewer: napari.viewer.Viewer):
         super().__init__(napari_viewer)
-        self.seen: classifying.Look | None = None
-        self._seen_layer: Image | None = None
-        self._curve: dict[str, tuple[list[float], list[float]]] = {}
         self._examples_section()
         self._run_section()
         self._use_section()
-        self._answer_section()
-        self.watch = RunWatch(self, self._messages, self._ended)
+        self.answer = Answer(self, self.show_evidence)
+        self.column.addWidget(self.answer)
         self.work = Work(self, self._answered, self._failed, on_end=self._refresh)
         self.examples.changed.connect(self._refresh)
         self.layers.changed.connect(self._refresh)
@@ -103,16 +92,19 @@ class ClassifyPanel(Panel):
         self.epochs.setRange(1, 100)
         self.epochs.setValue(5)
         section.field("epochs", self.epochs, "Passes over the examples; the best on held-out examples is kept.")
-        self.go = section.add(primary_button("Train a classifier", self.start))
-        self.bar = section.add(QProgressBar())
-        self.state = section.add(text_label("", "hint"))
-        self.stop_button = button("Stop and keep best", self.stop, tip="Ends within two seconds; what is best is kept.")
-        self.discard_button = button("Cancel and discard", self.discard, "danger", "Ends at once; nothing is kept.")
-        section.add(row(self.stop_button, self.discard_button, stretch=None))
-        self.chart = section.add(LineChart(self.palette_colours))
+        self.run = RunControls(
+            self,
+            section,
+            "Train a classifier",
+            self.start,
+            "classifier.safetensors",
+            self._messages,
+            self._running_changed,
+            self._saved,
+        )
+        self.go = self.run.go
         self.scores = section.add(NumberRows())
-        for part in (self.bar, self.stop_button, self.discard_button, self.chart, self.scores):
-            part.hide()
+        self.scores.hide()
 
     def _use_section(self) -> None:
         section = self.add_section("Classify an image")
@@ -126,27 +118,9 @@ class ClassifyPanel(Panel):
         self.ask = section.add(button("Classify", self.classify))
         self.empty = section.add(EmptyState("Train a classifier, or open one; then choose an image."))
 
-    def _answer_section(self) -> None:
-        self.answer_card = self.add_section("Answer")
-        self.badge = self.answer_card.add(Badge())
-        self.rows = self.answer_card.add(NumberRows())
-        self.line = self.answer_card.add(text_label("", "hint", selectable=True))
-        self.prompt_button = button("Show the prompt", self.show_prompt, tip="The learned prompt, on the image.")
-        self.prompted_button = button("Show what it sees", self.show_prompted, tip="The image with the prompt on it.")
-        self.answer_card.add(row(self.prompt_button, self.prompted_button, stretch=None))
-        self.how = QComboBox()
-        self.how.addItems(list(LOOKS))
-        self.evidence_class = QComboBox()
-        self.answer_card.field("evidence for", self.evidence_class)
-        self.answer_card.field(
-            "by", self.how, "Covering parts takes about a second; a gradient is quicker and noisier."
-        )
-        self.evidence_button = self.answer_card.add(button("Show where it looked", self.show_evidence))
-        self.answer_card.hide()
-
     def theme_changed(self) -> None:
-        if hasattr(self, "chart"):
-            self.chart.set_colours(self.palette_colours)
+        if hasattr(self, "run"):
+            self.run.set_colours(self.palette_colours)
 
     # --- what is chosen ----------------------------------------------------------------------------------------
 
@@ -164,7 +138,7 @@ class ClassifyPanel(Panel):
     @property
     def running(self) -> bool:
         """True while a worker trains."""
-        return hasattr(self, "watch") and self.watch.running
+        return self.run.running
 
     def _refresh(self) -> None:
         problem = self.examples.problem()
@@ -174,7 +148,7 @@ class ClassifyPanel(Panel):
         busy = hasattr(self, "work") and self.work.running
         self.ask.setEnabled(ready and not busy)
         self.ask.setText("Asking, in a process of its own..." if busy else "Classify")
-        self.evidence_button.setEnabled(not busy)
+        self.answer.evidence_button.setEnabled(not busy)
         self.empty.setVisible(not ready)
 
     def settings(self, source: Path, folder: Path) -> dict[str, Any]:
@@ -202,65 +176,28 @@ class ClassifyPanel(Panel):
     def start(self) -> None:
         """Write the examples down and start the worker."""
         self.say("")
-        stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
+        stamp = run_stamp()
         folder = runs_folder() / f"probe-{stamp}"
         try:
             table = self.examples.write(runs_folder() / f"examples-{stamp}")
-            self.watch.start("probe", self.settings(table, folder), folder)
+            self.run.start("probe", self.settings(table, folder), folder)
         except (TinyMIGError, OSError, ValueError) as e:
             self.say_error(e)
-            return
-        self._curve = {}
-        self.bar.setRange(0, 0)
-        self.state.setText("Starting; importing torch takes a few seconds.")
-        self._show_running(True)
 
-    def _show_running(self, on: bool) -> None:
-        for part in (self.bar, self.stop_button, self.discard_button):
-            part.setVisible(on)
-            part.setEnabled(on)
+    def _running_changed(self, on: bool) -> None:
         if on:
-            self.chart.hide()
             self.scores.hide()
         self._refresh()
-
-    def stop(self) -> None:
-        """Stop and keep best."""
-        self.stop_button.setEnabled(False)
-        self.state.setText("Stopping; the best is kept...")
-        self.watch.stop()
-
-    def discard(self) -> None:
-        """Cancel and discard."""
-        self.stop_button.setEnabled(False)
-        self.discard_button.setEnabled(False)
-        self.state.setText("Cancelling...")
-        self.watch.discard()
 
     def _messages(self, batch: list[Message]) -> None:
         for message in batch:
             if message.kind == "epoch":
-                self._add_to_curve(message)
-            if message.kind == "warning":
-                self.say(message.text, "warn")
-            if message.kind in ("started", "log"):
-                self.state.setText(message.text)
-            if message.kind in ("epoch", "step") and message.total:
-                self.bar.setRange(0, message.total)
-                self.bar.setValue(message.step)
+                v = message.values
+                said = {"loss": "loss", "loss, held out": "val_loss"}
+                self.run.add_point(float(message.step), {n: v.get(key, float("nan")) for n, key in said.items()})
+                self.run.tell(f"{message.text}: balanced accuracy {v.get('val_balanced_accuracy', 0):.2f}")
             if message.kind == "validation":
                 self._show_scores(message)
-        if self._curve:
-            self.chart.set_series(self._curve)
-            self.chart.show()
-
-    def _add_to_curve(self, message: Message) -> None:
-        for name, key in (("loss", "loss"), ("loss, held out", "val_loss")):
-            value = message.values.get(key, float("nan"))
-            xs, ys = self._curve.setdefault(name, ([], []))
-            xs.append(float(message.step))
-            ys.append(value)
-        self.state.setText(f"{message.text}: balanced accuracy {message.values.get('val_balanced_accuracy', 0):.2f}")
 
     def _show_scores(self, message: Message) -> None:
         v = message.values
@@ -274,19 +211,9 @@ class ClassifyPanel(Panel):
         )
         self.scores.show()
 
-    def _ended(self, outcome: jobs.Outcome) -> None:
-        self._show_running(False)
-        self.state.setText("")
-        if outcome.status == "failed":
-            self.say_error(outcome.text)
-            return
-        saved = [p for p in outcome.saved if p.name == "classifier.safetensors"]
-        if outcome.status == "discarded" or not saved:
-            self.say(outcome.text, "plain" if outcome.status == "discarded" else "warn")
-            return
-        self.classifier.setText(str(saved[-1]))
-        size = saved[-1].stat().st_size / 1000
-        self.say(f"The classifier ({size:.0f} KB) is in {saved[-1]}", "good")
+    def _saved(self, path: Path) -> None:
+        self.classifier.setText(str(path))
+        self.say(f"The classifier ({path.stat().st_size / 1000:.0f} KB) is in {path}", "good")
         self._refresh()
 
     # --- its use -----------------------------------------------------------------------------------------------
@@ -320,73 +247,18 @@ class ClassifyPanel(Panel):
     def _answered(self, result: Any) -> None:
         layer, found = result
         if isinstance(found, classifying.Look):
-            self._show_answer(layer, found)
-        elif layer in self.viewer.layers:
-            index, name, grid = found
-            self._add_evidence(layer, index, name, grid)
+            self.answer.show_look(layer, found, self.classifier.text())
+        else:
+            self.answer.add_evidence(layer, *found)
         self._refresh()
-
-    def _show_answer(self, layer: Image, found: classifying.Look) -> None:
-        self.seen, self._seen_layer = found, layer
-        best = int(found.probabilities.argmax())
-        self.badge.say(f"{found.classes[best]}  {found.probabilities[best]:.0%}", found.model_id, "good")
-        rows = {"class": "with prompt   without"}
-        for name, p, q in zip(found.classes, found.probabilities, found.plain):
-            rows[name] = f"{p:.2f}   {q:.2f}"
-        rows["discrepancy of the two"] = f"{found.discrepancy:.3f} nats"
-        self.rows.set_rows(rows)
-        self.line.setText(self._distance_sentence(layer, found))
-        self.evidence_class.clear()
-        self.evidence_class.addItems(list(found.classes))
-        self.evidence_class.setCurrentIndex(best)
-        self.prompt_button.setEnabled(found.prompt is not None)
-        self.answer_card.show()
-
-    @staticmethod
-    def _distance_sentence(layer: Image, found: classifying.Look) -> str:
-        score = found.shift_score
-        if score is None:
-            return f"'{layer.name}': how far it is from the examples is not known."
-        if score > FAR:
-            return (
-                f"'{layer.name}' is unlike the examples (further than {score:.0f} % of them): do not trust the number."
-            )
-        return f"'{layer.name}' lies among the examples (further than {score:.0f} % of them)."
-
-    def _picture_layer(self, picture: NDArray[np.uint8], name: str) -> None:
-        """Add an RGB picture of the frame (H, W, 3) exactly where the classified image lies."""
-        layer = self._seen_layer
-        if layer is None or layer not in self.viewer.layers:
-            self.say("The classified image is no longer among the layers; classify again.", "warn")
-            return
-        data = picture if layer.rgb or layer.ndim == 2 else np.repeat(picture[None], layer.data.shape[0], axis=0)
-        about = {KEY: {"source": layer.name, "classifier": self.classifier.text()}}
-        self.viewer.add_image(data, rgb=True, name=name, opacity=0.7, metadata=about, **geometry_of(layer))
-
-    def show_prompt(self) -> None:
-        """The learned prompt as an image layer; mid-grey = nothing added."""
-        if self.seen is not None and self.seen.prompt is not None and self._seen_layer is not None:
-            self._picture_layer(self.seen.prompt, f"{self._seen_layer.name} prompt")
-
-    def show_prompted(self) -> None:
-        """The image with the prompt on it, at the backbone's resolution, as an image layer."""
-        if self.seen is not None and self._seen_layer is not None:
-            self._picture_layer(self.seen.prompted, f"{self._seen_layer.name} prompted")
-
-    def _slice_on_show(self, layer: Image) -> int:
-        if layer.rgb or layer.ndim == 2:
-            return 0
-        index = layer.world_to_data(self.viewer.dims.point[-layer.ndim :])[0]
-        return int(np.clip(np.rint(index), 0, layer.data.shape[0] - 1))
 
     def show_evidence(self) -> None:
         """Where in the picture (of a volume: the slice on show) the evidence for a class lies."""
-        layer = self._seen_layer
-        if layer is None or layer not in self.viewer.layers or self.seen is None:
+        asked = self.answer.asked()
+        if asked is None:
             self.say("Classify an image first.", "warn")
             return
-        index, label = self._slice_on_show(layer), self.evidence_class.currentIndex()
-        name, how = self.seen.classes[label], LOOKS[self.how.currentText()]
+        layer, index, label, name, how = asked
         try:
             path, weights = self._files()
             scan = scan_of(layer)
@@ -400,27 +272,9 @@ class ClassifyPanel(Panel):
         self.work.start_call(find)
         self._refresh()
 
-    def _add_evidence(self, layer: Image, index: int, name: str, grid: NDArray[np.float32]) -> None:
-        shape = grid_shape(layer)
-        data = np.zeros(shape, np.float32)
-        if data.ndim == 3:
-            data[index] = grid
-        else:
-            data[:] = grid
-        self.viewer.add_image(
-            data,
-            name=f"{layer.name} evidence for {name}",
-            colormap="inferno",
-            contrast_limits=(0, 1),
-            blending="additive",
-            opacity=0.7,
-            metadata={KEY: {"source": layer.name, "evidence_for": name}},
-            **geometry_of(layer),
-        )
-
     def released(self) -> None:
         self.work.cancel()
-        self.watch.leave()
+        self.run.leave()
 
 
 def runs_folder() -> Path:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import datetime
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QPixmap
-from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QFileDialog, QLabel, QLineEdit, QProgressBar
+from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QFileDialog, QLabel, QLineEdit
 
-from napari_tinymig import jobs
 from napari_tinymig.engine.annotation_set import read_cases
 from napari_tinymig.engine.errors import TinyMIGError
 from napari_tinymig.engine.lineage import GateRefused, keep, rollback
@@ -20,15 +18,14 @@ from napari_tinymig.engine.records import Message
 from napari_tinymig.engine.registry import find_model
 from napari_tinymig.engine.tasks import TASKS
 
-from .charts import LineChart
 from .compare_swipe import Swipe
 from .model_chooser import ModelChooser
 from .numbers import NumberRows
 from .predicting import forget_models
 from .project import project
-from .run_watch import RunWatch
+from .run_controls import RunControls, run_stamp
 from .settings import setting
-from .style import Badge, EmptyState, Panel, button, primary_button, row, text_label
+from .style import Badge, EmptyState, Panel, button, row, text_label
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -46,7 +43,6 @@ class FineTunePanel(Panel):
         self.best: Path | None = None
         self.parent_name = ""
         self.verdict_keep = False
-        self._curve: dict[str, tuple[list[float], list[float]]] = {}
         self._part: float | None = None
         self._settings_section()
         self._run_section()
@@ -54,7 +50,6 @@ class FineTunePanel(Panel):
         self.swipe = Swipe(self, self._pair)
         self.column.addWidget(self.swipe)
         self.swipe.hide()
-        self.watch = RunWatch(self, self._messages, self._ended)
         project.moved.connect(self._follow_project)
         self._follow_project()
 
@@ -87,17 +82,22 @@ class FineTunePanel(Panel):
 
     def _run_section(self) -> None:
         section = self.add_section()
-        self.go = section.add(primary_button("Fine-tune", self.start))
-        self.bar = section.add(QProgressBar())
-        self.state = section.add(text_label("", "hint"))
-        self.stop_button = button("Stop and keep best", self.stop, tip="Ends within two seconds; what is best is kept.")
-        self.discard_button = button("Cancel and discard", self.discard, "danger", "Ends at once; nothing is kept.")
-        section.add(row(self.stop_button, self.discard_button, stretch=None))
-        self.chart = section.add(LineChart(self.palette_colours, (0.0, 1.0)))
+        self.run = RunControls(
+            self,
+            section,
+            "Fine-tune",
+            self.start,
+            "best.safetensors",
+            self._messages,
+            self._running_changed,
+            self._saved,
+            (0.0, 1.0),
+        )
+        self.go = self.run.go
         self.picture = section.add(QLabel())
         self.picture_line = section.add(text_label("", "hint"))
-        for part in (self.bar, self.stop_button, self.discard_button, self.chart, self.picture, self.picture_line):
-            part.hide()
+        self.picture.hide()
+        self.picture_line.hide()
 
     def _result_section(self) -> None:
         self.result_card = self.add_section("Before and after")
@@ -130,7 +130,7 @@ class FineTunePanel(Panel):
     @property
     def running(self) -> bool:
         """True while a worker is at work."""
-        return hasattr(self, "watch") and self.watch.running
+        return self.run.running
 
     def _refresh(self) -> None:
         folder = Path(self.folder.text()).expanduser() if self.folder.text().strip() else None
@@ -170,84 +170,36 @@ class FineTunePanel(Panel):
     def start(self) -> None:
         """Start the worker."""
         self.say("")
-        stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
-        folder = Path(self.folder.text()).expanduser() / "runs" / stamp
+        folder = Path(self.folder.text()).expanduser() / "runs" / run_stamp()
         self.parent_name, self.best = self.model.model_name, None
         try:
-            self.watch.start("finetune", self.settings(), folder)
+            self.run.start("finetune", self.settings(), folder)
         except TinyMIGError as e:
             self.say_error(e)
-            return
-        self._curve = {}
-        self.bar.setRange(0, 0)
-        self.state.setText("Starting; importing torch takes a few seconds.")
-        self._show_running(True)
 
-    def _show_running(self, on: bool) -> None:
-        for part in (self.bar, self.stop_button, self.discard_button):
-            part.setVisible(on)
+    def _running_changed(self, on: bool) -> None:
         if on:
-            for part in (self.result_card, self.picture, self.picture_line, self.chart, self.swipe):
+            for part in (self.result_card, self.picture, self.picture_line, self.swipe):
                 part.hide()
-        self.stop_button.setEnabled(on)
-        self.discard_button.setEnabled(on)
         self._refresh()
 
-    def stop(self) -> None:
-        """Stop and keep best."""
-        self.stop_button.setEnabled(False)
-        self.state.setText("Stopping; the best is kept...")
-        self.watch.stop()
-
-    def discard(self) -> None:
-        """Cancel and discard."""
-        self.stop_button.setEnabled(False)
-        self.discard_button.setEnabled(False)
-        self.state.setText("Cancelling...")
-        self.watch.discard()
-
     def _messages(self, batch: list[Message]) -> None:
-        """A tenth of a second's messages; only the last picture and the last step are drawn."""
-        last = {m.kind: m for m in batch}
+        """A tenth of a second's messages; only the last picture is drawn."""
         for message in batch:
             if message.kind == "epoch":
                 self._add_to_curve(message)
-        if "started" in last:
-            self.state.setText(last["started"].text)
-        if "log" in last and last["log"].total:
-            self.state.setText(f"{last['log'].text} ({last['log'].step} of {last['log'].total})")
-        if "step" in last:
-            self._show_step(last["step"])
-        if "warning" in last:
-            self.say(last["warning"].text, "warn")
-        if "preview" in last:
-            self._show_picture(last["preview"])
-        if self._curve:
-            self.chart.set_series(self._curve)
-            self.chart.show()
-
-    def _show_step(self, message: Message) -> None:
-        self.bar.setRange(0, max(1, message.total))
-        self.bar.setValue(message.step)
-        if self.stop_button.isEnabled():
-            eta = message.values.get("eta_s", float("nan"))
-            left = f", about {eta:.0f} s left" if math.isfinite(eta) else ""
-            self.state.setText(
-                f"step {message.step} of {message.total}, loss {message.values.get('loss', 0):.3f}{left}"
-            )
+        pictures = [m for m in batch if m.kind == "preview"]
+        if pictures:
+            self._show_picture(pictures[-1])
 
     def _add_to_curve(self, message: Message) -> None:
         where = "held out" if message.values.get("held_out") else "trained on"
-        for name, value in ((f"Dice, {where}", message.values["score"]), ("before", message.values["before"])):
-            xs, ys = self._curve.setdefault(name, ([], []))
-            if xs and message.values.get("part") != self._part:  # other cases are scored: the line breaks
-                xs.append(float(message.step))
-                ys.append(math.nan)
-            xs.append(float(message.step))
-            ys.append(value)
-        self._part = message.values.get("part")
-        low = min(v for _, y in self._curve.values() for v in y if math.isfinite(v))
-        self.chart.y_range = (max(0.0, round(low - 0.1, 1)), 1.0)
+        values = {f"Dice, {where}": message.values["score"], "before": message.values["before"]}
+        part = message.values.get("part")
+        self.run.add_point(float(message.step), values, gap=part != self._part)  # other cases: the line breaks
+        self._part = part
+        low = min(v for _, y in self.run.curve.values() for v in y if math.isfinite(v))
+        self.run.chart.y_range = (max(0.0, round(low - 0.1, 1)), 1.0)
 
     def _show_picture(self, message: Message) -> None:
         picture = QPixmap(message.text)
@@ -264,22 +216,9 @@ class FineTunePanel(Panel):
 
     # --- the end -----------------------------------------------------------------------------------------------
 
-    def _ended(self, outcome: jobs.Outcome) -> None:
-        """The worker is gone: show what came of it."""
-        self._show_running(False)
-        self.state.setText("")
-        if outcome.status == "failed":
-            self.say_error(outcome.text)
-            return
-        if outcome.status == "discarded":
-            self.say(outcome.text)
-            return
-        saved = [p for p in outcome.saved if p.name == "best.safetensors"]
-        if not saved:
-            self.say(outcome.text, "warn")
-            return
-        self.best = saved[-1]
-        self.show_verdict(self.best)
+    def _saved(self, path: Path) -> None:
+        self.best = path
+        self.show_verdict(path)
 
     def show_verdict(self, path: Path) -> None:
         """Before and after, what the gate says, and what can be done."""
@@ -349,10 +288,10 @@ class FineTunePanel(Panel):
         return str(find_model(self.parent_name)), str(self.best)
 
     def theme_changed(self) -> None:
-        if hasattr(self, "chart"):
-            self.chart.set_colours(self.palette_colours)
+        if hasattr(self, "run"):
+            self.run.set_colours(self.palette_colours)
 
     def released(self) -> None:
         project.moved.disconnect(self._follow_project)
         self.swipe.work.cancel()
-        self.watch.leave()
+        self.run.leave()
