@@ -92,14 +92,14 @@ def test_a_home_image_is_known_ground_and_a_blue_one_is_far_away(viewer, shift_p
     viewer.add_image(eye(100), rgb=True, name="home")
     choose(shift_panel.model, "optic")
     shown = measure(shift_panel)
-    assert shown["badge"].text() == "known ground"
-    assert set(shown["bars"].bars) >= {"stage 1", "stage 4", "image", "output"}
+    assert shown.badge.text() == "known ground"
+    assert set(shown.bars.bars) >= {"stage 1", "stage 4", "image", "output"}
     viewer.add_image(eye(101, blue=0.9), rgb=True, name="away")
     choose(shift_panel.model, "optic")
     shown = measure(shift_panel)
-    assert shown["badge"].text() == "far away"
-    assert "bluer" in shown["reason"].text().lower()
-    assert "expected Dice, disc" in shown["rows"].rows()
+    assert shown.badge.text() == "far away"
+    assert "bluer" in shown.reason.text().lower()
+    assert "expected Dice, disc" in shown.rows.rows()
 
 
 def test_a_second_model_is_shown_beside_the_first(viewer, shift_panel, make_model, models):
@@ -111,8 +111,8 @@ def test_a_second_model_is_shown_beside_the_first(viewer, shift_panel, make_mode
     choose(shift_panel.model, "optic")
     choose(shift_panel.other, "after")
     measure(shift_panel)
-    assert [not made["card"].isHidden() for made in shift_panel.results] == [True, True]
-    assert shift_panel.results[1]["card"].heading.text() == "after"
+    assert [not card.isHidden() for card in shift_panel.results] == [True, True]
+    assert shift_panel.results[1].heading.text() == "after"
 
 
 def test_the_uncertainty_map_lies_where_the_image_does(viewer, shift_panel):
@@ -131,8 +131,8 @@ def test_a_volume_is_scored_with_its_furthest_slice(viewer, shift_panel):
     viewer.add_image(gland(50)[0], name="T2", scale=(3, 0.5, 0.5), units=("mm",) * 3)
     choose(shift_panel.model, "prostate")
     shown = measure(shift_panel)
-    assert shown["badge"].text() in ("known ground", "some shift", "far away")
-    assert "furthest slice" in shown["rows"].rows()
+    assert shown.badge.text() in ("known ground", "some shift", "far away")
+    assert "furthest slice" in shown.rows.rows()
 
 
 def test_a_model_without_statistics_says_so(viewer, shift_panel, make_model, models):
@@ -141,7 +141,7 @@ def test_a_model_without_statistics_says_so(viewer, shift_panel, make_model, mod
     shift_panel.model.offer("photograph")
     choose(shift_panel.model, "bare")
     shown = measure(shift_panel)
-    assert shown["badge"].text() == "cannot say"
+    assert shown.badge.text() == "cannot say"
 
 
 def test_two_folders_become_points_that_hover_and_open(viewer, shift_panel, tmp_path):

@@ -1,14 +1,20 @@
-"""Where the pixels of a what-if bench lie in the viewer."""
+"""The layers of a what-if bench: the spoiled image and its masks, in the place of the image they are made from."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Layer
+from napari.layers import Labels, Layer
 from napari.utils.transforms import Affine
 
-from napari_tinymig.engine.what_if import Bench
+from napari_tinymig.engine.what_if import Bench, Tried
+
+from .image_and_models import WHAT_IF
+from .layers import class_colours
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
 
 
 def bench_geometry(layer: Layer, bench: Bench) -> dict[str, Any]:
@@ -32,3 +38,29 @@ def bench_geometry(layer: Layer, bench: Bench) -> dict[str, Any]:
         "units": layer.units,
         "axis_labels": layer.axis_labels,
     }
+
+
+def show_tries(viewer: Viewer, image: Layer, benches: dict[str, Bench], tries: dict[str, Tried]) -> None:
+    """Show the spoiled copy of `image` and one mask per model in its place: layers of the bench's own, reused."""
+    first, bench = next(iter(tries.values())), next(iter(benches.values()))
+    where = bench_geometry(image, bench)
+    pixels = first.pixels if bench.index is None else first.pixels[None]
+    pixels = pixels[0] if image.ndim == 2 and bench.index is not None else pixels
+    name = f"what if: {image.name}"
+    own = {layer.name: layer for layer in viewer.layers if WHAT_IF in layer.metadata}
+    if name in own and own[name].data.shape == pixels.shape:
+        own[name].data = pixels
+    else:
+        limits = None if bench.index is None else tuple(image.contrast_limits)
+        rgb = bench.index is None
+        viewer.add_image(pixels, name=name, rgb=rgb, contrast_limits=limits, metadata={WHAT_IF: True}, **where)
+    for i, (model, tried) in enumerate(tries.items()):
+        labels = tried.labels if bench.index is None or image.ndim == 2 else tried.labels[None]
+        title = f"what if: {model}"
+        if title in own and own[title].data.shape == labels.shape:
+            own[title].data = labels
+            continue
+        layer = Labels(labels, name=title, opacity=0.9, metadata={WHAT_IF: True}, **where)
+        layer.colormap = class_colours(bench.task)
+        layer.contour = 1 + 2 * i  # the second model's outline is drawn thicker
+        viewer.add_layer(layer)

@@ -2,51 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Labels, Layer
-from numpy.typing import NDArray
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QFileDialog, QLabel, QSlider
 
 from napari_tinymig.engine.corruptions import CORRUPTIONS, TITLES, TWO_SIDED
 from napari_tinymig.engine.errors import MissingExtra
-from napari_tinymig.engine.records import Scan
-from napari_tinymig.engine.task_gate import scan_for_task
-from napari_tinymig.engine.what_if import STRENGTHS, Bench, Tried
+from napari_tinymig.engine.what_if import Tried
 
 from .charts import LineChart
 from .choosers import LayerChooser
-from .layers import KEY, class_colours, grid_shape, kind_of, scan_of
-from .model_chooser import ModelChooser
+from .image_and_models import WHAT_IF, ImageAndModels
+from .layers import grid_shape, kind_of, scan_of
 from .numbers import NumberRows, with_unit
-from .predicting import ready
-from .settings import setting
-from .shift_panel import TONES
-from .style import Badge, EmptyState, Panel, button, primary_button, row, text_label
-from .what_if_layers import bench_geometry
+from .shift_card import TONES
+from .style import Badge, Panel, button, primary_button, row, text_label
+from .what_if_bench import Curves, Opened, curves_in_steps, open_benches, try_all
+from .what_if_layers import show_tries
 from .work import Work
 
 if TYPE_CHECKING:
     import napari.viewer
 
 STEPS = 20
-OWN = KEY + "-what-if"
-Curves = dict[str, dict[str, tuple[list[float], list[float]]]]
-
-
-@dataclass
-class Opened:
-    """A running bench: one Bench per model, the untouched answers, and what Dice is measured against."""
-
-    layer: Layer
-    benches: dict[str, Bench]
-    references: dict[str, NDArray[np.uint8]]
-    against: str
 
 
 class WhatIfPanel(Panel):
@@ -67,28 +49,20 @@ class WhatIfPanel(Panel):
         self.opening = Work(self, self._bench_is_open, self.say_error, on_end=self._refresh_state)
         self.trying = Work(self, self._show_try, self.say_error)
         self.measuring = Work(self, self._show_curves, self.say_error, self._progressed, on_end=self._refresh_state)
-        self.images.changed.connect(self._image_changed)
-        self.listen(napari_viewer.layers.events.inserted, self._refresh_state)
         self.listen(napari_viewer.layers.events.removed, self._layer_removed)
-        self._image_changed()
+        self.image.follow(self._refresh_state, self._refresh_state)
 
     # --- parts -------------------------------------------------------------------------------------------------
 
     def _image_section(self) -> None:
-        self.empty = EmptyState("Open a photograph or a scan first.")
-        self.column.addWidget(self.empty)
-        section = self.add_section("Image")
-        self.images = LayerChooser(self, _can_be_spoiled, "no image that fits")
-        section.field("layer", self.images)
+        section = self.image = ImageAndModels(self, "Image", "Open a photograph or a scan first.")
+        self.images, self.model, self.other = section.images, section.model, section.other
         self.masks = LayerChooser(self, _is_truth, "its own answer")
         self.use_mask = QComboBox()
         self.use_mask.addItems(["its own answer", "my mask"])
         section.field("Dice against", self.use_mask, "What the spoiled image's mask is held against.")
         section.field("mask", self.masks, "A labels layer on the image's own grid.")
-        self.model = ModelChooser()
-        section.field("model", self.model)
-        self.other = ModelChooser("no second model")
-        section.field("and", self.other, "A second model, side by side.")
+        section.add_models("", "and", "A second model, side by side.")
         self.go = section.add(primary_button("Start the bench", self.start))
 
     def _slider_section(self) -> None:
@@ -135,22 +109,9 @@ class WhatIfPanel(Panel):
 
     # --- choices -----------------------------------------------------------------------------------------------
 
-    def _image_changed(self) -> None:
-        layer = self.images.layer
-        if layer is not None:
-            kind = "photograph" if kind_of(layer) == "photograph" else "volume"
-            self.model.offer(kind, "optic" if kind == "photograph" else "prostate")
-            self.other.offer(kind)
-        self._refresh_state()
-
     def _refresh_state(self, event: Any = None) -> None:
-        layer = self.images.layer
-        self.empty.setVisible(layer is None)
-        why = "" if layer is not None else "Open an image first."
-        if layer is not None and not self.model.model_name:
-            why = "No model that reads this kind of image is installed; add one with: tinymig models add FILE."
-        self.go.setEnabled(not why and not (hasattr(self, "opening") and self.opening.running))
-        self.go.setToolTip(why or "Adds layers of its own; your image stays as it is.")
+        opening = hasattr(self, "opening") and self.opening.running
+        self.image.enable(self.go, "Adds layers of its own; your image stays as it is.", opening)
         measuring = hasattr(self, "measuring") and self.measuring.running
         self.measure_button.setText("Stop" if measuring else "Measure the curves")
 
@@ -165,8 +126,8 @@ class WhatIfPanel(Panel):
         """Open the bench for the chosen image and models."""
         self.say("")
         layer = self.images.layer
-        if layer is None or not self.model.model_name:
-            self.say(self.go.toolTip(), "warn")
+        if layer is None or self.image.missing():
+            self.say(self.image.missing(), "warn")
             return
         self.end()
         truth = None
@@ -182,7 +143,7 @@ class WhatIfPanel(Panel):
         index = None
         if kind_of(layer) == "volume":
             index = round(float(layer.world_to_data(self.viewer.dims.point)[0]))
-        models = list(dict.fromkeys(m for m in (self.model.model_name, self.other.model_name) if m))
+        models = list(dict.fromkeys(self.image.model_names))
         self.opening.start_call(open_benches, layer, scan_of(layer), models, index, truth)
         self._refresh_state()
 
@@ -218,7 +179,7 @@ class WhatIfPanel(Panel):
         if self.opened is None:
             return
         self._shown = strengths
-        self._put_layers(tries)
+        show_tries(self.viewer, self.opened.layer, self.opened.benches, tries)
         first = next(iter(tries.values()))
         prediction = first.prediction
         level = str(prediction.extra.get("shift_level", ""))
@@ -240,34 +201,6 @@ class WhatIfPanel(Panel):
         if self._wanted != strengths:
             self._try()
 
-    def _put_layers(self, tries: dict[str, Tried]) -> None:
-        """The spoiled image and one mask per model, as layers of the bench's own, where the image lies."""
-        if self.opened is None:
-            return
-        first = next(iter(tries.values()))
-        bench = next(iter(self.opened.benches.values()))
-        where = bench_geometry(self.opened.layer, bench)
-        pixels = first.pixels if bench.index is None else first.pixels[None]
-        pixels = pixels[0] if self.opened.layer.ndim == 2 and bench.index is not None else pixels
-        name = f"what if: {self.opened.layer.name}"
-        own = {layer.name: layer for layer in self.viewer.layers if OWN in layer.metadata}
-        if name in own and own[name].data.shape == pixels.shape:
-            own[name].data = pixels
-        else:
-            limits = None if bench.index is None else tuple(self.opened.layer.contrast_limits)
-            rgb = bench.index is None
-            self.viewer.add_image(pixels, name=name, rgb=rgb, contrast_limits=limits, metadata={OWN: True}, **where)
-        for i, (model, tried) in enumerate(tries.items()):
-            labels = tried.labels if bench.index is None or self.opened.layer.ndim == 2 else tried.labels[None]
-            title = f"what if: {model}"
-            if title in own and own[title].data.shape == labels.shape:
-                own[title].data = labels
-                continue
-            layer = Labels(labels, name=title, opacity=0.9, metadata={OWN: True}, **where)
-            layer.colormap = class_colours(bench.task)
-            layer.contour = 1 + 2 * i  # the second model's outline is drawn thicker
-            self.viewer.add_layer(layer)
-
     def reset(self) -> None:
         """All sliders back to zero."""
         for slider in self.sliders.values():
@@ -278,7 +211,7 @@ class WhatIfPanel(Panel):
         for work in (self.opening, self.trying, self.measuring):
             work.cancel()
         self.opened = None
-        for layer in [layer for layer in self.viewer.layers if OWN in layer.metadata]:
+        for layer in [layer for layer in self.viewer.layers if WHAT_IF in layer.metadata]:
             self.viewer.layers.remove(layer)
         for card in (self.slider_card, self.result_card, self.curve_card):
             card.hide()
@@ -350,12 +283,8 @@ class WhatIfPanel(Panel):
             work.cancel()
 
 
-def _can_be_spoiled(layer: Layer) -> bool:
-    return kind_of(layer) is not None and OWN not in layer.metadata and KEY + "-map" not in layer.metadata
-
-
 def _is_truth(layer: Layer) -> bool:
-    return isinstance(layer, Labels) and OWN not in layer.metadata
+    return isinstance(layer, Labels) and WHAT_IF not in layer.metadata
 
 
 def _side_by_side(slider: QSlider, value: QLabel) -> Any:
@@ -364,53 +293,3 @@ def _side_by_side(slider: QSlider, value: QLabel) -> Any:
     both = QWidget()
     both.setLayout(row(slider, value))
     return both
-
-
-def open_benches(
-    layer: Layer,
-    scan: Scan,
-    models: list[str],
-    index: int | None,
-    truth: NDArray[np.uint8] | None,
-    report: Callable[[Any], None],
-) -> Opened:
-    """A bench per model, all on the first one's piece of the image; runs in a thread."""
-    benches: dict[str, Bench] = {}
-    references = {}
-    for name in models:
-        report(None)
-        predictor = ready(name, str(setting("general", "device")), 0)
-        first = next(iter(benches.values()), None)
-        if first is None:
-            bench = Bench.open(predictor, scan_for_task(scan, predictor.task.input), index)
-        else:
-            bench = Bench(predictor, first.pixels, first.box, first.index, first.spacing_mm, first.middle)
-        benches[name] = bench
-        references[name] = bench.try_out({}).labels if truth is None else bench.reference(truth)
-    return Opened(layer, benches, references, "its own answer" if truth is None else "my mask")
-
-
-def try_all(
-    opened: Opened, strengths: dict[str, float], report: Callable[[Any], None]
-) -> tuple[dict[str, float], dict[str, Tried]]:
-    """One set of strengths through every model; runs in a thread."""
-    tries = {}
-    for name, bench in opened.benches.items():
-        report(None)
-        tries[name] = bench.try_out(strengths)
-    return strengths, tries
-
-
-def curves_in_steps(opened: Opened) -> Generator[tuple[int, int, str], None, Curves]:
-    """Every point of every curve, one at a time; yields (done, total, name)."""
-    curves: Curves = {name: {} for name in CORRUPTIONS}
-    per_model = sum(2 * len(STRENGTHS) - 1 if name in TWO_SIDED else len(STRENGTHS) for name in CORRUPTIONS)
-    done = 0
-    for model, bench in opened.benches.items():
-        for name, strength, dice in bench.curve(opened.references[model]):
-            x, y = curves[name].setdefault(model, ([], []))
-            x.append(strength)
-            y.append(dice)
-            done += 1
-            yield done, per_model * len(opened.benches), TITLES[name]
-    return curves
