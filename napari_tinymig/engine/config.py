@@ -6,17 +6,15 @@ what it does; values marked "chosen" are this project's own, not a paper's.
 
 from __future__ import annotations
 
-import difflib
-import tomllib
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field
 
+from .recipe_file import RECIPES, read_recipe, recipe_path, validate
 from .tasks import TASKS, Frozen, Task
 
 HEADER_SCHEMA = 1
-T = TypeVar("T", bound=BaseModel)
 
 
 class InputSpec(Frozen):
@@ -277,44 +275,9 @@ class ModelHeader(Frozen):
     extra: dict[str, Any] = Field(default_factory=dict)
 
 
-def _nearest_key(error: dict[str, Any], model: type[BaseModel]) -> str:
-    """A sentence for one pydantic error; unknown keys name the nearest known one."""
-    where = ".".join(str(p) for p in error["loc"])
-    if error["type"] != "extra_forbidden":
-        return f"{where}: {error['msg']} (found {error.get('input')!r})"
-    owner: Any = model
-    for part in error["loc"][:-1]:
-        field = owner.model_fields.get(part) if hasattr(owner, "model_fields") else None
-        owner = (
-            next(
-                (
-                    a
-                    for a in (field.annotation, *getattr(field.annotation, "__args__", ()))
-                    if hasattr(a, "model_fields")
-                ),
-                None,
-            )
-            if field
-            else None
-        )
-    known = list(owner.model_fields) if owner is not None and hasattr(owner, "model_fields") else []
-    close = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
-    return f"{where}: unknown key" + (f"; did you mean '{close[0]}'?" if close else f"; known keys: {', '.join(known)}")
-
-
-def validate(model: type[T], raw: dict[str, Any], source: str) -> T:
-    """`raw` as a `model`; ValueError names every wrong key of `source` and the nearest right one."""
-    try:
-        return model.model_validate(raw)
-    except ValidationError as e:
-        lines = "; ".join(_nearest_key(dict(err), model) for err in e.errors())
-        raise ValueError(f"{source}: {lines}") from e
-
-
 def shipped_recipes() -> dict[str, Path]:
     """Training recipes inside the package by name; probes have their own (`probe_config.shipped_probes`)."""
-    folder = Path(__file__).parent.parent / "recipes"
-    return {p.stem: p for p in sorted(folder.glob("*.toml")) if not p.stem.startswith("probe")}
+    return {p.stem: p for p in sorted(RECIPES.glob("*.toml")) if not p.stem.startswith("probe")}
 
 
 def load_recipe(name_or_path: str | Path, overrides: dict[str, Any] | None = None) -> Recipe:
@@ -322,30 +285,9 @@ def load_recipe(name_or_path: str | Path, overrides: dict[str, Any] | None = Non
 
     overrides: dotted keys, e.g. {"optim.epochs": 3}. Raises ValueError naming the nearest name or key.
     """
-    path = Path(name_or_path)
-    if path.suffix != ".toml":
-        known = shipped_recipes()
-        if str(name_or_path) not in known:
-            close = difflib.get_close_matches(str(name_or_path), list(known), n=1)
-            hint = f"did you mean '{close[0]}'?" if close else f"shipped recipes: {', '.join(known)}"
-            raise ValueError(f"no recipe named '{name_or_path}'; expected a shipped name or a .toml file; {hint}")
-        path = known[str(name_or_path)]
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as e:
-        raise ValueError(
-            f"no recipe file at {path}; expected a .toml file or one of: {', '.join(shipped_recipes())}"
-        ) from e
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-        raise ValueError(f"{path} is not valid TOML: {e}") from e
-    raw.setdefault("name", path.stem)
-    for dotted, value in (overrides or {}).items():
-        node = raw
-        *parents, last = dotted.split(".")
-        for p in parents:
-            node = node.setdefault(p, {})
-        node[last] = value
-    return recipe_from_dict(raw, str(path))
+    shipped = shipped_recipes()
+    path = recipe_path(name_or_path, shipped, "recipe")
+    return recipe_from_dict(read_recipe(path, shipped, overrides), str(path))
 
 
 def recipe_from_dict(raw: dict[str, Any], source: str = "recipe") -> Recipe:

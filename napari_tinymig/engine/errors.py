@@ -4,6 +4,17 @@ What the user gave wrongly as an argument is a ValueError; what a file, a model,
 wrong is one of these.
 """
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:
+    """The words "did you mean 'optic'?" for a word that is nearly a known one, else `otherwise`."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"did you mean '{close[0]}'?" if close else otherwise
+
 
 class TinyMIGError(Exception):
     """Something that stops one input or one command, said in one sentence a user can act on."""

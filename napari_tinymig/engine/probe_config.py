@@ -7,15 +7,13 @@ marked [known], what this project chose [chosen].
 
 from __future__ import annotations
 
-import difflib
 import json
-import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from .config import validate
+from .recipe_file import RECIPES, read_recipe, recipe_path, validate
 from .tasks import Frozen
 
 Method = Literal["movl", "lp", "vp", "ff", "zero_shot"]
@@ -185,7 +183,7 @@ def _toml_value(value: Any) -> str:
 
 def shipped_probes() -> dict[str, Path]:
     """Probe recipes inside the package by name."""
-    return {p.stem: p for p in sorted((Path(__file__).parent.parent / "recipes").glob("probe*.toml"))}
+    return {p.stem: p for p in sorted(RECIPES.glob("probe*.toml"))}
 
 
 def load_probe_recipe(name_or_path: str | Path = "probe", overrides: dict[str, Any] | None = None) -> ProbeRecipe:
@@ -193,32 +191,6 @@ def load_probe_recipe(name_or_path: str | Path = "probe", overrides: dict[str, A
 
     Raises ValueError naming the nearest name or key.
     """
-    path = Path(name_or_path)
-    if path.suffix != ".toml":
-        known = shipped_probes()
-        if str(name_or_path) not in known:
-            close = difflib.get_close_matches(str(name_or_path), list(known), n=1)
-            hint = f"did you mean '{close[0]}'?" if close else f"shipped probe recipes: {', '.join(known)}"
-            raise ValueError(f"no probe recipe named '{name_or_path}'; expected a shipped name or a .toml file; {hint}")
-        path = known[str(name_or_path)]
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as e:
-        raise ValueError(
-            f"no recipe file at {path}; expected a .toml file or one of: {', '.join(shipped_probes())}"
-        ) from e
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-        raise ValueError(f"{path} is not valid TOML: {e}") from e
-    raw.setdefault("name", path.stem)
-    return override(raw, overrides or {}, str(path))
-
-
-def override(raw: dict[str, Any], overrides: dict[str, Any], source: str = "probe recipe") -> ProbeRecipe:
-    """A recipe from plain values with dotted keys put over them. Raises ValueError naming wrong keys."""
-    for dotted, value in overrides.items():
-        node = raw
-        *parents, last = dotted.split(".")
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[last] = value
-    return validate(ProbeRecipe, raw, source)
+    shipped = shipped_probes()
+    path = recipe_path(name_or_path, shipped, "probe recipe")
+    return validate(ProbeRecipe, read_recipe(path, shipped, overrides), str(path))

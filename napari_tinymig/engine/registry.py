@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from .config import ModelHeader
-from .errors import ModelFileError, OutputRefused
+from .errors import ModelFileError, OutputRefused, did_you_mean
 from .model_file import ModelFile, read_header, read_model_file
 from .safe_files import write_atomic
 
@@ -83,8 +82,7 @@ def find_model(name_or_path: str | Path) -> Path:
     name = text.split("@")[0]
     if name in known:
         return known[name]
-    close = difflib.get_close_matches(name, list(known), n=1)
-    hint = f"did you mean '{close[0]}'?" if close else f"known models: {', '.join(known) or 'none'}"
+    hint = did_you_mean(name, known, f"known models: {', '.join(known) or 'none'}")
     raise ModelFileError(f"no model named '{text}'; expected a known name or a .safetensors file; {hint}")
 
 
