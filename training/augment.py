@@ -15,7 +15,8 @@ from torch import Generator, Tensor
 
 from napari_tinymig.engine.config import AugmentSpec, InputSpec
 
-from .augment_photo import PHOTOGRAPH_PARTS, enlarge, uniform
+from .augment_parts import View, apply_parts, uniform
+from .augment_photo import PHOTOGRAPH_PARTS, enlarge
 from .augment_scan import SCAN_PARTS
 
 
@@ -130,9 +131,7 @@ class Augmenter:
         x, target, known = both[:, :3], both[:, 3 : 3 + self.regions], both[:, 3 + self.regions :]
         known = ((known > 0.5) | ~inside).float() if known.shape[1] else torch.ones_like(target[:, :1])
         clean = normalise_batch(x, self.input, inside) if want_clean else None
-        styled = x
-        for part in self.parts:
-            styled, target, inside = part(styled, target, inside, spec, g)
+        styled, target, inside = apply_parts(self.parts, View(x, target, inside), spec, g)
         styled = styled * inside
         image = normalise_batch(styled, self.input, inside)
         share = float(view.mean())

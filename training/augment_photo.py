@@ -9,21 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from napari_tinymig.engine.config import AugmentSpec
-
-
-def uniform(n: int, low: float, high: float, g: Generator) -> Tensor:
-    """(n,) numbers drawn evenly from low..high."""
-    return torch.rand(n, generator=g) * (high - low) + low
-
-
-def chosen(n: int, probability: float, g: Generator) -> Tensor:
-    """Rows of a batch that a part applies to: each with `probability`."""
-    return torch.nonzero(torch.rand(n, generator=g) < probability)[:, 0]
-
-
-def _per_image(values: Tensor, x: Tensor) -> Tensor:
-    return values.to(x.device, x.dtype).view(len(values), -1, 1, 1)
+from .augment_parts import Part, View, chosen, light, on_each_of_some, on_some, per_image, uniform
 
 
 def colour(x: Tensor, strength: float, g: Generator) -> Tensor:
@@ -36,47 +22,50 @@ def colour(x: Tensor, strength: float, g: Generator) -> Tensor:
     mix = mix * saturation[:, None, None] + grey * (1 - saturation)[:, None, None]
     mix = mix / mix.sum(2, keepdim=True).clamp_min(0.2) * gains[:, :, None]
     x = torch.einsum("bij,bjhw->bihw", mix.to(x.device, x.dtype), x).clamp(0, 1)
-    gamma = _per_image(torch.exp(torch.randn(n, generator=g) * 0.25 * strength), x)
-    gain = _per_image(torch.exp(torch.randn(n, generator=g) * 0.2 * strength), x)
-    offset = _per_image(torch.randn(n, generator=g) * 0.05 * strength, x)
+    gamma = per_image(torch.exp(torch.randn(n, generator=g) * 0.25 * strength), x)
+    gain = per_image(torch.exp(torch.randn(n, generator=g) * 0.2 * strength), x)
+    offset = per_image(torch.randn(n, generator=g) * 0.05 * strength, x)
     mean = x.mean((1, 2, 3), keepdim=True)
-    contrast = _per_image(torch.exp(torch.randn(n, generator=g) * 0.2 * strength), x)
+    contrast = per_image(torch.exp(torch.randn(n, generator=g) * 0.2 * strength), x)
     return (((x.clamp_min(1e-4) ** gamma - mean) * contrast + mean) * gain + offset).clamp(0, 1)
 
 
 def grey_world(x: Tensor, g: Generator, probability: float = 0.15) -> Tensor:
     """Some images with each channel scaled to the same mean (another white balance)."""
-    rows = chosen(len(x), probability, g)
-    if not len(rows):
-        return x
-    out, some = x.clone(), x[rows]
-    means = some.mean((2, 3), keepdim=True).clamp_min(0.02)
-    out[rows] = (some * (means.mean(1, keepdim=True) / means)).clamp(0, 1)
-    return out
+
+    def balanced(some: Tensor) -> Tensor:
+        means = some.mean((2, 3), keepdim=True).clamp_min(0.02)
+        return (some * (means.mean(1, keepdim=True) / means)).clamp(0, 1)
+
+    return on_some(x, probability, g, balanced)
 
 
 def blur(x: Tensor, strength: float, g: Generator) -> Tensor:
     """Gaussian blur of some images, down-and-up sampling of others (a 256-pixel photograph enlarged)."""
-    n, out = len(x), x
-    rows = chosen(n, min(0.3 * strength, 0.9), g)
-    if len(rows):
-        sigma = uniform(len(rows), 0.4, 2.5, g)
-        taps = torch.arange(-5, 6, dtype=torch.float32)
-        kernel = torch.exp(-0.5 * (taps[None] / sigma[:, None]) ** 2)
-        kernel = (kernel / kernel.sum(1, keepdim=True)).to(x.device, x.dtype)
-        c = x.shape[1]
-        flat = F.pad(out[rows].reshape(1, len(rows) * c, *x.shape[2:]), (5, 5, 5, 5), mode="replicate")
-        weight = kernel.repeat_interleave(c, 0)  # (b C, 11)
-        flat = F.conv2d(flat, weight[:, None, :, None], groups=len(weight))
-        flat = F.conv2d(flat, weight[:, None, None, :], groups=len(weight))
-        out = out.clone()
-        out[rows] = flat.view(len(rows), c, *x.shape[2:])
-    rows = chosen(n, min(0.3 * strength, 0.9), g)
-    if len(rows):
-        out = out.clone()
-        for row, factor in zip(rows.tolist(), uniform(len(rows), 1.3, 5.0, g).tolist()):
-            small = F.interpolate(out[row : row + 1], scale_factor=1 / factor, mode="bilinear", antialias=True)
-            out[row] = F.interpolate(small, x.shape[2:], mode="bilinear")[0]
+    probability = min(0.3 * strength, 0.9)
+    x = on_some(x, probability, g, lambda some: _gaussian(some, uniform(len(some), 0.4, 2.5, g)))
+    return on_some(x, probability, g, lambda some: _coarse(some, uniform(len(some), 1.3, 5.0, g)))
+
+
+def _gaussian(x: Tensor, sigma: Tensor) -> Tensor:
+    """Each image blurred with its own sigma (B,), pixels; 11 taps per axis."""
+    b, c, h, w = x.shape
+    taps = torch.arange(-5, 6, dtype=torch.float32)
+    kernel = torch.exp(-0.5 * (taps[None] / sigma[:, None]) ** 2)
+    kernel = (kernel / kernel.sum(1, keepdim=True)).to(x.device, x.dtype)
+    weight = kernel.repeat_interleave(c, 0)  # (B C, 11)
+    flat = F.pad(x.reshape(1, b * c, h, w), (5, 5, 5, 5), mode="replicate")
+    flat = F.conv2d(flat, weight[:, None, :, None], groups=len(weight))
+    flat = F.conv2d(flat, weight[:, None, None, :], groups=len(weight))
+    return flat.view(b, c, h, w)
+
+
+def _coarse(x: Tensor, factors: Tensor) -> Tensor:
+    """Each image made smaller by its own factor (B,) and enlarged again."""
+    out = torch.empty_like(x)
+    for row, factor in enumerate(factors.tolist()):
+        small = F.interpolate(x[row : row + 1], scale_factor=1 / factor, mode="bilinear", antialias=True)
+        out[row] = F.interpolate(small, x.shape[2:], mode="bilinear")[0]
     return out
 
 
@@ -102,17 +91,16 @@ def jpeg(x: Tensor, quality_step: Tensor) -> Tensor:
 
 def noise(x: Tensor, strength: float, g: Generator) -> Tensor:
     """Sensor noise in some images, JPEG artefacts in others."""
-    n, out = len(x), x
-    rows = chosen(n, min(0.3 * strength, 0.9), g)
-    if len(rows):
-        sd = uniform(len(rows), 0.005, 0.05 * strength, g)
-        out = out.clone()
-        out[rows] += torch.randn(len(rows), *x.shape[1:], generator=g).to(x.device) * _per_image(sd, x)
-    rows = chosen(n, min(0.25 * strength, 0.9), g)
-    if len(rows):
-        out = out.clone()
-        out[rows] = jpeg(out[rows], uniform(len(rows), 0.01, 0.06 * strength, g))
-    return out.clamp(0, 1)
+
+    def grainy(some: Tensor) -> Tensor:
+        sd = uniform(len(some), 0.005, 0.05 * strength, g)
+        return some + torch.randn(some.shape, generator=g).to(x.device) * per_image(sd, x)
+
+    def blocky(some: Tensor) -> Tensor:
+        return jpeg(some, uniform(len(some), 0.01, 0.06 * strength, g))
+
+    x = on_some(x, min(0.3 * strength, 0.9), g, grainy)
+    return on_some(x, min(0.25 * strength, 0.9), g, blocky).clamp(0, 1)
 
 
 def light_field(n: int, size: int, sd: float, g: Generator) -> Tensor:
@@ -129,67 +117,63 @@ def enlarge(coarse: Tensor, size: int) -> Tensor:
 
 def illumination(x: Tensor, strength: float, g: Generator) -> Tensor:
     """Uneven light (smooth field) and vignetting around a random centre."""
-    n, size = len(x), x.shape[-1]
-    out = x
-    rows = chosen(n, 0.5, g)
-    if len(rows):
-        out = out.clone()
-        out[rows] = out[rows] * light_field(len(rows), size, 0.25 * strength, g).to(x.device)
-    rows = chosen(n, 0.3, g)
-    if len(rows):
+    size = x.shape[-1]
+
+    def uneven(some: Tensor) -> Tensor:
+        return some * light_field(len(some), size, 0.25 * strength, g).to(x.device)
+
+    def vignetted(some: Tensor) -> Tensor:
         axis = torch.linspace(-1, 1, size)
-        centre = uniform(2 * len(rows), -0.5, 0.5, g).view(-1, 2)
+        centre = uniform(2 * len(some), -0.5, 0.5, g).view(-1, 2)
         far = (axis[None, :, None] - centre[:, 0, None, None]) ** 2 + (axis[None, None] - centre[:, 1, None, None]) ** 2
-        dark = 1 - uniform(len(rows), 0.05, 0.35 * min(strength, 2), g)[:, None, None] * far
-        out = out.clone()
-        out[rows] = out[rows] * dark.clamp(0.05, 1)[:, None].to(x.device)
-    return out.clamp(0, 1)
+        dark = 1 - uniform(len(some), 0.05, 0.35 * min(strength, 2), g)[:, None, None] * far
+        return some * dark.clamp(0.05, 1)[:, None].to(x.device)
+
+    return on_some(on_some(x, 0.5, g, uneven), 0.3, g, vignetted).clamp(0, 1)
 
 
 def fourier_mix(x: Tensor, probability: float, g: Generator) -> Tensor:
     """Low-frequency amplitude exchanged with another image of the batch (FDA / AmpMix within the source)."""
-    rows = chosen(len(x), probability, g)
-    if not len(rows):
-        return x
-    partner = torch.randperm(len(x), generator=g)[: len(rows)]
-    ratio = uniform(len(rows), 0.0, 1.0, g)
-    spectrum, other = torch.fft.rfft2(x[rows].float()), torch.fft.rfft2(x[partner].float()).abs()
-    amplitude, phase = spectrum.abs(), spectrum.angle()
-    k = max(1, int(x.shape[-1] * 0.02))
-    share = _per_image(ratio, x)
-    mixed = amplitude.clone()
-    for part in (slice(0, k), slice(-k, None)):
-        mixed[:, :, part, :k] = amplitude[:, :, part, :k] * (1 - share) + other[:, :, part, :k] * share
-    out = x.clone()
-    out[rows] = torch.fft.irfft2(torch.polar(mixed, phase), s=x.shape[-2:]).to(x.dtype).clamp(0, 1)
-    return out
+
+    def mixed(some: Tensor) -> Tensor:
+        partner = torch.randperm(len(x), generator=g)[: len(some)]
+        share = per_image(uniform(len(some), 0.0, 1.0, g), x)
+        spectrum, other = torch.fft.rfft2(some.float()), torch.fft.rfft2(x[partner].float()).abs()
+        amplitude, phase = spectrum.abs(), spectrum.angle()
+        k = max(1, int(x.shape[-1] * 0.02))
+        changed = amplitude.clone()
+        for part in (slice(0, k), slice(-k, None)):
+            changed[:, :, part, :k] = amplitude[:, :, part, :k] * (1 - share) + other[:, :, part, :k] * share
+        return torch.fft.irfft2(torch.polar(changed, phase), s=x.shape[-2:]).to(x.dtype).clamp(0, 1)
+
+    return on_some(x, probability, g, mixed)
 
 
 def random_convolution(x: Tensor, probability: float, g: Generator) -> Tensor:
     """RandConv (Xu et al., ICLR 2021): a random 1-7 pixel convolution, mixed with the image, same mean and spread."""
-    rows = chosen(len(x), probability, g)
-    out = x.clone() if len(rows) else x
-    for row in rows.tolist():
+
+    def convolved(one: Tensor) -> Tensor:
         k = int(torch.randint(0, 4, (1,), generator=g)) * 2 + 1
         weight = torch.randn(3, 3, k, k, generator=g).to(x.device) / math.sqrt(3 * k * k)
         share = float(torch.rand(1, generator=g))
-        out[row] = _like(F.conv2d(x[row : row + 1], weight, padding=k // 2), x[row : row + 1], share)[0]
-    return out.clamp(0, 1)
+        return _like(F.conv2d(one, weight, padding=k // 2), one, share)
+
+    return on_each_of_some(x, probability, g, convolved).clamp(0, 1)
 
 
 def gin(x: Tensor, probability: float, g: Generator) -> Tensor:
     """Global intensity non-linear augmentation (GIN, Ouyang et al., TMI 2022): a shallow random network, mixed."""
-    rows = chosen(len(x), probability, g)
-    out = x.clone() if len(rows) else x
-    for row in rows.tolist():
-        y, widths = x[row : row + 1], (3, 2, 2, 3)
-        for layer, (i, o) in enumerate(itertools.pairwise(widths)):
+
+    def networked(one: Tensor) -> Tensor:
+        y = one
+        for layer, (i, o) in enumerate(itertools.pairwise((3, 2, 2, 3))):
             k = int(torch.randint(0, 2, (1,), generator=g)) * 2 + 1
             weight, bias = torch.randn(o, i, k, k, generator=g), torch.randn(o, generator=g)
             y = F.conv2d(y, weight.to(x.device), bias.to(x.device), padding=k // 2)
             y = y if layer == 2 else F.leaky_relu(y)
-        out[row] = _like(y, x[row : row + 1], float(torch.rand(1, generator=g)))[0]
-    return out.clamp(0, 1)
+        return _like(y, one, float(torch.rand(1, generator=g)))
+
+    return on_each_of_some(x, probability, g, networked).clamp(0, 1)
 
 
 def _like(y: Tensor, x: Tensor, share: float) -> Tensor:
@@ -201,9 +185,10 @@ def _like(y: Tensor, x: Tensor, share: float) -> Tensor:
 
 def occlude(x: Tensor, probability: float, g: Generator) -> Tensor:
     """Pasted boxes: glare, burned-in text stripes, instruments, black corners."""
-    rows = chosen(len(x), probability, g)
-    out, size = (x.clone() if len(rows) else x), x.shape[-1]
-    for row in rows.tolist():
+    size = x.shape[-1]
+
+    def pasted(one: Tensor) -> Tensor:
+        one = one.clone()
         for _ in range(int(torch.randint(1, 5, (1,), generator=g))):
             h, w = (int(v) for v in (uniform(2, 0.02, 0.2, g) * size))
             y0, x0 = (int(v) for v in (torch.rand(2, generator=g) * (size - 8)))
@@ -212,8 +197,10 @@ def occlude(x: Tensor, probability: float, g: Generator) -> Tensor:
                 if torch.rand(1, generator=g) < 0.4
                 else (torch.rand(1, 1, 1, generator=g) > 0.4).float()
             )
-            out[row, :, y0 : y0 + h + 2, x0 : x0 + w + 2] = fill.to(x.device)
-    return out
+            one[0, :, y0 : y0 + h + 2, x0 : x0 + w + 2] = fill.to(x.device)
+        return one
+
+    return on_each_of_some(x, probability, g, pasted)
 
 
 def tight_frame(inside: Tensor, target: Tensor, probability: float, g: Generator) -> Tensor:
@@ -239,42 +226,23 @@ def tight_frame(inside: Tensor, target: Tensor, probability: float, g: Generator
     return out
 
 
-Part = tuple[Tensor, Tensor, Tensor]
+def _colour_and_balance(x: Tensor, strength: float, g: Generator) -> Tensor:
+    return grey_world(colour(x, strength, g), g)
 
 
-def _style(x: Tensor, target: Tensor, inside: Tensor, spec: AugmentSpec, g: Generator) -> Part:
-    if spec.fourier:
-        x = fourier_mix(x, spec.fourier, g)
-    if spec.randconv:
-        x = random_convolution(x, spec.randconv, g)
-    if spec.gin:
-        x = gin(x, spec.gin, g)
-    return x, target, inside
+def _framed(view: View, probability: float, g: Generator) -> View:
+    inside = tight_frame(view.inside, view.target, probability, g)
+    return View(view.x, view.target * inside, inside)
 
 
-def _light_and_colour(x: Tensor, target: Tensor, inside: Tensor, spec: AugmentSpec, g: Generator) -> Part:
-    if spec.illumination:
-        x = illumination(x, spec.illumination, g)
-    if spec.colour:
-        x = grey_world(colour(x, spec.colour, g), g)
-    return x, target, inside
-
-
-def _sharpness(x: Tensor, target: Tensor, inside: Tensor, spec: AugmentSpec, g: Generator) -> Part:
-    if spec.blur:
-        x = blur(x, spec.blur, g)
-    if spec.cutout:
-        x = occlude(x, spec.cutout, g)
-    if spec.noise:
-        x = noise(x, spec.noise, g)
-    return x, target, inside
-
-
-def _frame(x: Tensor, target: Tensor, inside: Tensor, spec: AugmentSpec, g: Generator) -> Part:
-    if spec.frame:
-        inside = tight_frame(inside, target, spec.frame, g)
-        target = target * inside
-    return x, target, inside
-
-
-PHOTOGRAPH_PARTS = (_style, _light_and_colour, _sharpness, _frame)
+PHOTOGRAPH_PARTS = (
+    light("fourier", fourier_mix),
+    light("randconv", random_convolution),
+    light("gin", gin),
+    light("illumination", illumination),
+    light("colour", _colour_and_balance),
+    light("blur", blur),
+    light("cutout", occlude),
+    light("noise", noise),
+    Part("frame", _framed),
+)

@@ -6,9 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from napari_tinymig.engine.config import AugmentSpec
-
-from .augment_photo import Part, blur, chosen, gin, light_field, uniform
+from .augment_parts import Part, View, chosen, light, on_some, uniform
+from .augment_photo import blur, gin, light_field
 
 
 def intensity(x: Tensor, strength: float, g: Generator) -> Tensor:
@@ -16,18 +15,18 @@ def intensity(x: Tensor, strength: float, g: Generator) -> Tensor:
     n = len(x)
     gamma = torch.exp(torch.randn(n, generator=g) * 0.35 * strength).view(n, 1, 1, 1).to(x.device)
     x = x.clamp_min(1e-4) ** gamma
-    rows = chosen(n, 0.3 * min(strength, 2), g)
-    if len(rows):
-        knots = torch.rand(len(rows), 6, generator=g).cumsum(1)
-        knots = torch.cat([torch.zeros(len(rows), 1), knots / knots[:, -1:]], 1).to(x.device)  # (b, 7) rising 0..1
-        at = x[rows].clamp(0, 0.999) * 6
+
+    def bent(some: Tensor) -> Tensor:
+        knots = torch.rand(len(some), 6, generator=g).cumsum(1)
+        knots = torch.cat([torch.zeros(len(some), 1), knots / knots[:, -1:]], 1).to(x.device)  # (b, 7) rising 0..1
+        at = some.clamp(0, 0.999) * 6
         low = at.long()
         table = knots[:, :, None].expand(-1, -1, at[0].numel())
         flat = low.flatten(1)[:, None]
         below, above = table.gather(1, flat)[:, 0], table.gather(1, flat + 1)[:, 0]
-        x = x.clone()
-        x[rows] = (below + (above - below) * (at - low).flatten(1)).view_as(at)
-    return x
+        return (below + (above - below) * (at - low).flatten(1)).view_as(at)
+
+    return on_some(x, 0.3 * min(strength, 2), g, bent)
 
 
 def bias_field(x: Tensor, strength: float, g: Generator) -> Tensor:
@@ -37,18 +36,18 @@ def bias_field(x: Tensor, strength: float, g: Generator) -> Tensor:
 
 def rician(x: Tensor, strength: float, g: Generator) -> Tensor:
     """Magnitude noise of MR, and 8-bit steps, in some images."""
-    rows = chosen(len(x), min(0.5 * strength, 0.9), g)
-    if len(rows):
-        sd = uniform(len(rows), 0.005, 0.06 * strength, g).view(-1, 1, 1, 1)
-        real, imaginary = (torch.randn(len(rows), *x.shape[1:], generator=g) * sd for _ in range(2))
-        x = x.clone()
-        x[rows] = ((x[rows] + real.to(x.device)) ** 2 + imaginary.to(x.device) ** 2).sqrt()
-    rows = chosen(len(x), 0.3, g)
-    if len(rows):
-        x = x.clone()
-        top = x[rows].amax((1, 2, 3), keepdim=True).clamp_min(1e-4)
-        x[rows] = torch.round(x[rows] / top * 255) / 255 * top
-    return x
+
+    def noisy(some: Tensor) -> Tensor:
+        sd = uniform(len(some), 0.005, 0.06 * strength, g).view(-1, 1, 1, 1)
+        real, imaginary = (torch.randn(some.shape, generator=g) * sd for _ in range(2))
+        return ((some + real.to(x.device)) ** 2 + imaginary.to(x.device) ** 2).sqrt()
+
+    return on_some(on_some(x, min(0.5 * strength, 0.9), g, noisy), 0.3, g, _in_8_bits)
+
+
+def _in_8_bits(x: Tensor) -> Tensor:
+    top = x.amax((1, 2, 3), keepdim=True).clamp_min(1e-4)
+    return torch.round(x / top * 255) / 255 * top
 
 
 def _gland_box(target: Tensor) -> tuple[float, float, float] | None:
@@ -103,28 +102,22 @@ def endorectal_coil(x: Tensor, target: Tensor, probability: float, g: Generator)
     return x, target
 
 
-def _scan_style(x: Tensor, target: Tensor, inside: Tensor, spec: AugmentSpec, g: Generator) -> Part:
-    if spec.colour:
-        x = intensity(x, spec.colour, g)
-    if spec.gin:
-        x = gin(x, spec.gin, g)
-    if spec.coil:
-        x, target = endorectal_coil(x, target, spec.coil, g)
-    if spec.illumination:
-        x = bias_field(x, spec.illumination, g)
-    return x, target, inside
+def drop_neighbours(x: Tensor, probability: float, g: Generator) -> Tensor:
+    """Some images with the middle slice in the place of its neighbours."""
+    return on_some(x, probability, g, lambda some: some[:, 1:2].expand_as(some))
 
 
-def _scan_artefacts(x: Tensor, target: Tensor, inside: Tensor, spec: AugmentSpec, g: Generator) -> Part:
-    if spec.blur:
-        x = blur(x, spec.blur, g)
-    if spec.noise:
-        x = rician(x, spec.noise, g)
-    if spec.drop_neighbours:
-        rows = chosen(len(x), spec.drop_neighbours, g)
-        x = x.clone()
-        x[rows] = x[rows, 1:2]
-    return x, target, inside
+def _with_coil(view: View, probability: float, g: Generator) -> View:
+    x, target = endorectal_coil(view.x, view.target, probability, g)
+    return View(x, target, view.inside)
 
 
-SCAN_PARTS = (_scan_style, _scan_artefacts)
+SCAN_PARTS = (
+    light("colour", intensity),
+    light("gin", gin),
+    Part("coil", _with_coil),
+    light("illumination", bias_field),
+    light("blur", blur),
+    light("noise", rician),
+    light("drop_neighbours", drop_neighbours),
+)

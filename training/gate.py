@@ -24,6 +24,7 @@ from napari_tinymig.engine.samples import fundus_sample
 from napari_tinymig.engine.spatial import place, square_box, whole_box
 
 from .augment import draw_theta, sampling_grid
+from .augment_parts import View, apply_parts
 from .augment_photo import PHOTOGRAPH_PARTS
 from .export import load_student, save_model
 from .student import DenseEncoder, MobileEncoder
@@ -239,10 +240,8 @@ def augment_frames(x: Tensor, g: Generator) -> Tensor:
     grid = sampling_grid(theta, size)
     inside = (grid.abs().amax(-1) <= 1)[:, None]
     x = F.grid_sample(x, grid, align_corners=False)
-    target = torch.zeros(n, 1, size, size)
-    for part in PHOTOGRAPH_PARTS:
-        x, target, inside = part(x, target, inside, AUGMENT, g)
-    return x * inside
+    view = apply_parts(PHOTOGRAPH_PARTS, View(x, torch.zeros(n, 1, size, size), inside), AUGMENT, g)
+    return view.x * view.inside
 
 
 @torch.no_grad()
