@@ -283,7 +283,7 @@ class Run:
 
 
 def supervised_part(terms: dict[str, Tensor], lambdas: Sequence[float]) -> Tensor:
-    """lambda1 Dice + lambda2 cross-entropy of a step, without gradient; infinite where only distillation was trained."""
+    """lambda1 Dice + lambda2 cross-entropy of a step, detached; infinite where distillation alone was trained."""
     if "dice_loss" not in terms:
         return torch.full_like(terms["loss"].detach(), math.inf)
     return (lambdas[0] * terms["dice_loss"] + lambdas[1] * terms["ce_loss"]).detach()

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from napari_tinymig.engine.errors import ModelFileError
+from napari_tinymig.engine.safe_files import write_atomic
 
 SHARES = (0.25, 0.5, 0.75, 1.0)
 """How far the child may go from the parent (1 = all the way); the folds choose."""
@@ -28,6 +33,27 @@ class Plan:
     model_id: str
     data: list[str]
     results: list[dict[str, Any]] = field(default_factory=list)
+
+    def save(self, folder: Path) -> None:
+        """Write plan.json in one step."""
+        write_atomic(folder / "plan.json", json.dumps(asdict(self), indent=1).encode())
+
+
+def load_plan(folder: Path, model_id: str, data: list[str]) -> Plan | None:
+    """The plan of an interrupted run; None where none was written.
+
+    Raises ModelFileError where the run began with another model or other masks.
+    """
+    path = folder / "plan.json"
+    if not path.exists():
+        return None
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    plan = Plan(**raw | {"folds": [tuple(f) for f in raw["folds"]]})
+    if plan.model_id != model_id or plan.data != data:
+        raise ModelFileError(
+            f"the run in {folder} began with another model or other masks; start a new run for the new ones"
+        )
+    return plan
 
 
 FEWEST_FOR_A_THRESHOLD = 10

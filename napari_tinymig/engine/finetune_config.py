@@ -20,6 +20,9 @@ class FineTuneSpec(Frozen):
     lr: float | None = Field(None, gt=0, le=1e-2, description="Learning rate; None = by the number of images.")
     replay: float | None = Field(None, ge=0, le=0.9, description="Part of every batch that rehearses the old domain.")
     distil: float | None = Field(None, ge=0, description="Weight of the three TinyMIG terms against the self-teacher.")
+    measure: bool = Field(
+        True, description="Two folds that measure the gain; off: all the time for the model, whose gain is unknown."
+    )
     scope: Literal["auto", "whole", "decoder"] = Field(
         "auto", description="What learns: the whole student, or its decoder alone (fast on a CPU); auto = by cost."
     )
