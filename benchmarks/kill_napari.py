@@ -138,9 +138,8 @@ def main() -> None:
         writer.writerows(rows)
     lost = np.array([float(r["lost_s"]) for r in rows])
     strokes, damaged = sum(int(r["painted"]) for r in rows), sum(bool(r["damaged"]) for r in rows)
-    print(
-        f"{len(rows)} kills, {strokes} strokes; damaged {damaged}; lost: median {np.median(lost):.2f} s, p95 {np.percentile(lost, 95):.2f} s, most {lost.max():.2f} s"
-    )
+    print(f"{len(rows)} kills, {strokes} strokes; damaged {damaged}; lost seconds:", end=" ")
+    print(f"median {np.median(lost):.2f}, 95th percentile {np.percentile(lost, 95):.2f}, most {lost.max():.2f}")
 
 
 if __name__ == "__main__":
