@@ -120,3 +120,55 @@ def own_state(tmp_path_factory, monkeypatch):
     """Journals of painted strokes go to a folder of the test, never to the user's."""
     if "TINYMIG_STATE" not in os.environ:
         monkeypatch.setenv("TINYMIG_STATE", str(tmp_path_factory.mktemp("state")))
+
+
+@pytest.fixture
+def one_thread():
+    """One thread for torch: tiny networks are slower on several."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def backbone_file(tmp_path_factory):
+    """Random weights of timm's test_resnet as a file: the same backbone again and again, without a hub."""
+    import timm
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(3)
+    path = tmp_path_factory.mktemp("weights") / "test_resnet.safetensors"
+    save_file(timm.create_model("test_resnet", pretrained=False).state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def backbone(backbone_file):
+    """That backbone, open; its fingerprint must stay as it is."""
+    from napari_tinymig.training.backbone import open_backbone
+
+    from napari_tinymig.engine.probe_config import BackboneSpec
+
+    return open_backbone(BackboneSpec(name="test_resnet", weights=str(backbone_file), size=64))
+
+
+@pytest.fixture(scope="session")
+def stripes(tmp_path_factory):
+    """Two domains, 'here' and 'there', of two classes told apart by the direction of stripes; there it is darker."""
+    from PIL import Image
+
+    root = tmp_path_factory.mktemp("stripes")
+    rng = np.random.default_rng(0)
+    for domain, gain in (("here", 1.0), ("there", 0.6)):
+        for label, name in enumerate(("across", "along")):
+            (root / domain / name).mkdir(parents=True)
+            for i in range(20):
+                wave = 0.5 + 0.4 * np.sin(np.arange(64) / rng.uniform(1.5, 3))
+                picture = np.broadcast_to(wave if label else wave[:, None], (64, 64)) + rng.normal(0, 0.1, (64, 64))
+                pixels = (picture.clip(0, 1) * 255 * gain).astype(np.uint8)
+                Image.fromarray(pixels).save(root / domain / name / f"p{i // 2}{name}_{i}.png")
+    return root
