@@ -172,3 +172,37 @@ def stripes(tmp_path_factory):
                 pixels = (picture.clip(0, 1) * 255 * gain).astype(np.uint8)
                 Image.fromarray(pixels).save(root / domain / name / f"p{i // 2}{name}_{i}.png")
     return root
+
+
+@pytest.fixture
+def viewer(make_napari_viewer_proxy):
+    """A real napari window of this test's own."""
+    return make_napari_viewer_proxy()
+
+
+@pytest.fixture
+def model_folder(tmp_path, monkeypatch):
+    """An empty user folder of models for this test alone (TINYMIG_HOME/models); no model stays open across tests."""
+    from napari_tinymig.engine import batch
+    from napari_tinymig.widgets.predicting import forget_models
+
+    def forget():
+        forget_models()
+        for cached in (batch.ready, batch.gate, batch.model_id_of):
+            cached.cache_clear()
+
+    folder = tmp_path / "home" / "models"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("TINYMIG_HOME", str(tmp_path / "home"))
+    forget()
+    yield folder
+    forget()
+
+
+@pytest.fixture
+def models(make_model, model_folder):
+    """Two small models in that folder: optic and prostate."""
+    from viewer_parts import add_models
+
+    add_models(make_model, model_folder)
+    return model_folder

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from safetensors.torch import save_file
+from viewer_parts import click, dock, wait_until
 
 pytestmark = pytest.mark.viewer
-
-spec = importlib.util.spec_from_file_location("viewer_parts", Path(__file__).with_name("viewer_parts.py"))
-parts = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(parts)
-click, dock, wait_until = (getattr(parts, n) for n in ("click", "dock", "wait_until"))
 
 
 def stripes(seed, along, side=64):

@@ -3,45 +3,14 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image as PilImage
+from viewer_parts import click, dock, photograph, spin, volume, wait_until
 
 pytestmark = pytest.mark.viewer
-
-spec = importlib.util.spec_from_file_location("viewer_parts", Path(__file__).with_name("viewer_parts.py"))
-parts = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(parts)
-add_models, click, dock, photograph, spin, volume, wait_until = (
-    getattr(parts, n) for n in ("add_models", "click", "dock", "photograph", "spin", "volume", "wait_until")
-)
-
-
-@pytest.fixture
-def models(make_model, tmp_path, monkeypatch):
-    from napari_tinymig.engine import batch
-    from napari_tinymig.widgets.predicting import forget_models
-
-    def forget():
-        forget_models()
-        for cached in (batch.ready, batch.gate, batch.model_id_of):
-            cached.cache_clear()
-
-    monkeypatch.setenv("TINYMIG_HOME", str(tmp_path / "home"))
-    (tmp_path / "home" / "models").mkdir(parents=True)
-    add_models(make_model, tmp_path / "home" / "models")
-    forget()
-    yield tmp_path
-    forget()
-
-
-@pytest.fixture
-def viewer(make_napari_viewer_proxy):
-    return make_napari_viewer_proxy()
 
 
 def open_file(viewer, path):

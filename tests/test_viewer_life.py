@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import importlib.util
 import subprocess
 import sys
 import threading
@@ -12,15 +11,9 @@ import weakref
 from pathlib import Path
 
 import pytest
+from viewer_parts import dock, photograph, spin, wait_until
 
 pytestmark = pytest.mark.viewer
-
-spec = importlib.util.spec_from_file_location("viewer_parts", Path(__file__).with_name("viewer_parts.py"))
-parts = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(parts)
-click, dock, photograph, spin, wait_until = (
-    getattr(parts, n) for n in ("click", "dock", "photograph", "spin", "wait_until")
-)
 
 
 def panel_classes():

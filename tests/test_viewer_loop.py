@@ -2,50 +2,33 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
+import tune_drawn as drawn
+from qtpy.QtWidgets import QApplication
+from viewer_parts import click, dock, wait_until
 
 pytestmark = pytest.mark.viewer
 
 
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-parts, drawn = load("viewer_parts"), load("tune_drawn")
-click, dock, spin, wait_until = parts.click, parts.dock, parts.spin, parts.wait_until
 LONG = 240.0  # a shared machine may be ten times slower than a quiet one
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch):
+def home(model_folder, tmp_path, monkeypatch):
     """A model named optic, and state and models in folders of this test's own."""
-    from napari_tinymig.widgets.predicting import forget_models
     from napari_tinymig.widgets.project import project
 
-    monkeypatch.setenv("TINYMIG_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("TINYMIG_STATE", str(tmp_path / "state"))
-    drawn.tiny_model(tmp_path / "home" / "models" / "optic.safetensors")
-    forget_models()
+    drawn.tiny_model(model_folder / "optic.safetensors")
     project.folder, project.task = None, ""
     yield tmp_path
     project.folder, project.task = None, ""
-    forget_models()
-
-
-@pytest.fixture
-def viewer(make_napari_viewer_proxy):
-    return make_napari_viewer_proxy()
 
 
 def predict(viewer, panel, image):
@@ -101,7 +84,7 @@ def test_three_images_are_mended_and_make_the_model_better_and_it_can_be_rolled_
     gaps, last = [], time.perf_counter()
     end = time.monotonic() + LONG
     while tune.running and time.monotonic() < end:
-        parts.QApplication.processEvents()
+        QApplication.processEvents()
         now = time.perf_counter()
         gaps.append(now - last)
         last = now

@@ -2,39 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 from qtpy.QtWidgets import QDialog, QTextBrowser
+from viewer_parts import click, dock, photograph, spin, volume, wait_until
 
 pytestmark = pytest.mark.viewer
-
-spec = importlib.util.spec_from_file_location("viewer_parts", Path(__file__).with_name("viewer_parts.py"))
-parts = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(parts)
-add_models, click, dock, photograph, spin, volume, wait_until = (
-    getattr(parts, n) for n in ("add_models", "click", "dock", "photograph", "spin", "volume", "wait_until")
-)
-
-
-@pytest.fixture
-def models(make_model, tmp_path, monkeypatch):
-    """Two small models in a user folder of this test's own."""
-    from napari_tinymig.widgets.predicting import forget_models
-
-    monkeypatch.setenv("TINYMIG_HOME", str(tmp_path / "home"))
-    (tmp_path / "home" / "models").mkdir(parents=True)
-    add_models(make_model, tmp_path / "home" / "models")
-    forget_models()
-    yield tmp_path
-    forget_models()
-
-
-@pytest.fixture
-def viewer(make_napari_viewer_proxy):
-    return make_napari_viewer_proxy()
 
 
 def segment(panel, task):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
+from viewer_parts import click, dock, spin, wait_until
 
 from napari_tinymig.engine.config import InputSpec
 from napari_tinymig.engine.records import Scan
@@ -15,11 +13,6 @@ from napari_tinymig.engine.survey import Known, add_statistics
 from napari_tinymig.engine.tasks import OPTIC, PROSTATE
 
 pytestmark = pytest.mark.viewer
-
-spec = importlib.util.spec_from_file_location("viewer_parts", Path(__file__).with_name("viewer_parts.py"))
-parts = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(parts)
-click, dock, spin, wait_until = (getattr(parts, n) for n in ("click", "dock", "spin", "wait_until"))
 
 
 def eye(seed, blue=0.4, side=140):
@@ -38,29 +31,17 @@ def gland(seed):
 
 
 @pytest.fixture
-def models(make_model, tmp_path, monkeypatch):
+def models(make_model, model_folder):
     """An optic and a prostate model with source statistics in a user folder of this test's own."""
-    from napari_tinymig.widgets.predicting import forget_models
-
-    folder = tmp_path / "home" / "models"
-    folder.mkdir(parents=True)
-    monkeypatch.setenv("TINYMIG_HOME", str(tmp_path / "home"))
-    optic = make_model("optic", OPTIC, [-0.35, 0.1], folder=folder, input=InputSpec(size=96))
+    optic = make_model("optic", OPTIC, [-0.35, 0.1], folder=model_folder, input=InputSpec(size=96))
     drawn = np.zeros((140, 140), np.uint8)
     y, x = np.mgrid[:140, :140] - 70
     drawn[np.hypot(y, x) < 36], drawn[np.hypot(y, x) < 18] = 1, 2
     add_statistics(optic.path, [Known(Scan(eye(i), None, f"k{i}"), drawn, f"k{i}", i > 15) for i in range(26)])
     spec = InputSpec(size=64, normalisation="percentile_z")
-    prostate = make_model("prostate", PROSTATE, [0.8], folder=folder, input=spec)
+    prostate = make_model("prostate", PROSTATE, [0.8], folder=model_folder, input=spec)
     add_statistics(prostate.path, [Known(Scan(gland(i)[0], (3, 0.5, 0.5), f"v{i}"), gland(i)[1]) for i in range(6)])
-    forget_models()
-    yield tmp_path
-    forget_models()
-
-
-@pytest.fixture
-def viewer(make_napari_viewer_proxy):
-    return make_napari_viewer_proxy()
+    return model_folder
 
 
 @pytest.fixture
@@ -105,8 +86,7 @@ def test_a_home_image_is_known_ground_and_a_blue_one_is_far_away(viewer, shift_p
 def test_a_second_model_is_shown_beside_the_first(viewer, shift_panel, make_model, models):
     import shutil
 
-    folder = models / "home" / "models"
-    shutil.copy(folder / "optic.safetensors", folder / "after.safetensors")
+    shutil.copy(models / "optic.safetensors", models / "after.safetensors")
     viewer.add_image(eye(100), rgb=True, name="home")
     choose(shift_panel.model, "optic")
     choose(shift_panel.other, "after")
@@ -136,7 +116,7 @@ def test_a_volume_is_scored_with_its_furthest_slice(viewer, shift_panel):
 
 
 def test_a_model_without_statistics_says_so(viewer, shift_panel, make_model, models):
-    make_model("bare", OPTIC, [-0.35, 0.1], folder=models / "home" / "models", input=InputSpec(size=96))
+    make_model("bare", OPTIC, [-0.35, 0.1], folder=models, input=InputSpec(size=96))
     viewer.add_image(eye(100), rgb=True, name="home")
     shift_panel.model.offer("photograph")
     choose(shift_panel.model, "bare")
