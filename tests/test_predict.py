@@ -73,22 +73,18 @@ def test_wherever_the_disc_lies_the_mask_lies_there(make_model_once, cy, cx, rad
 @pytest.fixture(scope="module")
 def make_model_once(tmp_path_factory):
     """The toy optic predictor, made once: hypothesis calls the test many times."""
-    from importlib import util
-    from pathlib import Path
+    from threshold_model import threshold_graph
 
     from napari_tinymig.engine.config import ModelHeader
     from napari_tinymig.engine.model_file import write_model_file
 
-    spec = util.spec_from_file_location("fixtures", Path(__file__).with_name("conftest.py"))
-    fixtures = util.module_from_spec(spec)
-    spec.loader.exec_module(fixtures)
     folder, levels = tmp_path_factory.mktemp("models"), (DISC_LEVEL, CUP_LEVEL)
     made = [
         write_model_file(
             folder / f"{name}.safetensors",
             ModelHeader(name=name, task=OPTIC, kind=kind, input=InputSpec(size=128, roi_scale=scale)),
             {"levels": np.float32(levels)},
-            fixtures.threshold_graph(levels),
+            threshold_graph(levels),
         )
         for name, kind, scale in (("finder", "locator", None), ("student", "segmenter", 2.2))
     ]

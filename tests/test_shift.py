@@ -52,19 +52,15 @@ def truth(size=160, disc=40):
 @pytest.fixture(scope="module")
 def model(tmp_path_factory, request):
     """A thresholding model of photographs with source statistics from 40 drawn eyes, 14 of them held out."""
-    import importlib.util
-    from pathlib import Path
+    from threshold_model import threshold_graph
 
-    spec = importlib.util.spec_from_file_location("conftest_here", Path(__file__).with_name("conftest.py"))
-    conftest = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(conftest)
     from napari_tinymig.engine.config import ModelHeader
     from napari_tinymig.engine.model_file import write_model_file
 
     path = tmp_path_factory.mktemp("model") / "eye.safetensors"
     levels = [-0.35, 0.0]
     header = ModelHeader(name="eye", task=OPTIC, input=InputSpec(size=128))
-    write_model_file(path, header, {"levels": np.float32(levels)}, conftest.threshold_graph(levels))
+    write_model_file(path, header, {"levels": np.float32(levels)}, threshold_graph(levels))
     known = [Known(Scan(eye(i), None, f"e{i}"), truth(), f"e{i}", i >= 26) for i in range(40)]
     return add_statistics(path, known, "drawn eyes")
 
@@ -199,18 +195,14 @@ def test_no_frame_is_a_sentence(predictor):
 @pytest.fixture(scope="module")
 def volume_predictor(tmp_path_factory):
     """A thresholding prostate model with statistics of 12 drawn volumes, and the drawing."""
-    import importlib.util
-    from pathlib import Path
+    from threshold_model import threshold_graph
 
     from napari_tinymig.engine.config import ModelHeader
     from napari_tinymig.engine.model_file import write_model_file
 
-    spec = importlib.util.spec_from_file_location("conftest_here", Path(__file__).with_name("conftest.py"))
-    conftest = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(conftest)
     path = tmp_path_factory.mktemp("model") / "gland.safetensors"
     header = ModelHeader(name="gland", task=PROSTATE, input=InputSpec(size=64, normalisation="percentile_z"))
-    write_model_file(path, header, {"levels": np.float32([0.8])}, conftest.threshold_graph([0.8]))
+    write_model_file(path, header, {"levels": np.float32([0.8])}, threshold_graph([0.8]))
     known = [Known(Scan(gland(i)[0], (3.0, 0.5, 0.5), f"v{i}"), gland(i)[1], f"v{i}", False) for i in range(12)]
     return Predictor(add_statistics(path, known, "drawn glands"), "cpu", threads=1)
 
