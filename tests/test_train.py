@@ -15,7 +15,7 @@ import torch
 from drawn import fundus_domain, prostate_domain
 from napari_tinymig.training.loop import learning_rate
 from napari_tinymig.training.train import pick_device, to_toml, train
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from napari_tinymig.engine.config import OptimSpec, load_recipe, recipe_from_dict, shipped_recipes
 from napari_tinymig.engine.errors import ModelFileError, OutputRefused
@@ -94,6 +94,23 @@ def test_a_run_that_was_cut_off_continues_to_the_bit(eyes, tmp_path):
     assert all(torch.equal(whole[k], resumed[k]) for k in whole)
     ours, theirs = (read_model_file(tmp_path / f / "best.safetensors").header for f in ("whole", "cut"))
     assert ours.weights_sha256 == theirs.weights_sha256
+
+
+def test_slow_checkpoints_are_written_seldom_but_the_last_epoch_always(eyes, tmp_path, monkeypatch):
+    from napari_tinymig.training import loop
+
+    saved = []
+
+    def slow(tensors, path, metadata):
+        time.sleep(0.3)
+        saved.append(json.loads(metadata["progress"])["epoch"])
+        save_file(tensors, path, metadata)
+
+    monkeypatch.setattr(loop, "save_file", slow)
+    list(train(recipe(optim__epochs=8), eyes, out=tmp_path / "run"))
+    assert saved[0] == 1
+    assert saved[-1] == 8
+    assert len(saved) < 8
 
 
 def test_equal_seeds_give_equal_weights_and_another_seed_does_not(eyes, tmp_path):

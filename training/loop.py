@@ -29,6 +29,8 @@ from .data import ImageSet
 from .objective import Objective
 from .replicas import average_buffers, average_gradients, own_share
 
+CHECKPOINT_PAUSE = 10
+"""Between two checkpoints pass at least so many times the seconds that one takes: half a gigabyte on a slow disk."""
 Validate = Callable[[nn.Module], dict[str, float]]
 
 
@@ -158,6 +160,7 @@ class Run:
         self.optimiser = build_optimiser(student, objective, recipe.optim)
         self.progress = Progress()
         self.best_state: dict[str, Tensor] | None = None
+        self._saved_at, self._save_s = -math.inf, 0.0
         self.losses: list[Tensor] = []  # (2,) of every step of this epoch: what is minimised, and its supervised part
         self.bf16 = wants_bf16(recipe, device)
         student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # 1.1-1.9x faster on AVX-512/AMX
@@ -230,12 +233,14 @@ class Run:
         if score > p.best:
             p.best, p.best_epoch = score, p.epoch
             self.best_state = {k: v.detach().clone() for k, v in self.judged.state_dict().items()}
-        self.save_last()
+        if p.epoch == self.recipe.optim.epochs or time.monotonic() - self._saved_at >= CHECKPOINT_PAUSE * self._save_s:
+            self.save_last()
         values |= {"lr": learning_rate(p.epoch - 1, self.recipe.optim), "best": p.best, "best_epoch": p.best_epoch}
         return Message("epoch", p.epoch, self.recipe.optim.epochs, values)
 
     def save_last(self) -> None:
         """Everything needed to go on: last.safetensors, written under a temporary name."""
+        begun = time.monotonic()
         tensors = {f"student.{k}": v for k, v in self.student.state_dict().items()}
         if self.average is not None:
             tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
@@ -250,6 +255,8 @@ class Run:
         meta = {"progress": json.dumps(asdict(self.progress)), "recipe": self.recipe.model_dump_json()}
         save_file(tensors, temporary, metadata=meta)
         os.replace(temporary, path)
+        self._saved_at = time.monotonic()
+        self._save_s = self._saved_at - begun
 
     def load_last(self) -> None:
         """Go on from last.safetensors. Raises ModelFileError where it is absent or of another recipe."""
