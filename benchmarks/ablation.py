@@ -115,13 +115,15 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--rows", default=",".join(ROWS))
     parser.add_argument("--recipes", type=Path, default=HERE)
+    parser.add_argument("--epochs", type=int, help="for every row, instead of the recipes' 60")
     parser.add_argument("-o", "--out", type=Path, required=True)
     arguments = parser.parse_args()
     recipes = []
     for name in arguments.rows.split(","):
         taught = load_recipe(arguments.recipes / f"{name}.toml").teacher is not None
-        weights = {"teacher.weights": str(arguments.teacher_weights)} if taught else {}
-        recipes.append(load_recipe(arguments.recipes / f"{name}.toml", weights))
+        changes: dict[str, str | int] = {"teacher.weights": str(arguments.teacher_weights)} if taught else {}
+        changes |= {"optim.epochs": arguments.epochs} if arguments.epochs else {}
+        recipes.append(load_recipe(arguments.recipes / f"{name}.toml", changes))
     seeds = [int(s) for s in arguments.seeds.split(",")]
     domains = [arguments.source, arguments.target]
     cells = plan_cells(recipes, domains, arguments.out, [arguments.source.name], seeds, "truth", "cpu", 1)
