@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +55,36 @@ def test_finetune_keep_tree_and_rollback(home, tmp_path):
     assert "\n  camera-b@" in tree, "the child stands under its parent"
     assert "* camera-b" in tinymig(home, "models", "list").stdout
     assert "'optic' is the default for optic again" in tinymig(home, "models", "rollback", "optic").stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="process groups of a terminal are POSIX")
+def test_ctrl_c_in_a_terminal_keeps_the_best(home, tmp_path):
+    run = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "napari_tinymig", "finetune", "--model", "optic", "--data", str(home / "set"),
+         "-o", str(run), "--steps", "4000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TINYMIG_HOME": str(home), "OMP_NUM_THREADS": "1"},
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    wait_for(lambda: (run / "log.jsonl").is_file() and '"epoch"' in (run / "log.jsonl").read_text())
+    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to everyone in the group
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 1, stderr
+    assert "Stopping; the best so far is kept" in stderr
+    assert "crashed" not in stderr
+    assert (run / "best.safetensors").is_file()
+    assert str(run / "best.safetensors") in stdout
+
+
+def wait_for(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_finetune_says_what_is_wrong_before_it_starts(home, tmp_path):

@@ -102,6 +102,18 @@ def test_a_run_that_does_not_look_at_stop_is_closed_within_two_seconds(tmp_path)
     assert time.monotonic() - begin < 2.0
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGINT of one process is POSIX")
+def test_an_interrupt_that_reaches_the_worker_does_not_end_it(tmp_path):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell hands down 'ignore'
+    try:
+        run = rehearse(tmp_path / "run", steps=20, step_s=0.02)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    first_step(run)
+    os.kill(run.pid, signal.SIGINT)
+    assert run.wait(20).status == "done"
+
+
 def test_discard_ends_a_hanging_run_within_two_seconds_and_removes_its_folder(tmp_path):
     run = rehearse(tmp_path / "run", steps=1, ending="hang")
     first_step(run)

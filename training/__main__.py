@@ -18,6 +18,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -180,6 +181,7 @@ def run(wire: Wire, path: Path) -> int:
 
 def main() -> int:
     """Read the one argument, listen, run."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the starter, which asks this process by a word
     logging.basicConfig(stream=sys.stderr, level=logging.INFO)
     wire = Wire()
     if len(sys.argv) != 2:

@@ -275,9 +275,10 @@ def start(
     threads = threads or training_threads()
     job = _prepare(kind, settings, folder, threads)
     limits = {n: str(threads) for n in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    flags: dict[str, Any] = {}
+    flags: dict[str, Any] = {"process_group": 0}  # Ctrl-C in a terminal reaches the starter alone
     if sys.platform == "win32":
-        flags = {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.BELOW_NORMAL_PRIORITY_CLASS}
+        own_group = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
+        flags = {"creationflags": own_group | subprocess.BELOW_NORMAL_PRIORITY_CLASS}
     process = subprocess.Popen(
         [sys.executable, "-P", "-u", "-X", "utf8", "-m", "napari_tinymig.training", job.name],
         cwd=folder,
