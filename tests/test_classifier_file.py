@@ -75,6 +75,8 @@ def test_shipped_probe_recipes_load_and_a_wrong_key_names_the_right_one(tmp_path
         assert load_probe_recipe(name).name == name
     with pytest.raises(ValueError, match="did you mean 'weight'"):
         load_probe_recipe("probe", {"discrepancy.wieght": 1})
+    with pytest.raises(ValueError, match="'seed' is the value 0, not a table of keys"):
+        load_probe_recipe("probe", {"seed": 0, "seed.split": 1})
 
 
 class TwoHalves(nn.Module):

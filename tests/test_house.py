@@ -24,6 +24,8 @@ FLOOR_3 = {  # the runs, and what opens a finished model
     "export",
     "gate",
     "tune_data",
+    "tune_result",
+    "tuning",
     "classify",
     "model_card",
     "torch_network",
