@@ -32,6 +32,24 @@ def test_mixstyles_new_statistics_lie_between_two_images():
     assert (mean[:, :, 0, 0] <= high + 1e-4).all()
 
 
+def test_mixstyle_by_hand(monkeypatch):
+    x = torch.tensor([[0.0, 2.0], [3.0, 7.0]]).view(2, 1, 1, 2)  # means 1 and 5, deviations 1 and 2
+    monkeypatch.setattr(torch.distributions.Beta, "sample", lambda self, shape: torch.full(shape, 0.25))
+    monkeypatch.setattr(torch, "randperm", lambda n, device=None: torch.tensor([1, 0]))
+    expected = torch.tensor(
+        [[4 - 1.75, 4 + 1.75], [2 - 1.25, 2 + 1.25]]
+    )  # a quarter of one's own, the rest the other's
+    torch.testing.assert_close(mixstyle(x).view(2, 2), expected, atol=1e-4, rtol=0)
+
+
+def test_trid_by_hand(monkeypatch):
+    x = torch.tensor([[0.0, 2.0], [3.0, 7.0]]).view(1, 2, 1, 2)  # two channels
+    monkeypatch.setattr(torch, "bernoulli", lambda p: torch.tensor([1.0, 0.0]).view(1, 2, 1, 1))
+    monkeypatch.setattr(torch, "rand", lambda shape: torch.full(shape, 0.25))
+    expected = torch.tensor([[0.0, 0.5], [3.0, 7.0]])  # mean 0.25 and deviation 0.25 drawn; the other channel kept
+    torch.testing.assert_close(trid(x).view(2, 2), expected, atol=1e-4, rtol=0)
+
+
 def test_trid_leaves_some_channels_and_randomises_others_within_zero_and_one():
     torch.manual_seed(2)
     x = torch.rand(8, 16, 8, 8) + 5

@@ -123,13 +123,21 @@ def illumination(x: Tensor, strength: float, g: Generator) -> Tensor:
         return some * light_field(len(some), size, 0.25 * strength, g).to(x.device)
 
     def vignetted(some: Tensor) -> Tensor:
-        axis = torch.linspace(-1, 1, size)
         centre = uniform(2 * len(some), -0.5, 0.5, g).view(-1, 2)
-        far = (axis[None, :, None] - centre[:, 0, None, None]) ** 2 + (axis[None, None] - centre[:, 1, None, None]) ** 2
-        dark = 1 - uniform(len(some), 0.05, 0.35 * min(strength, 2), g)[:, None, None] * far
-        return some * dark.clamp(0.05, 1)[:, None].to(x.device)
+        deepest = 0.35 * min(strength, 2)
+        return vignette(some, centre, uniform(len(some), min(0.05, deepest), deepest, g))
 
     return on_some(on_some(x, 0.5, g, uneven), 0.3, g, vignetted).clamp(0, 1)
+
+
+def vignette(x: Tensor, centre: Tensor, depth: Tensor) -> Tensor:
+    """Light that falls off with the square of the distance: times 1 - depth r^2, at least 0.05.
+
+    centre: (B, 2) row and column in -1..1. depth: (B,), what is lost at r = 1, half a frame away.
+    """
+    axis = torch.linspace(-1, 1, x.shape[-1])
+    r2 = (axis[None, :, None] - centre[:, 0, None, None]) ** 2 + (axis[None, None] - centre[:, 1, None, None]) ** 2
+    return x * (1 - depth[:, None, None] * r2).clamp(0.05, 1)[:, None].to(x.device)
 
 
 def fourier_mix(x: Tensor, probability: float, g: Generator) -> Tensor:
@@ -138,15 +146,20 @@ def fourier_mix(x: Tensor, probability: float, g: Generator) -> Tensor:
     def mixed(some: Tensor) -> Tensor:
         partner = torch.randperm(len(x), generator=g)[: len(some)]
         share = per_image(uniform(len(some), 0.0, 1.0, g), x)
-        spectrum, other = torch.fft.rfft2(some.float()), torch.fft.rfft2(x[partner].float()).abs()
-        amplitude, phase = spectrum.abs(), spectrum.angle()
-        k = max(1, int(x.shape[-1] * 0.02))
-        changed = amplitude.clone()
-        for part in (slice(0, k), slice(-k, None)):
-            changed[:, :, part, :k] = amplitude[:, :, part, :k] * (1 - share) + other[:, :, part, :k] * share
-        return torch.fft.irfft2(torch.polar(changed, phase), s=x.shape[-2:]).to(x.dtype).clamp(0, 1)
+        return exchange_amplitude(some, x[partner], share)
 
     return on_some(x, probability, g, mixed)
+
+
+def exchange_amplitude(x: Tensor, other: Tensor, share: Tensor) -> Tensor:
+    """x with `share` (B, 1, 1, 1) of the other image's amplitude in its lowest 2 % of frequencies; its phase stays."""
+    spectrum, theirs = torch.fft.rfft2(x.float()), torch.fft.rfft2(other.float()).abs()
+    amplitude, phase = spectrum.abs(), spectrum.angle()
+    k = max(1, int(x.shape[-1] * 0.02))
+    changed = amplitude.clone()
+    for part in (slice(0, k), slice(-k, None)):
+        changed[:, :, part, :k] = amplitude[:, :, part, :k] * (1 - share) + theirs[:, :, part, :k] * share
+    return torch.fft.irfft2(torch.polar(changed, phase), s=x.shape[-2:]).to(x.dtype).clamp(0, 1)
 
 
 def random_convolution(x: Tensor, probability: float, g: Generator) -> Tensor:
@@ -227,7 +240,8 @@ def tight_frame(inside: Tensor, target: Tensor, probability: float, g: Generator
 
 
 def _colour_and_balance(x: Tensor, strength: float, g: Generator) -> Tensor:
-    return grey_world(colour(x, strength, g), g)
+    """Grey world goes with colour, in as many images whatever the strength; at 0 it is off too."""
+    return grey_world(colour(x, strength, g), g, 0.15 if strength else 0.0)
 
 
 def _framed(view: View, probability: float, g: Generator) -> View:

@@ -42,7 +42,7 @@ def rician(x: Tensor, strength: float, g: Generator) -> Tensor:
         real, imaginary = (torch.randn(some.shape, generator=g) * sd for _ in range(2))
         return ((some + real.to(x.device)) ** 2 + imaginary.to(x.device) ** 2).sqrt()
 
-    return on_some(on_some(x, min(0.5 * strength, 0.9), g, noisy), 0.3, g, _in_8_bits)
+    return on_some(on_some(x, min(0.5 * strength, 0.9), g, noisy), 0.3 if strength else 0.0, g, _in_8_bits)
 
 
 def _in_8_bits(x: Tensor) -> Tensor:
