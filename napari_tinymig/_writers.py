@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from .engine.io import ScanFile, write_mask, write_volume
 from .engine.io.labels import MaskFile, mask_scan_file
 from .engine.io.photographs import photograph_orientation, turn_upright
+from .engine.scribbles import from_canvas, shows_background
 from .engine.spatial import Geometry, lps_from_ras
 from .engine.tasks import TASKS, Task
 from .layer_geometry import KEY
@@ -34,7 +35,10 @@ def write_labels(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
             scan_file, labels = _picture_grid(Path(path), labels, kept.get("path"))
         else:
             scan_file, labels = _layer_grid(Path(path), labels, meta)
-    write_mask(labels, scan_file, Path(path), task=_task(kept.get("task")), overwrite=True)
+    task = _task(kept.get("task"))
+    if task is not None and shows_background(meta.get("features", {}), task):
+        labels = from_canvas(labels, task, "all")
+    write_mask(labels, scan_file, Path(path), task=task, overwrite=True)
     return [str(path)]
 
 

@@ -162,6 +162,50 @@ def test_the_same_image_twice_asks_before_it_replaces(viewer, home):
     assert len(list((home / "set" / "history").iterdir())) == 1
 
 
+def test_a_scribbled_case_opened_again_keeps_what_is_not_labelled(viewer, home):
+    from napari_tinymig.engine.annotation_set import load_case
+    from napari_tinymig.widgets.annotate_panel import AnnotatePanel
+
+    scan, truth = drawn.eye(100, "second")
+    viewer.add_image(scan.pixels, rgb=True, name="eye")
+    scribble = viewer.add_labels(np.zeros_like(truth), name="scribbles")
+    annotate = dock(viewer, AnnotatePanel)
+    annotate.open_set(home / "set")
+    annotate.sparse.setChecked(True)
+    names = [annotate.brush.itemText(i) for i in range(annotate.brush.count())]
+    assert names == ["disc rim = 1", "cup = 2", "background (painted) = 3"]
+    annotate.brush.setCurrentIndex(2)
+    annotate.brush.activated.emit(2)
+    assert (scribble.selected_label, str(scribble.mode)) == (3, "paint")
+    for value, row in ((1, 30), (2, 48), (3, 2)):
+        scribble.selected_label = value
+        scribble.paint((row, 40), value)
+    click(annotate, "Add to set")
+    (case,) = annotate.set.cases
+    first = load_case(annotate.set.folder, case)[1]
+    assert sorted(np.unique(first).tolist()) == [0, 1, 2, 255], "painted background is background"
+    assert case.labelled_fraction < 0.1
+
+    annotate.sparse.setChecked(False)  # what is usual for other masks does not hold for this one
+    annotate.cases.open_case(case.stem)
+    opened = viewer.layers[f"{case.stem} optic"]
+    annotate.layers.choose(opened)
+    assert annotate.sparse.isChecked()
+    assert list(opened.features["class"]) == ["not labelled", "disc rim", "cup", "background (painted)"]
+    opened.paint((49, 60), 2)
+    click(annotate, "Add to set")
+    click(annotate, "Replace the earlier mask")
+    (case,) = annotate.set.cases
+    again = load_case(annotate.set.folder, case)[1]
+    changed = again != first
+    assert 0 < changed.sum() < 400
+    assert (again[changed] == 2).all()
+    opened.save(str(home / "scribbles.png"), plugin="napari-tinymig")
+    from PIL import Image
+
+    assert 3 not in np.asarray(Image.open(home / "scribbles.png"))
+
+
 def test_a_mask_without_a_disc_is_refused_in_the_panel(viewer, home):
     from napari_tinymig.widgets.annotate_panel import AnnotatePanel
 

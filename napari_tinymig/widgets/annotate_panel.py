@@ -12,9 +12,10 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QLineEdit
 from napari_tinymig.engine.annotation_set import AnnotationConflict, AnnotationSet
 from napari_tinymig.engine.errors import TinyMIGError
 from napari_tinymig.engine.journal import Recovery, recoverable
-from napari_tinymig.engine.label_checks import IGNORE
+from napari_tinymig.engine.scribbles import Labelled
 from napari_tinymig.engine.tasks import TASKS, Task
 
+from .canvas import BrushClass, labelled_of, mask_of, set_labelled
 from .case_list import CaseList
 from .choosers import LayerChooser
 from .journal_keeper import hold_keeper, let_keeper_go, restored_layer
@@ -87,11 +88,19 @@ class AnnotatePanel(Panel):
             self.role.addItem(text, value)
         section.field("role", self.role, "Validation cases are scored and never trained on.")
         self.sparse = QCheckBox("unpainted = not labelled")
-        self.sparse.setToolTip("Scribbles: only painted pixels teach. Off: unpainted pixels are background.")
+        self.sparse.setToolTip(
+            "Scribbles: only painted pixels teach; background is a class to paint, too. Off: unpainted = background."
+        )
         section.add(self.sparse)
         self.slices = QCheckBox("only slices with paint are labelled")
         self.slices.setToolTip("Volumes: slices without any paint are left out of training.")
         section.add(self.slices)
+        self.brush = BrushClass(self.layers)
+        section.field("brush", self.brush, "The class that the brush paints; scribble background where there is none.")
+        self._usual: dict[QCheckBox, bool] = dict.fromkeys((self.sparse, self.slices), False)
+        for box in self._usual:
+            box.toggled.connect(self._labelled_chosen)
+        self._add_card = section
         self.empty = section.add(EmptyState("Segment an image, mend the mask, then add it here."))
         self.go = section.add(primary_button("Add to set", self.add))
         self.replace = section.add(button("Replace the earlier mask", lambda: self.add(replace=True), "danger"))
@@ -156,6 +165,7 @@ class AnnotatePanel(Panel):
         self.go.setToolTip(reason or "Image and mask are copied into the set; earlier masks are kept.")
         self.empty.setVisible(layer is None)
         self.slices.setVisible(layer is not None and layer.ndim == 3)
+        self._follow_labelled(layer)
         if self.set is None:
             self.set_line.setText("Choose a folder; it is made if it is not there.")
         else:
@@ -178,16 +188,33 @@ class AnnotatePanel(Panel):
         named = [i for i in fitting if i.name == wanted]
         return (named or fitting or [None])[0]  # type: ignore[return-value]
 
-    def labels_to_add(self, layer: Labels) -> np.ndarray:
-        """The mask as it goes into the set: 255 where nothing was said."""
-        labels = np.asarray(layer.data)
+    def _follow_labelled(self, layer: Labels | None) -> None:
+        """The boxes say what holds for this layer; for one of which nothing is known, what was last chosen."""
+        known = labelled_of(layer) if layer is not None else None
+        wanted = {self.sparse: known == "painted", self.slices: known == "slices"} if known else self._usual
+        for box, on in wanted.items():
+            box.blockSignals(True)
+            box.setChecked(on)
+            box.blockSignals(False)
+        self._show_brush()
+
+    def _show_brush(self) -> None:
+        self._add_card.show_field(self.brush, self.layers.layer is not None and self.labelled != "all")
+        self.brush.offer(self.chosen_task)
+
+    def _labelled_chosen(self, _on: bool) -> None:
+        self._usual = {box: box.isChecked() for box in self._usual}
+        if self.layers.layer is not None:
+            set_labelled(self.layers.layer, self.labelled, self.chosen_task)
+        self._show_brush()
+
+    @property
+    def labelled(self) -> Labelled:
+        """What of the chosen mask is labelled."""
         if self.sparse.isChecked():
-            return np.where(labels == 0, IGNORE, labels).astype(np.uint8)
-        if layer.ndim == 3 and self.slices.isChecked():
-            empty = ~(labels > 0).any(axis=(1, 2))
-            labels = labels.copy()
-            labels[empty] = IGNORE
-        return labels
+            return "painted"
+        layer = self.layers.layer
+        return "slices" if layer is not None and layer.ndim == 3 and self.slices.isChecked() else "all"
 
     def add(self, replace: bool = False) -> None:
         """Put the chosen mask and its image into the set."""
@@ -200,7 +227,8 @@ class AnnotatePanel(Panel):
         scan = scan_of(image)
         shape = scan.grid_shape
         try:
-            labels = self.labels_to_add(layer)
+            set_labelled(layer, self.labelled, self.set.task)  # type: ignore[union-attr]
+            labels = mask_of(layer, self.set.task, self.labelled)  # type: ignore[union-attr]
             labels = labels.reshape(shape) if labels.size == np.prod(shape) and labels.ndim < len(shape) else labels
             case, warnings = self.set.add(  # type: ignore[union-attr]
                 scan,

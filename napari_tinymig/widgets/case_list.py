@@ -15,9 +15,11 @@ from qtpy.QtWidgets import QAbstractItemView, QComboBox, QListWidget, QListWidge
 from napari_tinymig.engine.annotation_set import Case, load_case
 from napari_tinymig.engine.errors import TinyMIGError
 from napari_tinymig.engine.label_checks import IGNORE
+from napari_tinymig.engine.scribbles import to_canvas
 from napari_tinymig.engine.tasks import Task
 
-from .layers import KEY, class_colours, class_features
+from .canvas import canvas_looks
+from .layers import KEY
 from .style import EmptyState, Section, button, row
 from .work import Work
 
@@ -179,13 +181,14 @@ class CaseList(Section):
         scale = {"scale": scan.spacing_mm, "units": ("mm",) * len(scan.spacing_mm)} if scan.spacing_mm else {}
         self.panel.viewer.add_image(scan.pixels, name=stem, rgb=photograph, **scale)
         task = opened.task
+        canvas, labelled = to_canvas(labels, task)
+        own = {"task": task.model_dump(), "source": stem, "model_id": case.model_id, "labelled": labelled}
         self.panel.viewer.add_labels(
-            np.where(labels == IGNORE, 0, labels).astype(np.uint8),
+            canvas,
             name=f"{stem} {task.name}",
-            colormap=class_colours(task),
-            features=class_features(task.class_names),
             opacity=0.55,
-            metadata={KEY: {"task": task.model_dump(), "source": stem, "model_id": case.model_id}},
+            metadata={KEY: own},
+            **canvas_looks(task, labelled),
             **scale,
         )
 

@@ -15,7 +15,8 @@ from napari_tinymig.engine.errors import TinyMIGError
 from napari_tinymig.engine.journal import Journal, Recovery
 from napari_tinymig.engine.tasks import Task
 
-from .layers import KEY, class_colours, class_features
+from .canvas import canvas_looks
+from .layers import KEY
 
 INTERVAL_MS = 1000
 BURST = 40
@@ -170,6 +171,7 @@ def about(layer: Labels) -> dict[str, Any]:
         "source": own.get("source", ""),
         "path": own.get("path", ""),
         "model_id": own.get("model_id", ""),
+        "labelled": own.get("labelled", ""),
         "task": own.get("task") if isinstance(own.get("task"), dict) else None,
         "affine": np.asarray(layer.affine.affine_matrix).tolist(),
         "scale": np.asarray(layer.scale).tolist(),
@@ -184,8 +186,10 @@ def restored_layer(recovery: Recovery) -> Labels:
     """A Labels layer of recovered strokes, lying where the lost one lay."""
     words = recovery.about
     task = Task.model_validate(words["task"]) if words.get("task") else None
-    looks = {} if task is None else {"colormap": class_colours(task), "features": class_features(task.class_names)}
+    looks = {} if task is None else canvas_looks(task, words.get("labelled") or "all")
     own = {k: words.get(k, "") for k in ("source", "path", "model_id")} | {"recovered": True}
+    if words.get("labelled"):
+        own["labelled"] = words["labelled"]
     if task is not None:
         own["task"] = task.model_dump()
     return Labels(

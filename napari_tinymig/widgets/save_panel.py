@@ -169,7 +169,7 @@ class SavePanel(Panel):
             self.save.setText("Replace the existing file")
             self.say(f"{path.name} exists already. Press again to replace it, or change the name.", "warn")
             return
-        meta = {"metadata": dict(layer.metadata), **geometry_of(layer)}
+        meta = {"metadata": dict(layer.metadata), "features": layer.features, **geometry_of(layer)}
         meta["units"] = tuple(str(u) for u in layer.units)
         self._forget_confirmation()
         self._saving = layer
