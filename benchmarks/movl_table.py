@@ -18,8 +18,8 @@ seed 0's source validation (for LP: penalties) and kept for the other seeds; the
 the input. 2-core CPU shared with much other work, one thread: read the CPU seconds, not the wall clock;
 LP's do not hold the features, which come from a cache.
 mobilenetv2_100 is timm's, with ImageNet weights; it is small, and nothing here speaks for ResNet-50 or CLIP, which the
-paper used. tinymig:prostate is the dense encoder of our prostate student, made from T2 slices alone: it
-has seen no X-ray and no ImageNet. Research use only.
+paper used. tinymig:prostate is the encoder of our own prostate student: MobileNetV2 blocks 0-5 that started from
+ImageNet (the first two as they were) and were trained on T2 slices; it has seen no X-ray. Research use only.
 """
 CEILING = """## What the labels allow
 

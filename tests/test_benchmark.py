@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -125,6 +126,31 @@ def test_what_is_done_is_not_done_again(finished):
     messages = list(benchmark(cells, out))
     assert messages[0].text.startswith("0 of 4")
     assert before == {c.name: (c.folder / "best.safetensors").stat().st_mtime_ns for c in cells}
+
+
+def test_a_case_that_cannot_be_read_costs_no_run_and_is_named(domains, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(domains[1], broken)
+    (broken / "images" / "green0.png").write_bytes(b"not a picture")
+    cells = plan_cells([tiny("plain", epochs=1)], [domains[0], broken], tmp_path / "out", ["red"], [0], device="cpu")
+    messages = list(benchmark(cells, tmp_path / "out"))
+    assert messages[-1].kind == "done"
+    assert any(m.kind == "warning" and "Not scored: broken, green0" in m.text for m in messages)
+    with (tmp_path / "out" / "results.csv").open() as stream:
+        assert len({r["case"] for r in csv.DictReader(stream)}) == 4
+
+
+def test_a_run_that_fails_in_an_unforeseen_way_does_not_end_the_others(domains, tmp_path, monkeypatch):
+    from napari_tinymig.training import train as training
+
+    def broken(*arguments, **named):
+        raise RuntimeError("CUDA error: device-side assert")
+
+    monkeypatch.setattr(training, "train", broken)
+    cells = plan_cells([tiny("plain")], domains, tmp_path / "out", None, [0], device="cpu")
+    messages = list(benchmark(cells, tmp_path / "out"))
+    assert [m.text.count("device-side assert") for m in messages if m.kind == "warning"] == [1, 1]
+    assert messages[-1].kind == "failed"
 
 
 def test_a_changed_recipe_is_not_taken_for_done_and_never_overwrites(finished, domains):

@@ -224,6 +224,21 @@ def test_wrong_usage_is_one_sentence_and_exit_2(tinymig, tmp_path, args, says):
     assert done.returncode == 2
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("benchmark erm --domains a b -o out", "benchmark erm --domains a --domains b -o out"),
+        ("train r --source a --target b c --set x=1", "train r --source a --target b --target c --set x=1"),
+        ("evaluate --domains a --domains b c", "evaluate --domains a --domains b --domains c"),
+        ("segment a b -o out", "segment a b -o out"),
+    ],
+)
+def test_a_list_of_folders_may_follow_its_option(typed, meant):
+    from napari_tinymig.cli import spread
+
+    assert spread(typed.split()) == meant.split()
+
+
 def test_a_folder_that_cannot_be_written_is_said_before_any_work(tinymig, tmp_path):
     photograph(tmp_path / "eye.png")
     (tmp_path / "file").write_text("in the way")

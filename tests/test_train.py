@@ -15,10 +15,11 @@ import torch
 from drawn import fundus_domain, prostate_domain
 from napari_tinymig.training.loop import learning_rate
 from napari_tinymig.training.train import pick_device, to_toml, train
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from napari_tinymig.engine.config import OptimSpec, load_recipe, recipe_from_dict, shipped_recipes
-from napari_tinymig.engine.errors import ModelFileError, OutputRefused
+from napari_tinymig.engine.errors import ModelFileError, OutputRefused, UnreadableInput
 from napari_tinymig.engine.model_file import read_model_file
 from napari_tinymig.engine.records import Message
 
@@ -147,6 +148,75 @@ def test_the_benchmark_protocol_holds_nothing_out_and_keeps_the_epoch_of_lowest_
     assert epochs[-1]["best"] == pytest.approx(-losses[lowest])
 
 
+def test_a_run_that_was_killed_is_not_overwritten(eyes, tmp_path):
+    run = train(recipe(), eyes, out=tmp_path / "run")
+    next(m for m in run if m.kind == "epoch")
+    run.close()
+    written = (tmp_path / "run" / "last.safetensors").read_bytes()
+    with pytest.raises(OutputRefused, match="go on with --resume"):
+        list(train(recipe(), eyes, out=tmp_path / "run"))
+    assert (tmp_path / "run" / "last.safetensors").read_bytes() == written
+
+
+def test_two_runs_do_not_share_a_folder(eyes, tmp_path):
+    first = train(recipe(), eyes, out=tmp_path / "run")
+    next(first)
+    with pytest.raises(OutputRefused, match="open in another"):
+        list(train(recipe(), eyes, out=tmp_path / "run"))
+    first.close()
+    assert list(train(recipe(), eyes, out=tmp_path / "run"))[-1].kind == "done"
+
+
+def test_a_misspelt_target_is_found_before_the_training(eyes, tmp_path):
+    with pytest.raises(UnreadableInput, match="nowhere"):
+        list(train(recipe(), eyes, [tmp_path / "nowhere"], tmp_path / "run"))
+    assert not (tmp_path / "run" / "last.safetensors").exists()
+
+
+def test_a_run_that_diverges_names_the_learning_rate(eyes, tmp_path):
+    with pytest.raises(ValueError, match=r"diverged.*optim.lr \(1e\+30\)"):
+        list(train(recipe(optim__lr=1e30, optim__grad_clip=0.0), eyes, out=tmp_path / "run"))
+
+
+def test_without_a_held_out_case_it_is_said_that_the_last_epoch_is_kept(tmp_path):
+    one = fundus_domain(tmp_path / "one", 1)
+    messages = list(train(recipe(optim__epochs=1, optim__batch=1), one, out=tmp_path / "run"))
+    assert any(m.kind == "warning" and "the last epoch is kept" in m.text for m in messages)
+
+
+def test_a_checkpoint_that_cannot_be_written_is_a_sentence_and_leaves_no_half_file(eyes, tmp_path, monkeypatch):
+    from napari_tinymig.training import loop
+
+    def full(tensors, path, metadata):
+        path.write_bytes(b"half")
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(loop, "save_file", full)
+    with pytest.raises(OutputRefused, match="No space left on device.*make room"):
+        list(train(recipe(), eyes, out=tmp_path / "run"))
+    assert not list((tmp_path / "run").glob(".last*"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"loss__lambdas": [1, 1, 0.5, 0, 0]}, "has no teacher"),
+        ({"teacher": {"name": "resnet18", "weights": "random"}}, "last three of loss.lambdas are 0"),
+        (
+            {
+                "teacher": {"name": "resnet18", "weights": "random"},
+                "loss__lambdas": [1, 1, 1, 0, 0],
+                "network": "monai_unet",
+            },
+            "no stages that could follow a teacher",
+        ),
+    ],
+)
+def test_half_a_distillation_is_refused_not_left_out_in_silence(eyes, tmp_path, changes, says):
+    with pytest.raises(ValueError, match=says):
+        list(train(recipe(**changes), eyes, out=tmp_path / "run"))
+
+
 def test_volumes_train_with_their_neighbours(tmp_path):
     folder = prostate_domain(tmp_path / "mr", 4)
     raw = dict(TINY, task="prostate", name="mr", optim=dict(TINY["optim"], epochs=2))
@@ -159,6 +229,7 @@ def test_volumes_train_with_their_neighbours(tmp_path):
 
 def test_frames_without_the_object_join_a_polyp_run(eyes, tmp_path):
     raw = dict(TINY, task="polyp", name="p", input={"size": 64}, augment={"negatives": 0.5})
+    raw["data"] = dict(TINY["data"], label_map={0: 0, 1: 1, 2: 1})  # the drawn cup belongs to the drawn polyp
     raw["student"] = dict(TINY["student"], presence=True)
     messages = list(train(recipe_from_dict(raw), eyes, out=tmp_path / "run"))
     assert messages[-1].kind == "done"

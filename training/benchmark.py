@@ -135,6 +135,8 @@ def benchmark(
             yield Message("failed", 0, len(cells), text="no run was finished; see the warnings above")
             return
         write_report(cells, out)
+        for sentence in dict.fromkeys(s for c in cells if is_done(c) for s in unscored_of(c)):
+            yield Message("warning", len(cells), len(cells), text=f"Not scored: {sentence}")
         yield Message("saved", len(cells), len(cells), text=str(out / "table.md"))
         yield Message("stopped" if stop() else "done", len(cells) - failed, len(cells), {"failed": failed}, str(out))
     finally:
@@ -157,7 +159,16 @@ def _run_all(
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         futures: dict[Future[str], Cell] = {pool.submit(run_cell, cell): cell for cell in cells}
         for future in as_completed(futures):
-            yield futures[future], future.result()
+            yield futures[future], _outcome(future)
+
+
+def _outcome(future: Any) -> str:
+    """A future's sentence, also where its process was killed."""
+    try:
+        return str(future.result())
+    except Exception as e:
+        log.exception("a run's process failed")
+        return f"its process ended ({type(e).__name__}: {e}); repeat the command to go on"
 
 
 def _run_on_cluster(cells: Sequence[Cell], address: str) -> Iterator[tuple[Cell, str]]:
@@ -168,10 +179,14 @@ def _run_on_cluster(cells: Sequence[Cell], address: str) -> Iterator[tuple[Cell,
         from dask.distributed import as_completed as arriving
     except ImportError as e:
         raise MissingExtra("--cluster (dask.distributed)", "cluster") from e
-    with Client(address) as client:
+    try:
+        client = Client(address)
+    except (OSError, ValueError) as e:
+        raise ValueError(f"no dask scheduler answers at {address} ({e}); start one with 'dask scheduler'") from e
+    with client:
         futures = {client.submit(run_cell, cell, pure=False): cell for cell in cells}
         for future in arriving(list(futures)):
-            yield futures[future], future.result()
+            yield futures[future], _outcome(future)
 
 
 def is_done(cell: Cell) -> bool:
@@ -181,6 +196,11 @@ def is_done(cell: Cell) -> bool:
     except (OSError, ValueError):
         return False
     return told.get("fingerprint") == cell.fingerprint() and (cell.folder / "cases.csv").is_file()
+
+
+def unscored_of(cell: Cell) -> list[str]:
+    """Sentences on the cases of a finished run that could not be scored."""
+    return list(json.loads((cell.folder / "cell.json").read_text(encoding="utf-8")).get("unscored", ()))
 
 
 def run_cell(cell: Cell, stop: Callable[[], bool] = lambda: False) -> str:
@@ -199,13 +219,17 @@ def run_cell(cell: Cell, stop: Callable[[], bool] = lambda: False) -> str:
                 if message.kind in ("failed", "stopped"):
                     return message.text or message.kind
         model = read_model_file(folder / "best.safetensors")
-        rows = [row for target in cell.targets for row in score_domain(model, recipe, Path(target), cell.roi)]
+        unscored: list[str] = []
+        rows = [r for target in cell.targets for r in score_domain(model, recipe, Path(target), cell.roi, unscored)]
         keys = {"recipe": recipe.name, "source": Path(cell.source).name, "seed": recipe.seed}
         write_atomic(folder / "cases.csv", _csv([keys | row for row in rows]))
-        facts = asdict(cell) | {"fingerprint": cell.fingerprint()} | cost_of(model)
+        facts = asdict(cell) | {"fingerprint": cell.fingerprint(), "unscored": unscored} | cost_of(model)
         write_atomic(folder / "cell.json", json.dumps(facts, indent=1).encode())
     except (TinyMIGError, ValueError, OSError) as e:
         return str(e)
+    except Exception as e:  # whatever ends one run (memory, a driver) must not end the others
+        log.exception("%s failed", cell.name)
+        return f"{type(e).__name__}: {e}"
     return ""
 
 
@@ -222,8 +246,12 @@ def _is_trained(folder: Path, recipe: Recipe) -> bool:
     return made_by == recipe.model_copy(update=start)
 
 
-def score_domain(model: ModelFile, recipe: Recipe, folder: Path, roi: str = "truth") -> list[dict[str, Any]]:
+def score_domain(
+    model: ModelFile, recipe: Recipe, folder: Path, roi: str = "truth", unscored: list[str] | None = None
+) -> list[dict[str, Any]]:
     """Metrics of every case of a domain folder on its own grid; optic tables also get the variant 'constant cup'.
+
+    unscored: takes a sentence for every case that cannot be read; such a case has no row.
 
     roi: 'truth' = the box around the true disc (the papers' protocol: cropped beforehand); 'auto' = the photograph as
     a user has it, through the model's locator. Truth is labels/ as they are; votes and agreement levels belong to the
@@ -231,9 +259,15 @@ def score_domain(model: ModelFile, recipe: Recipe, folder: Path, roi: str = "tru
     """
     predictor = Predictor(model, "cpu", torch.get_num_threads())
     spec = recipe.data.model_copy(update={"limit": None})
-    rows = []
+    rows, unscored = [], [] if unscored is None else unscored
     for case in find_cases(folder, spec):
-        for scored in score_one(predictor, case, roi, spec):
+        try:
+            found = score_one(predictor, case, roi, spec)
+        except TinyMIGError as e:
+            log.warning("%s: %s was not scored: %s", folder.name, case.name, e)
+            unscored.append(f"{folder.name}, {case.name}: {e}")
+            continue
+        for scored in found:
             keys = {"target": folder.name, "case": scored["case"], "patient": scored["patient"]}
             variant = "student" if scored["predictor"] == "model" else scored["predictor"]
             numbers = {k: v for k, v in scored.items() if k.startswith(METRICS) and not k.endswith("_truth")}

@@ -13,8 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_tinymig.engine.annotation_set import FILE as ANNOTATIONS
+from napari_tinymig.engine.annotation_set import read_cases
 from napari_tinymig.engine.config import DataSpec, Recipe
 from napari_tinymig.engine.errors import UnreadableInput
+from napari_tinymig.engine.label_checks import IGNORE
 from napari_tinymig.engine.spatial import fov_box, place, square_box, whole_box
 from napari_tinymig.engine.tasks import Task
 
@@ -27,7 +30,10 @@ VOLUME_CACHE_FOV_MM = 200.0
 
 @dataclass(frozen=True)
 class Case:
-    """One annotated image: files, the case (patient, volume, sequence) that must not be split, its domain."""
+    """One annotated image: files, the case (patient, volume, sequence) that must not be split, its domain.
+
+    role: of an annotation set: 'train' and 'val' are the user's choice, 'auto' leaves it to the split.
+    """
 
     name: str
     case: str
@@ -35,6 +41,7 @@ class Case:
     label: Path | None
     domain: str = ""
     votes: dict[str, Path] = field(default_factory=dict)
+    role: str = "auto"
 
     def content_hash(self) -> str:
         """First 16 hex digits of the SHA-256 over image and label bytes."""
@@ -47,7 +54,8 @@ class Case:
 def find_cases(folder: str | Path, spec: DataSpec | None = None, need_labels: bool = True) -> list[Case]:
     """Every case of a domain folder (images/ and labels/), an nnU-Net raw folder or a Decathlon dataset.json.
 
-    Sorted by name. Raises UnreadableInput naming the folder and what was expected where nothing can be found.
+    In an annotation set (annotations.json) only included cases count, with their roles. Sorted by name. Raises
+    UnreadableInput naming the folder and what was expected where nothing can be found.
     """
     spec = spec or DataSpec()
     folder = Path(folder)
@@ -62,6 +70,9 @@ def find_cases(folder: str | Path, spec: DataSpec | None = None, need_labels: bo
         )
     if need_labels:
         pairs = [p for p in pairs if p[2] is not None]
+    listed = {c.stem: c for c in read_cases(folder)} if (folder / ANNOTATIONS).is_file() else None
+    if listed is not None:
+        pairs = [p for p in pairs if p[0] in listed and listed[p[0]].include]
     if not pairs:
         raise UnreadableInput(f"{folder} holds no image with a label of the same stem; expected images/ and labels/")
     votes = {k: folder / "experts" / k for k in ("disc", "cup") if (folder / "experts" / k).is_dir()}
@@ -73,6 +84,7 @@ def find_cases(folder: str | Path, spec: DataSpec | None = None, need_labels: bo
             label,
             folder.name,
             {k: d / f"{name}.png" for k, d in votes.items() if (d / f"{name}.png").is_file()},
+            listed[name].role if listed is not None else "auto",
         )
         for name, image, label in sorted(pairs, key=lambda p: p[0])
     ]
@@ -110,9 +122,14 @@ def _listed_pairs(folder: Path) -> Iterable[tuple[str, Path, Path | None]]:
 def split_cases(cases: Sequence[Case], spec: DataSpec, seed: int) -> tuple[list[Case], list[Case]]:
     """(training, validation), split by `Case.case`, never inside one: a fold of `spec`, or `val_fraction` of them.
 
+    Where an annotation set names validation cases, these and no others are held back.
     Raises ValueError where fewer than two different cases are left to split.
     """
-    groups = sorted({c.case for c in cases})
+    if chosen := {c.case for c in cases if c.role == "val"}:
+        return [c for c in cases if c.case not in chosen], [c for c in cases if c.case in chosen]
+    groups = sorted({c.case for c in cases} - {c.case for c in cases if c.role == "train"})
+    if not groups:  # every case was given to training by hand
+        return list(cases), []
     order = [groups[i] for i in np.random.default_rng(seed).permutation(len(groups))]
     if spec.folds:
         if len(order) < spec.folds:
@@ -207,14 +224,16 @@ def cache_side(recipe: Recipe) -> int:
 
 def load_set(cases: Sequence[Case], recipe: Recipe, progress: Callable[[int, int], None] | None = None) -> ImageSet:
     """Every case read, its labels mapped, its region of interest cut out generously and resampled once."""
-    rows: dict[str, list[Any]] = {k: [] for k in ("image", "target", "view", "fov", "before", "after", "name", "case")}
+    names = ("image", "target", "known", "view", "fov", "before", "after", "name", "case")
+    rows: dict[str, list[Any]] = {k: [] for k in names}
     for number, case in enumerate(cases):
         image, spacing = read_image(case.image, recipe.task.input)
-        label, _ = read_label(case.label, recipe.data.label_map) if case.label else (None, None)
+        label = labels_of(case, recipe.task, recipe.data) if case.label else None
         add = _add_photograph if recipe.task.input == "photograph" else _add_volume
         add(rows, case, image, spacing, label, recipe)
         if progress:
             progress(number + 1, len(cases))
+    known = np.stack(rows["known"])
     return ImageSet(
         np.stack(rows["image"]),
         np.stack(rows["target"]),
@@ -225,7 +244,29 @@ def load_set(cases: Sequence[Case], recipe: Recipe, progress: Callable[[int, int
         object_centres(np.stack(rows["target"])),
         rows["name"],
         rows["case"],
+        None if known.all() else known,
     )
+
+
+def labels_of(case: Case, task: Task, spec: DataSpec) -> NDArray[np.uint8]:
+    """A case's labels after the label map: codes of the task, and 255 = not labelled.
+
+    Raises UnreadableInput for other codes, for labels in which nothing is labelled, and for an object that must be
+    there and is not: a mistaken code would otherwise be learned, or scored, as background.
+    """
+    if case.label is None:
+        raise UnreadableInput(f"{case.name} has no label; expected one of the same stem in labels/")
+    label, _ = read_label(case.label, spec.label_map)
+    found = {int(v) for v in np.unique(label)}
+    painted = {v for region in task.regions for v in region.labels}
+    names = ", ".join(f"{k} = {v}" for k, v in task.class_names.items())
+    how = "map foreign codes: --labels 128:1,0:2,255:0, in a recipe data.label_map"
+    if wrong := sorted(found - painted - {0, IGNORE}):
+        raise UnreadableInput(f"{case.label} holds the codes {wrong[:5]}; expected {names}, 255 = not labelled; {how}")
+    if not found & painted and (IGNORE in found or not task.can_be_empty):
+        held = " and ".join(str(v) for v in sorted(found))
+        raise UnreadableInput(f"{case.label} holds only {held}; expected {names} (255 = not labelled); {how}")
+    return label
 
 
 def object_centres(targets: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -262,12 +303,14 @@ def _add_photograph(
     targets = empty if label is None else case_targets(case, label, recipe)
     side, view = cache_side(recipe), 1.0
     box = whole_box(image.shape)
+    known = np.ones(image.shape[:2], np.float32) if label is None else (label != IGNORE).astype(np.float32)
     roi = roi_of(targets) if recipe.input.roi_scale else None
     if roi is not None and recipe.input.roi_scale:
         box = square_box(roi[0], roi[1] * recipe.input.roi_scale * ROI_MARGIN)
         view = 1 / ROI_MARGIN
     rows["image"].append(np.clip(np.round(place(image, box, side)[0]), 0, 255).astype(np.uint8))
     rows["target"].append(_placed_targets(targets, box, side))
+    rows["known"].append(placed_known(known, box, side))
     rows["view"].append(view)
     rows["fov"].append(np.nan)
     for key in ("before", "after"):
@@ -299,6 +342,7 @@ def _add_volume(
     for z, frame in enumerate(volume):
         rows["image"].append(place(np.asarray(frame, np.float32), box, side)[0])
         rows["target"].append(_placed_targets(region_targets(label[z], recipe.task), box, side))
+        rows["known"].append(placed_known((label[z] != IGNORE).astype(np.float32), box, side))
         rows["view"].append(1.0 if recipe.input.fov_mm is None or np.isnan(fov) else recipe.input.fov_mm / fov)
         rows["fov"].append(fov)
         rows["before"].append(start + max(z - 1, 0))
@@ -312,6 +356,13 @@ def _placed_targets(
 ) -> NDArray[np.uint8]:
     placed = place(np.moveaxis(targets * 255, 0, -1), box, side)[0]  # (s, s, R)
     return np.clip(np.round(np.moveaxis(placed.reshape(side, side, -1), -1, 0)), 0, 255).astype(np.uint8)
+
+
+def placed_known(known: NDArray[np.float32], box: tuple[float, float, float, float], side: int) -> NDArray[np.uint8]:
+    """(1, s, s) 0 or 255: which cache pixels are wholly labelled; the padding around the frame is known background."""
+    inside = place(np.full_like(known, 255), box, side)[0]
+    share = place(known * 255, box, side)[0]
+    return np.where(share >= inside - 1, 255, 0).astype(np.uint8)[None]
 
 
 def _check_same(case: Case, shape: tuple[int, ...], label: NDArray[np.uint8] | None) -> None:
@@ -337,3 +388,14 @@ def middle_views(data: ImageSet, rows: Sequence[int], size: int) -> tuple[NDArra
         placed = place(target, box, size)[0].reshape(size, size, -1)
         targets.append(np.moveaxis(placed, -1, 0) / 255)
     return np.stack(grids), np.stack(targets)
+
+
+def middle_known(data: ImageSet, rows: Sequence[int], size: int) -> NDArray[np.bool_]:
+    """(n, 1, size, size): where the deployed views without augmentation are labelled."""
+    out = np.ones((len(rows), 1, size, size), bool)
+    if data.known is not None:
+        side = data.images.shape[1]
+        for i, row in enumerate(rows):
+            box = square_box((side / 2, side / 2), side * float(data.view[row]))
+            out[i, 0] = place(data.known[row, 0].astype(np.float32), box, size)[0] > 127
+    return out

@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 
 from napari_tinymig.engine.config import DataSpec, ModelHeader
 from napari_tinymig.engine.errors import OutputRefused, TinyMIGError
+from napari_tinymig.engine.label_checks import IGNORE
 from napari_tinymig.engine.metrics import dice, score_case, summarise_scores, vertical_ratio
 from napari_tinymig.engine.predict import Predictor
 from napari_tinymig.engine.records import Message, Scan
 from napari_tinymig.engine.spatial import square_box
 from napari_tinymig.engine.tasks import Task
 
-from .data import Case, find_cases, roi_of
-from .read import read_label, read_scan
+from .data import Case, find_cases, labels_of, roi_of
+from .read import read_scan
 
 CONSTANT_CUP = "constant cup"
 
@@ -59,7 +60,8 @@ def evaluate(
         summary = summaries(mine, predictor.task).get("model", {})
         yield Message("validation", len(rows), total, summary, folder.name)
     write_tables(rows, predictor, out, roi)
-    yield Message("stopped" if stop() else "done", total, total, {}, str(out))
+    failed = sum("error" in r for r in rows)
+    yield Message("stopped" if stop() else "done", total, total, {"failed": failed}, str(out))
 
 
 def evaluate_folder(model: str | Path, folder: Path, roi: str = "auto") -> dict[str, float]:
@@ -75,12 +77,15 @@ def score_one(predictor: Predictor, case: Case, roi: str, data: DataSpec) -> lis
     """The rows of one case: the model's, and for disc and cup the 'constant cup' beside it."""
     task = predictor.task
     scan = read_scan(case.image, task.input)
-    truth, _ = read_label(case.label, data.label_map) if case.label else (np.zeros(scan.grid_shape, np.uint8), None)
+    truth = labels_of(case, task, data)
     if task.input == "volume" and truth.ndim == 2:
         truth = truth[None]
     if truth.shape != scan.grid_shape:
         raise OutputRefused(f"{case.label} has shape {truth.shape}, its image {scan.grid_shape}; expected equal shapes")
+    unknown = truth == IGNORE
+    truth = np.where(unknown, 0, truth).astype(np.uint8)
     prediction = predictor.predict(scan, roi=true_box(truth, predictor.header) if roi == "truth" else "auto")
+    answer = np.where(unknown, 0, prediction.labels).astype(np.uint8)  # nothing is asked where nobody labelled
     base = {"domain": case.domain, "case": case.name, "patient": case.case, "empty": int(not truth.any())}
     extra = {
         "status": prediction.status,
@@ -88,10 +93,10 @@ def score_one(predictor: Predictor, case: Case, roi: str, data: DataSpec) -> lis
         "shift_score": prediction.shift_score,
         "uncertainty": prediction.uncertainty,
     }
-    rows = [base | {"predictor": "model"} | extra | _scores(prediction.labels, truth, task, scan)]
+    rows = [base | {"predictor": "model"} | extra | _scores(answer, truth, task, scan)]
     ratio = predictor.header.constants.get("mean_vertical_cup_disc_ratio")
     if ratio:
-        constant = constant_cup(prediction.labels, ratio)
+        constant = constant_cup(answer, ratio)
         rows.append(base | {"predictor": CONSTANT_CUP} | _scores(constant, truth, task, scan))
     return rows
 

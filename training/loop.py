@@ -17,11 +17,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, safe_open, save_file
 from torch import Generator, Tensor, nn
 
 from napari_tinymig.engine.config import OptimSpec, Recipe
-from napari_tinymig.engine.errors import ModelFileError
+from napari_tinymig.engine.errors import ModelFileError, OutputRefused
 from napari_tinymig.engine.records import Message
 
 from .augment import Augmenter, Batch
@@ -228,6 +229,11 @@ class Run:
         values = self.validate(self.judged) if self.validate else {}
         total, supervised = torch.stack(self.losses).mean(0).tolist()
         self.losses.clear()
+        if not math.isfinite(total):
+            raise ValueError(
+                f"the loss became {total} in epoch {p.epoch}: the run diverged; expected finite numbers; lower "
+                f"optim.lr ({self.recipe.optim.lr:g}), or set optim.precision to fp32"
+            )
         values = values | {"train_loss": total}
         score = -supervised if self.recipe.protocol == "benchmark" else values.get("score", float(p.epoch))
         if score > p.best:
@@ -253,8 +259,15 @@ class Run:
         tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
         path, temporary = self.out / "last.safetensors", self.out / f".last.{os.getpid()}.tmp"
         meta = {"progress": json.dumps(asdict(self.progress)), "recipe": self.recipe.model_dump_json()}
-        save_file(tensors, temporary, metadata=meta)
-        os.replace(temporary, path)
+        try:
+            save_file(tensors, temporary, metadata=meta)
+            os.replace(temporary, path)
+        except (SafetensorError, OSError) as e:
+            temporary.unlink(missing_ok=True)
+            raise OutputRefused(
+                f"the checkpoint {path} cannot be written ({e}); make room or choose another folder, then go on with "
+                "--resume"
+            ) from e
         self._saved_at = time.monotonic()
         self._save_s = self._saved_at - begun
 

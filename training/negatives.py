@@ -27,6 +27,8 @@ def empty_frames(data: ImageSet, recipe: Recipe) -> ImageSet:
     rng = np.random.default_rng(recipe.seed)
     images, source = [], []
     for row, (image, target) in enumerate(zip(data.images, data.targets[:, 0])):
+        if data.known is not None and not data.known[row].all():
+            continue  # the object may lie where nobody labelled
         for made in (window_without(image, target > 30, rng), painted_over(image, target > 30)):
             if made is not None:
                 images.append(made)

@@ -59,8 +59,28 @@ class SupervisedObjective(nn.Module):
 
 
 def build_objective(recipe: Recipe, student: nn.Module, device: torch.device) -> Objective:
-    """The objective of a recipe: supervised, or TinyMIG's when it has a teacher and a distillation weight."""
-    if recipe.teacher is not None and any(recipe.loss.lambdas[2:]):
+    """The objective of a recipe: supervised, or TinyMIG's when it has a teacher and a distillation weight.
+
+    Raises ValueError for half of that (a teacher that nothing asks, weights without a teacher), and for a teacher
+    beside a baseline network, which has no stages that could follow one.
+    """
+    wanted = any(recipe.loss.lambdas[2:])
+    if wanted and recipe.teacher is None:
+        raise ValueError(
+            f"loss.lambdas {list(recipe.loss.lambdas)} ask for distillation, but '{recipe.name}' has no teacher; set "
+            "teacher.name, or the last three weights to 0"
+        )
+    if recipe.teacher is not None and not wanted:
+        raise ValueError(
+            f"'{recipe.name}' names the teacher {recipe.teacher.name}, but the last three of loss.lambdas are 0; give "
+            "one of them a weight (the paper's: 0.5), or take the teacher out"
+        )
+    if wanted and recipe.network != "student":
+        raise ValueError(
+            f"the network '{recipe.network}' has no stages that could follow a teacher; expected network = "
+            '"student", or a recipe without a teacher'
+        )
+    if recipe.teacher is not None:
         from .distil import build_distillation
 
         return build_distillation(recipe, student, device)

@@ -19,10 +19,11 @@ from napari_tinymig.engine.errors import ModelFileError, OutputRefused, TinyMIGE
 from napari_tinymig.engine.model_file import ModelFile, read_model_file
 from napari_tinymig.engine.normalise import normalise
 from napari_tinymig.engine.records import Message, MessageKind
+from napari_tinymig.engine.safe_files import FolderLock
 
 from .baselines import build_network
 from .curve import draw_curve
-from .data import Case, ImageSet, concatenate, find_cases, load_set, middle_views, split_cases
+from .data import Case, ImageSet, concatenate, find_cases, load_set, middle_known, middle_views, split_cases
 from .export import save_model
 from .feature_style import attach_feature_style
 from .loop import Batches, Run, fit
@@ -58,11 +59,15 @@ def train(
     where = join(pick_device(device), recipe.optim.batch)
     out = own_folder(Path(out))
     _open_run(out, recipe, resume)
-    with (out / "log.jsonl").open("a", encoding="utf-8") as log:
-        for message in _train(recipe, _folders(source), list(targets), out, where, resume, stop):
-            log.write(message.to_json() + "\n")
-            log.flush()
-            yield message
+    lock = FolderLock(out, what="this run")
+    try:
+        with (out / "log.jsonl").open("a", encoding="utf-8") as log:
+            for message in _train(recipe, _folders(source), list(targets), out, where, resume, stop):
+                log.write(message.to_json() + "\n")
+                log.flush()
+                yield message
+    finally:
+        lock.release()
 
 
 def _folders(source: Path | Sequence[Path]) -> list[Path]:
@@ -72,10 +77,10 @@ def _folders(source: Path | Sequence[Path]) -> list[Path]:
 def _open_run(out: Path, recipe: Recipe, resume: bool) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
-        if not resume and (out / "best.safetensors").exists():
+        if not resume and any((out / name).exists() for name in ("best.safetensors", "last.safetensors")):
             raise OutputRefused(f"{out} already holds a run; choose another folder, or go on with --resume")
-        (out / "config.toml").write_text(to_toml(recipe.model_dump(exclude_none=True)), encoding="utf-8")
         if not resume:
+            (out / "config.toml").write_text(to_toml(recipe.model_dump(exclude_none=True)), encoding="utf-8")
             (out / "log.jsonl").unlink(missing_ok=True)
             (out / "metrics.csv").unlink(missing_ok=True)
     except OSError as e:
@@ -123,9 +128,14 @@ def _train(
     train_cases, held = (cases, []) if recipe.protocol == "benchmark" else split_cases(cases, recipe.data, recipe.seed)
     if not train_cases:
         raise ValueError(f"{len(cases)} case(s) in {sources[0]}: none left to train on; give more, or val_fraction = 0")
+    for folder in targets:  # a misspelt target is found before the training, not after it
+        find_cases(folder)
     where = f"{device.type.upper()}, {torch.get_num_threads()} thread(s)"
     text = f"{len(train_cases)} images to train on, {len(held)} held back, on {where}"
     yield Message("started", 0, recipe.optim.epochs, {"train": len(train_cases), "held": len(held)}, text)
+    if not held and recipe.protocol == "house":
+        text = "No case is left to choose the checkpoint by; the last epoch is kept. Give more cases to hold some back."
+        yield Message("warning", text=text)
     data = load_set(train_cases, recipe)
     held_data = load_set(held, recipe) if held else None
     negatives = None
@@ -212,30 +222,34 @@ class GridValidation:
         self.recipe, self.cases, self.volume = recipe, data.cases, data.is_volume
         grids, targets = middle_views(data, range(len(data)), recipe.input.size)
         plain = torch.from_numpy(np.stack([normalise(g, recipe.input) for g in grids]))
-        self.views = [(plain.to(device), torch.from_numpy(targets >= 0.5).to(device))]
+        known = torch.from_numpy(middle_known(data, range(len(data)), recipe.input.size)).to(device)
+        self.views = [(plain.to(device), torch.from_numpy(targets >= 0.5).to(device), known)]
         batches = Batches(data, recipe, device)
         for view in range(STYLED_VIEWS):
             g = torch.Generator().manual_seed(9_000_011 + view)
             made = [batches.view_of(rows, g) for rows in torch.arange(len(data)).split(16)]
             image = torch.cat([m.image for m in made])
-            self.views.append((image, torch.cat([m.target for m in made]) >= 0.5))
+            known = torch.cat([m.known for m in made]) > 0.5
+            self.views.append((image, torch.cat([m.target for m in made]) >= 0.5, known))
 
     @torch.no_grad()
     def __call__(self, student: nn.Module) -> dict[str, float]:
         student.eval()
-        dice = [self._dice(student, images, targets) for images, targets in self.views]
+        dice = [self._dice(student, *view) for view in self.views]
         values = {f"dice_{r.name}": float(dice[0][:, i].mean()) for i, r in enumerate(self.recipe.task.regions)}
         if len(dice) > 1:
             values["dice_styled"] = float(torch.stack([d.mean() for d in dice[1:]]).mean())
         return values | {"score": float(torch.stack([d.mean() for d in dice]).mean())}
 
-    def _dice(self, student: nn.Module, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """(n, R) Dice per frame, or per volume."""
+    def _dice(
+        self, student: nn.Module, images: torch.Tensor, targets: torch.Tensor, known: torch.Tensor
+    ) -> torch.Tensor:
+        """(n, R) Dice per frame, or per volume, where it is labelled."""
         answers = []
         for some in images.split(16):
             logits = student(some).logits.float()
             answers.append(region_probabilities(logits, self.recipe.task, self.recipe.loss.head) >= 0.5)
-        answer = torch.cat(answers)
+        answer, targets = torch.cat(answers) & known, targets & known
         overlap = (answer & targets).flatten(2).sum(2).double()  # (n, R)
         size = answer.flatten(2).sum(2).double() + targets.flatten(2).sum(2).double()
         if self.volume:

@@ -32,6 +32,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """Command -> (module of this package, name in it: a function, or a typer app with commands of its own)."""
 
+LISTS = ("--domains", "--source", "--target")
+"""Options that take several folders at once."""
 OK, SOME_FAILED, USAGE = 0, 1, 2
 
 
@@ -88,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from ..engine.errors import TinyMIGError
 
     try:
-        app(args=None if arguments is None else list(arguments), prog_name="tinymig")
+        app(args=spread(sys.argv[1:] if arguments is None else arguments), prog_name="tinymig")
     except TinyMIGError as e:
         say(str(e))
         sys.exit(USAGE)
@@ -103,6 +105,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(OK)
+
+
+def spread(arguments: Sequence[str]) -> list[str]:
+    """`--domains A B` as `--domains A --domains B`: everything up to the next option belongs to the list."""
+    out: list[str] = []
+    listed, fresh = "", False
+    for word in arguments:
+        if word.startswith("-"):
+            listed, fresh = (word if word in LISTS else ""), True
+        elif listed and not fresh:
+            out.append(listed)
+        else:
+            fresh = False
+        out.append(word)
+    return out
 
 
 def say(sentence: str) -> None:

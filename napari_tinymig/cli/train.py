@@ -88,7 +88,7 @@ def evaluate(
     with stopping() as stop:
         last = follow(run(model, domains, out, roi.value, data, stop))
     typer.echo((out / "table.md").read_text(encoding="utf-8"))
-    if last is None or last.kind != "done":
+    if last is None or last.kind != "done" or last.values.get("failed"):
         raise typer.Exit(SOME_FAILED)
 
 
