@@ -116,6 +116,19 @@ def test_next_ranks_a_folder_and_leaves_out_what_is_annotated(home, tmp_path):
     assert len((tmp_path / "next.csv").read_text().splitlines()) == 4
 
 
+def test_next_looks_into_the_images_of_a_folder_with_labels(home, tmp_path):
+    drawn.write_domain(tmp_path / "more", range(200, 202))
+    done = tinymig(home, "next", tmp_path / "more", "--model", "optic")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 2
+    assert "images/second_20" in done.stdout.splitlines()[0].replace("\\", "/")
+    (tmp_path / "nothing" / "inside").mkdir(parents=True)
+    done = tinymig(home, "next", tmp_path / "nothing", "--model", "optic")
+    assert done.returncode == 2
+    assert "holds only the folders inside" in done.stderr
+    assert done.stdout == ""
+
+
 def test_the_most_doubtful_and_furthest_image_comes_first():
     sure = Candidate(Path("a"), "a", 0.05, 20.0)
     doubtful = Candidate(Path("b"), "b", 0.30, 90.0, "greener than the source.")

@@ -113,12 +113,14 @@ def next_image(
     from rich.console import Console
     from rich.progress import Progress
 
-    from ..engine.io import find_inputs
+    from ..engine.io import find_images
     from ..engine.next_image import look_at, rank
     from ..engine.predict import Predictor
     from ..engine.registry import default_model
 
-    items = [i for i in find_inputs(folder) if not _is_annotated(i, annotated)]
+    items = [i for i in find_images(folder) if not _is_annotated(i, annotated)]
+    if items and all(i.problem for i in items):
+        raise ValueError(" ".join(i.problem for i in items[:3]))
     if not items:
         raise ValueError(f"no image left in {', '.join(map(str, folder))}; expected images that are not in the set yet")
     predictor = Predictor(model or default_model(task), "cpu")

@@ -9,7 +9,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QListWidget, QListWidgetItem
 
 from napari_tinymig.engine.errors import TinyMIGError
-from napari_tinymig.engine.io import find_inputs
+from napari_tinymig.engine.io import find_images
 from napari_tinymig.engine.next_image import Ranked, look_at, rank
 
 from .predicting import preferred_model, ready
@@ -85,9 +85,11 @@ class NextList(Section):
 
 def _look(folder: Path, model: str, known: set[str]) -> Any:
     """Candidates one by one, then their ranking; in a thread."""
-    items = [i for i in find_inputs([folder]) if i.path.name not in known]
+    items = [i for i in find_images([folder]) if i.path.name not in known]
     if not items:
         raise TinyMIGError(f"no image left in {folder}; expected images that are not in the set yet")
+    if all(i.problem for i in items):
+        raise TinyMIGError(items[0].problem)
     predictor = ready(model, "auto", 1)
     found = []
     for candidate in look_at(items, predictor):

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from ..errors import UnreadableInput
-from .find import find_inputs, stem_of, suffix_of
+from .find import find_images, find_inputs, stem_of, suffix_of
 from .labels import apply_label_map, open_mask, parse_label_map, read_mask
 from .masks import mask_path, mask_paths, palette, stored_labels, write_atomically, write_mask, write_volume
 from .scan_file import InputItem, MaskFile, ScanFile, as_photograph, as_volume, eight_bit
@@ -19,6 +19,7 @@ __all__ = [
     "as_photograph",
     "as_volume",
     "eight_bit",
+    "find_images",
     "find_inputs",
     "mask_path",
     "mask_paths",

@@ -109,6 +109,16 @@ def find_inputs(paths: Iterable[str | Path]) -> list[InputItem]:
     return list(unique.values())
 
 
+def find_images(paths: Iterable[str | Path]) -> list[InputItem]:
+    """As `find_inputs`, but a folder of images/ and labels/ (an annotation set, a domain folder) means its images/."""
+    return find_inputs([_images_of(Path(p)) for p in paths])
+
+
+def _images_of(path: Path) -> Path:
+    inside = path / "images"
+    return inside if inside.is_dir() and all(item.problem for item in find_inputs([path])) else path
+
+
 def _problem(path: Path, sentence: str) -> InputItem:
     return InputItem(path, "unknown", stem_of(path), (path,), sentence)
 
