@@ -52,6 +52,21 @@ def test_a_weights_file_may_say_its_own_padding_and_normalisation(tmp_path):
     assert any("Same" in type(m).__name__ for m in found.modules())
 
 
+def test_a_folder_of_weights_is_honoured_and_a_file_of_ones_own_wins(backbone_file, tmp_path, monkeypatch):
+    monkeypatch.setenv("TINYMIG_WEIGHTS", str(backbone_file.parent))
+    found = open_backbone(BackboneSpec(name="test_resnet"))
+    assert found.card.weights == backbone_file.name
+    again = reopen_backbone(found.card, None)  # a classifier finds its backbone there too
+    assert again.fingerprint() == found.fingerprint()
+    monkeypatch.setenv("TINYMIG_WEIGHTS", str(tmp_path))
+    (tmp_path / "test_resnet.safetensors").write_bytes(b"rubbish")
+    assert (
+        open_backbone(BackboneSpec(name="test_resnet", weights=str(backbone_file))).card.weights == backbone_file.name
+    )
+    with pytest.raises(ModelFileError, match="not a readable"):
+        open_backbone(BackboneSpec(name="test_resnet"))
+
+
 def test_another_backbone_is_refused_with_both_hashes(backbone, tmp_path):
     torch.manual_seed(99)
     changed = {k: v + 0.1 if v.is_floating_point() else v for k, v in backbone.body.state_dict().items()}

@@ -24,6 +24,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from napari_tinymig.engine.errors import HubUnreachable, ModelFileError
 from napari_tinymig.engine.probe_config import OWN_PREFIX, BackboneCard, BackboneSpec
 
+from .weights_folder import WEIGHTS_FOLDER, local_weights
+
 log = logging.getLogger(__name__)
 HUB_TIMEOUT_S = 5.0
 
@@ -82,16 +84,23 @@ class OwnEncoder(nn.Module):
         return torch.cat([stage.mean((2, 3)) for stage in self.encoder(self.front(x))], 1)  # (B, sum C_l)
 
 
+def with_local_weights(spec: BackboneSpec) -> BackboneSpec:
+    """The spec with the file of the folder TINYMIG_WEIGHTS where it names no weights itself and there is one."""
+    found = local_weights(spec.name) if spec.weights is None and not spec.name.startswith(OWN_PREFIX) else None
+    return spec.model_copy(update={"weights": str(found)}) if found else spec
+
+
 def open_backbone(spec: BackboneSpec, keep_head: bool = False) -> Backbone:
     """The frozen backbone of a spec, with the size and normalisation it was trained with.
 
+    Weights: those of the spec, else of the folder TINYMIG_WEIGHTS, else of timm's hub.
     A weights file may say them itself (metadata `pad_type`, `input_mean`, `input_std`); what the spec says wins.
     keep_head: features are the outputs of the model's own head (the projection of a CLIP image tower).
     Raises ValueError for an unknown name, HubUnreachable, ModelFileError for a file that does not fit.
     """
     if spec.name.startswith(OWN_PREFIX):
         return _open_own(spec)
-    body, config, options, origin = _build(spec, keep_head)
+    body, config, options, origin = _build(with_local_weights(spec), keep_head)
     body.eval()  # before anything runs through it: a forward in train mode moves the running statistics
     size = spec.size or int(config.get("input_size", (3, 224, 224))[-1])
     with torch.no_grad():
@@ -270,7 +279,8 @@ def _from_hub(timm: Any, name: str, options: dict[str, Any]) -> nn.Module:
     except (OSError, RuntimeError) as e:
         raise HubUnreachable(
             f"the weights of {name} could not be had from timm's hub ({type(e).__name__}: {str(e)[:120]}); get "
-            f"model.safetensors of timm/{name} on a machine with a network and give it with --weights FILE"
+            f"model.safetensors of timm/{name} on a machine with a network and give it with --weights FILE, or put it "
+            f"as {name}.safetensors into a folder named by the environment variable {WEIGHTS_FOLDER}"
         ) from e
     finally:
         constants.HF_HUB_OFFLINE = was

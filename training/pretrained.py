@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from napari_tinymig.engine.errors import HubUnreachable, ModelFileError
 
-WEIGHTS_FOLDER = "TINYMIG_WEIGHTS"  # environment variable: a folder of weight files named after timm models
+from .weights_folder import WEIGHTS_FOLDER, local_weights
+
 HUB_FILES = ("model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 
@@ -94,15 +95,6 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
     if not isinstance(raw, Mapping) or not all(isinstance(v, Tensor) for v in raw.values()):
         raise ModelFileError(f"{path} holds no state dict; expected names with tensors")
     return {k.removeprefix("module.").removeprefix("backbone."): v for k, v in raw.items()}
-
-
-def local_weights(name: str) -> Path | None:
-    """A file named after the model in the folder TINYMIG_WEIGHTS, if there is one."""
-    folder = os.environ.get(WEIGHTS_FOLDER)
-    if not folder:
-        return None
-    found = sorted(p for p in Path(folder).glob(f"{name}.*") if p.suffix in (".safetensors", ".pth", ".pt", ".bin"))
-    return found[0] if found else None
 
 
 def _from_hub(name: str) -> Path | None:
