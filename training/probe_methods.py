@@ -18,7 +18,7 @@ from napari_tinymig.engine.errors import MissingExtra, ModelFileError
 from napari_tinymig.engine.probe_config import BackboneCard, BackboneSpec, ProbeRecipe, PromptSpec
 from napari_tinymig.engine.records import Message
 
-from .backbone import Backbone, folded, open_backbone, trainable
+from .backbone import Backbone, folded, open_backbone, trainable, with_local_weights
 from .classify_data import Pixels
 from .linear_probe import L2_GRID, choose_linear_probe, feature_moments
 from .movl import FeatureHead, PromptedClassifier, Stage, autocast, channels_last, infer, train_stage, validate
@@ -34,6 +34,7 @@ class LazyBackbone:
     """A backbone that is opened only when an image must go through it; its card may be known from the cache."""
 
     def __init__(self, spec: BackboneSpec, cache: FeatureCache, device: torch.device, keep_head: bool = False):
+        spec = with_local_weights(spec)
         self.spec, self.device, self.keep_head = spec, device, keep_head
         self._original: Backbone | None = None
         self._fast: Backbone | None = None
@@ -336,7 +337,10 @@ def zero_shot_logits(features: NDArray[np.float32], weights: NDArray[np.float32]
 
 
 def text_embeddings(path: str | None, classes: tuple[str, ...]) -> NDArray[np.float32]:
-    """(C, F): one vector per class name from an .npz or .safetensors; several rows of a class are averaged."""
+    """(C, F): one vector per class name from an .npz or .safetensors with arrays (F,) or (sentences, F).
+
+    Several sentences of a class are brought to length 1 and averaged (prompt ensembling, CLIP).
+    """
     if path is None:
         raise ValueError(
             "zero_shot needs text_embeddings: an .npz or .safetensors with one array per class name, made with the "
@@ -350,11 +354,18 @@ def text_embeddings(path: str | None, classes: tuple[str, ...]) -> NDArray[np.fl
 
         arrays = load_file(file)
     else:
-        with np.load(file, allow_pickle=False) as archive:
-            arrays = {k: archive[k] for k in archive.files}
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                arrays = {k: archive[k] for k in archive.files}
+        except (OSError, ValueError, AttributeError) as e:
+            raise ValueError(f"{file} cannot be read as an .npz; expected one array per class name") from e
     absent = [c for c in classes if c not in arrays]
     if absent:
         raise ValueError(
             f"{file} has embeddings for {', '.join(arrays)}; expected one for each of {', '.join(classes)}"
         )
-    return np.stack([np.atleast_2d(arrays[c]).mean(0) for c in classes]).astype(np.float32)
+    rows = [np.atleast_2d(arrays[c]).astype(np.float32) for c in classes]
+    if any(r.ndim != 2 or not np.isfinite(r).all() for r in rows) or len({r.shape[1] for r in rows}) > 1:
+        shapes = ", ".join(f"{c} {arrays[c].shape}" for c in classes)
+        raise ValueError(f"{file} holds {shapes}; expected finite numbers, (F,) or (sentences, F) with one F for all")
+    return np.stack([(r / np.linalg.norm(r, axis=1, keepdims=True).clip(1e-12)).mean(0) for r in rows])
