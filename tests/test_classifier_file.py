@@ -9,7 +9,7 @@ import pytest
 import torch
 from napari_tinymig.training.backbone import Backbone
 from napari_tinymig.training.classify import Classifier
-from napari_tinymig.training.probe import training_hashes
+from napari_tinymig.training.probe_save import training_hashes
 from napari_tinymig.training.prompt import Prompt
 from PIL import Image
 from probe_parts import item, recipe, run

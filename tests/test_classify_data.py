@@ -50,6 +50,29 @@ def test_images_beside_each_other_are_refused_with_the_shape_to_give_them(tmp_pa
         read_image_set(tmp_path)
 
 
+def test_equal_file_names_are_said_to_count_as_one_person(tmp_path):
+    for name in ("1.png", "2.png"):
+        draw(tmp_path / "set" / "healthy" / name)
+        draw(tmp_path / "set" / "ill" / name)
+    draw(tmp_path / "set" / "ill" / "3.png")
+    found = read_image_set(tmp_path / "set")
+    assert len({i.case for i in found.items}) == 3
+    assert "4 images share 2 file names ('1' is there 2 times)" in found.notes[0]
+    assert "taken as 2 persons" in found.notes[0]
+    assert "--case-pattern" in found.notes[0]
+    assert read_image_set(tmp_path / "set", case_pattern=r"(\d)").notes == ()
+
+
+def test_a_broken_image_takes_no_other_of_its_name_with_it(tmp_path):
+    draw(tmp_path / "set" / "healthy" / "1.png")
+    draw(tmp_path / "set" / "ill" / "2.png")
+    for place in ("healthy/2.png", "ill/1.png"):
+        (tmp_path / "set" / place).write_bytes(b"not a picture")
+    pixels = load_pixels(read_image_set(tmp_path / "set").items, 32)
+    assert [i.path.parent.name for i in pixels.items] == ["healthy", "ill"]
+    assert len(pixels) == len(pixels.failed) == 2
+
+
 def test_a_csv_names_files_and_labels(folders):
     table = folders / "labels.csv"
     table.write_text("file,label\nhealthy/h0_a.png,no\nill/i0_a.png,yes\n", encoding="utf-8")

@@ -74,10 +74,24 @@ def test_classify_writes_a_row_per_image_and_names_what_it_could_not_read(place)
     assert "broken" in rows["broken.png"]["error"]
 
 
+def test_a_probe_with_an_unreadable_image_ends_with_one_and_names_it(place):
+    root, _ = place
+    (root / "spoilt" / "along").mkdir(parents=True)
+    Image.fromarray(stripes(901, 1)).save(root / "spoilt" / "along" / "fine.png")
+    (root / "spoilt" / "along" / "broken.png").write_bytes(b"not a picture")
+    given = "--source here --target spoilt --backbone test_resnet --weights w.safetensors --method lp -o run2"
+    done = tinymig(root, "probe", *given.split(), "--set", "backbone.size=64")
+    assert done.returncode == 1, done.stderr
+    assert "1 image could not be read" in done.stderr
+    assert "target spoilt" in done.stdout
+    assert "broken.png" in (root / "run2" / "failed.csv").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (("probe", "--source", "nowhere", "-o", "x"), "one sub-folder per class"),
+        (("probe", "--source", "here", "--target", "nope", "-o", "x"), "nope: expected a folder"),
         (
             ("probe", "--source", "here", "--backbone", "resnet5O", "--weights", "w.safetensors", "-o", "x"),
             "did you mean",
@@ -85,7 +99,7 @@ def test_classify_writes_a_row_per_image_and_names_what_it_could_not_read(place)
         (("probe", "--source", "here", "--set", "optim.epoch=3", "-o", "x"), "did you mean 'epochs'"),
         (("classify", "new", "--model", "w.safetensors", "-o", "x"), "not a napari-tinymig model"),
     ],
-    ids=["no folder", "no such backbone", "no such setting", "no classifier"],
+    ids=["no folder", "no target", "no such backbone", "no such setting", "no classifier"],
 )
 def test_wrong_arguments_end_with_one_sentence(place, arguments, sentence):
     root, _ = place

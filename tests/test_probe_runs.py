@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import csv
 
 import numpy as np
 import pytest
@@ -140,22 +141,6 @@ def test_cached_features_need_no_backbone(backbone_file, stripes, tmp_path, monk
     assert scores[0] == scores[1]
 
 
-def test_zero_shot_compares_with_given_text_embeddings(backbone_file, stripes, tmp_path):
-    import timm
-
-    dimensions = timm.create_model("test_resnet").num_classes
-    rng = np.random.default_rng(0)
-    np.savez(tmp_path / "texts.npz", across=rng.normal(size=dimensions), along=rng.normal(size=(4, dimensions)))
-    said = {"method": "zero_shot", "text_embeddings": str(tmp_path / "texts.npz")}
-    messages = run(recipe(backbone_file, **said), stripes, tmp_path / "run")
-    assert messages[-1].kind == "done"
-    np.savez(tmp_path / "texts.npz", across=np.ones(7), along=np.ones(7))
-    with pytest.raises(ValueError, match="the text embeddings have 7 numbers"):
-        run(recipe(backbone_file, **said), stripes, tmp_path / "run2")
-    with pytest.raises(ValueError, match="zero_shot needs text_embeddings"):
-        run(recipe(backbone_file, method="zero_shot"), stripes, tmp_path / "run3")
-
-
 def test_a_target_without_one_class_is_scored_and_said(backbone_file, stripes, tmp_path):
     import shutil
 
@@ -172,6 +157,41 @@ def test_a_target_without_one_class_is_scored_and_said(backbone_file, stripes, t
     )
     assert any("no image of class across" in m.text for m in messages)
     assert messages[-1].kind == "done"
+
+
+def test_a_target_that_is_not_there_is_said_before_anything_is_trained(backbone_file, stripes, tmp_path):
+    messages = probe(
+        recipe(backbone_file), stripes / "here", [stripes / "there", tmp_path / "nope"], tmp_path / "run", "cpu"
+    )
+    seen = []
+    with pytest.raises(ValueError, match=r"nope: expected a folder"):
+        seen.extend(messages)
+    assert not [m for m in seen if m.kind in ("epoch", "saved", "validation")]
+    assert not (tmp_path / "run" / "classifier.safetensors").exists()
+
+
+@pytest.mark.parametrize("method", ["lp", "movl"])
+def test_images_that_cannot_be_read_are_counted_and_written_down(backbone_file, stripes, tmp_path, method):
+    import shutil
+
+    shutil.copytree(stripes / "there", tmp_path / "there")
+    first = sorted((tmp_path / "there" / "across").iterdir())[0]
+    (tmp_path / "there" / "along" / first.name).write_bytes(b"not a picture")
+    (tmp_path / "ruin" / "along").mkdir(parents=True)
+    (tmp_path / "ruin" / "along" / "x.png").write_bytes(b"not a picture")
+    targets = [tmp_path / "there", tmp_path / "ruin"]
+    chosen = recipe(backbone_file, method=method, **{"optim.epochs": 1})
+    messages = list(probe(chosen, stripes / "here", targets, tmp_path / "run", "cpu", cache=tmp_path / "cache"))
+    assert messages[-1].kind == "done"
+    assert messages[-1].values["failed"] == 2
+    with (tmp_path / "run" / "failed.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(r["set"], r["file"]) for r in rows] == [("target there", first.name), ("target ruin", "x.png")]
+    text = (tmp_path / "run" / "scores.md").read_text()
+    assert "target there (there) | 40 |" in text  # its namesake of the other class is still there
+    assert "target ruin" not in text
+    assert "| truth \\ answer | across | along |" in text
+    assert "| across | " in text
 
 
 def test_volumes_are_classified_by_their_slices(backbone_file, tmp_path):

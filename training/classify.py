@@ -19,7 +19,7 @@ from napari_tinymig.engine.probe_config import OWN_PREFIX, BackboneSpec, ProbeDa
 from .backbone import Backbone, folded, open_backbone, reopen_backbone
 from .classify_data import Item, Pixels, fit_to, load_pixels, read_slices
 from .movl import FeatureHead, PromptedClassifier, channels_last, infer, pick_device, softmax
-from .probe import feature_distances
+from .probe_save import feature_distances
 from .prompt import Prompt
 
 CHUNK = 64
@@ -109,10 +109,12 @@ class Classifier:
             pixels = load_pixels(part, self.card.backbone.size, self.card.max_slices)
             said = iter(self.answer(pixels, plain) if len(pixels) else [])
             seconds = (time.perf_counter() - begun) / len(part)
+            read = {id(item) for item in pixels.items}  # names may repeat
             for item in part:
-                if item.name in pixels.failed:
+                if id(item) not in read:
+                    reason = pixels.failed.get(str(item.path)) or pixels.failed[item.name]
                     empty = np.full(len(self.classes), np.nan, np.float32)
-                    yield ClassAnswer(item.name, empty, error=pixels.failed[item.name], path=item.path)
+                    yield ClassAnswer(item.name, empty, error=reason, path=item.path)
                     continue
                 answer = next(said)
                 answer.seconds, answer.path = seconds, item.path

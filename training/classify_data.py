@@ -59,7 +59,8 @@ class Pixels:
     """Images of a set, ready for a backbone of one size.
 
     values: uint8 (M, S, S, 3), all slices of all items after each other. owner: (M,), the row's item. labels: (N,).
-    hashes: content hash of each item. names: (N,). failed: name -> reason. kinds: 'grey', 'colour' or 'volume'.
+    hashes: content hash of each item. names: (N,). items: those that could be read. failed: name of the others -> the
+    reason (its path where a name was there before). kinds: 'grey', 'colour' or 'volume'.
     """
 
     values: NDArray[np.uint8]
@@ -69,6 +70,7 @@ class Pixels:
     names: list[str]
     cases: list[str]
     kinds: list[str]
+    items: list[Item] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -113,6 +115,8 @@ def read_image_set(source: str | Path, classes: tuple[str, ...] = (), case_patte
             f"{path}: classes {', '.join(dropped) or 'none'} found; expected {', '.join(names)}; rename the folders"
         )
     items = tuple(Item(p.name, names.index(label), case_of(p), path=p) for p, label in known)
+    if case_pattern is None:
+        notes += _shared_names(path.name, items)
     return ImageSet(path.name, items, names, notes)
 
 
@@ -132,6 +136,20 @@ def _case_reader(pattern: str | None) -> Callable[[Path], str]:
         return (found.group(1) if compiled.groups else None) or found.group(0)
 
     return case
+
+
+def _shared_names(where: str, items: Sequence[Item]) -> tuple[str, ...]:
+    """A sentence where several files have one name and so count as one person."""
+    counts = Counter(item.case for item in items)
+    shared = sorted(case for case, n in counts.items() if n > 1)
+    if not shared:
+        return ()
+    images = sum(counts[case] for case in shared)
+    return (
+        f"{where}: {images} images share {len(shared)} file name{'' if len(shared) == 1 else 's'} ('{shared[0]}' is "
+        f"there {counts[shared[0]]} times) and are taken as {len(shared)} person{'' if len(shared) == 1 else 's'}; "
+        "rename them if they are different people, or say who is who with --case-pattern.",
+    )
 
 
 def _stem(path: Path) -> str:
@@ -246,7 +264,7 @@ def load_pixels(items: Sequence[Item], size: int, max_slices: int = 24) -> Pixel
         try:
             slices, kind = read_slices(item, max_slices)
         except (TinyMIGError, ValueError, OSError) as e:
-            failed[item.name] = str(e)
+            failed[shown_name(item, failed)] = str(e)
             continue
         fitted = [fit_to(s, size) for s in slices]
         rows += fitted
@@ -263,8 +281,14 @@ def load_pixels(items: Sequence[Item], size: int, max_slices: int = 24) -> Pixel
         [i.name for i in kept],
         [i.case for i in kept],
         kinds,
+        kept,
         failed,
     )
+
+
+def shown_name(item: Item, taken: dict[str, str]) -> str:
+    """The item's name, or its path where another item of this name is in `taken`."""
+    return str(item.path) if item.name in taken and item.path is not None else item.name
 
 
 def content_hash(item: Item) -> str:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import hashlib
-import importlib.metadata
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
@@ -15,21 +12,19 @@ import torch
 from numpy.typing import NDArray
 
 from napari_tinymig.engine.classification_metrics import ClassificationScores, score_classification
-from napari_tinymig.engine.classifier_file import BACKBONE_PREFIX, write_classifier
-from napari_tinymig.engine.config import Lineage, ModelHeader
 from napari_tinymig.engine.errors import OutputRefused
-from napari_tinymig.engine.probe_config import ClassifierCard, ProbeRecipe, load_probe_recipe, recipe_toml
+from napari_tinymig.engine.probe_config import ProbeRecipe, load_probe_recipe, recipe_toml
 from napari_tinymig.engine.records import Message, MessageKind
 
-from .classify_data import ImageSet, Item, Pixels, load_pixels, read_image_set
+from .classify_data import ImageSet, Pixels, load_pixels, read_image_set
 from .classify_splits import Split, colour_notes, split_by_case
 from .movl import infer, pick_device, softmax
 from .probe_features import FeatureCache, FeatureRows, cache_folder, feature_rows
-from .probe_methods import Fitted, Ground, LazyBackbone, fit, zero_shot_logits
-from .probe_report import SetResult, write_report
+from .probe_methods import Fitted, Ground, LazyBackbone, fit, text_embeddings, zero_shot_logits
+from .probe_report import SetResult, write_failures, write_report
+from .probe_save import save_classifier
 
 CLASSIFIER = "classifier.safetensors"
-MOST_HASHES = 1000
 
 
 def probe(
@@ -45,8 +40,9 @@ def probe(
     """Train a classifier on the source, score it on held-out source persons and on every target; 'done' comes last.
 
     source, targets: a folder per class, a CSV (file,label) or a MedMNIST .npz. Writes out/{classifier.safetensors,
-    config.toml, log.jsonl, metrics.csv, scores.json, scores.md, predictions.csv, report.png}. Everything is chosen on
-    source validation; targets are scored once, after the end. cache: folder of features, None = the user's own.
+    config.toml, log.jsonl, metrics.csv, scores.json, scores.md, predictions.csv, report.png}, and failed.csv where an
+    image could not be read; 'done' counts them as `failed`. Everything is chosen on source validation; targets are
+    looked up before training starts and scored once, after the end. cache: folder of features, None = the user's own.
     Raises ValueError and TinyMIGError with a sentence for what cannot be used.
     """
     out = Path(out)
@@ -95,6 +91,9 @@ def _probe(
     yield _started(images, split, recipe)
     for note in (*images.notes, *split.notes):
         yield Message("warning", text=note)
+    others = [read_image_set(t, images.classes, recipe.data.case_pattern) for t in targets]  # before hours of training
+    if recipe.method == "zero_shot":
+        text_embeddings(recipe.text_embeddings, images.classes)
     backbone = LazyBackbone(recipe.backbone, cache, device, keep_head=recipe.method == "zero_shot")
     card = backbone.card
     yield Message(
@@ -113,21 +112,26 @@ def _probe(
         yield _scored("source test", results["source test"].scores)
     if fitted.model is not None:
         path = out / CLASSIFIER
-        model_id = _save(path, ground, fitted, images, results, seconds)
+        model_id = save_classifier(path, ground, fitted, images, results, seconds)
         kilobytes = path.stat().st_size / 1000
         yield Message("saved", values={"kilobytes": kilobytes, "train_seconds": seconds}, text=str(path))
     else:
         model_id = "zero-shot"
-    for target in targets:
-        result = yield from _score_target(ground, fitted, target, images, cache)
-        results[f"target {result.name}"] = result
-        yield _scored(f"target {result.name}", result.scores)
+    failed = [("source", name, reason) for name, reason in ground.rows.failed.items()]
+    for other in others:
+        result, unread = yield from _score_target(ground, fitted, other, cache)
+        failed += [(f"target {other.name}", name, reason) for name, reason in unread.items()]
+        if result is not None:
+            results[f"target {result.name}"] = result
+            yield _scored(f"target {result.name}", result.scores)
     facts: dict[str, Any] = {"trained_parameters": fitted.trained_parameters, "train_seconds": round(seconds, 1)}
     facts |= {"validation_loss": fitted.val_loss, "settings": fitted.settings}
     write_report(out, recipe, images.classes, results, facts, _prompt_picture(fitted))
+    write_failures(out / "failed.csv", failed)
     yield Message("saved", text=str(out / "report.png"))
     headline = results.get("source test", results["source validation"]).scores
     values = {"seconds": time.perf_counter() - begun, "auroc": headline.auroc, "accuracy": headline.accuracy}
+    values["failed"] = float(len(failed))
     kind: MessageKind = "stopped" if stop() else "done"
     yield Message(kind, values=values, text=f"{model_id}: {out / CLASSIFIER}" if fitted.model else "zero-shot scored")
 
@@ -223,10 +227,10 @@ def _score(
 
 
 def _score_target(
-    ground: Ground, fitted: Fitted, target: str | Path, images: ImageSet, cache: FeatureCache
-) -> Generator[Message, None, SetResult]:
+    ground: Ground, fitted: Fitted, found: ImageSet, cache: FeatureCache
+) -> Generator[Message, None, tuple[SetResult | None, dict[str, str]]]:
+    """Scores of a target, None where none of its images could be read; and those that could not, with the reason."""
     recipe = ground.recipe
-    found = read_image_set(target, images.classes, recipe.data.case_pattern)
     for note in found.notes:
         yield Message("warning", text=note)
     absent = [name for name, count in found.counts.items() if count == 0]
@@ -240,15 +244,14 @@ def _score_target(
         pixels = None
     else:
         pixels = load_pixels(found.items, ground.backbone.card.size, recipe.data.max_slices)
-        kept: list[Item] = [i for i in found.items if i.name not in pixels.failed]
-        rows = FeatureRows(kept, np.zeros((len(kept), 0), np.float32), pixels.hashes, pixels.kinds, pixels.failed)
+        empty = np.zeros((len(pixels), 0), np.float32)
+        rows = FeatureRows(pixels.items, empty, pixels.hashes, pixels.kinds, pixels.failed)
     for name, reason in list(rows.failed.items())[:20]:
         yield Message("warning", text=f"{name} left out: {reason}")
     if not rows.items:
-        raise ValueError(
-            f"no image of {target} could be read; the first reason: {next(iter(rows.failed.values()), '')}"
-        )
-    return _score(ground, fitted, rows, np.arange(len(rows.items)), found.name, pixels)
+        yield Message("warning", text=f"No image of {found.name} could be read; it is not in the scores.")
+        return None, rows.failed
+    return _score(ground, fitted, rows, np.arange(len(rows.items)), found.name, pixels), rows.failed
 
 
 def _scored(name: str, scores: ClassificationScores) -> Message:
@@ -256,67 +259,6 @@ def _scored(name: str, scores: ClassificationScores) -> Message:
     values = {"accuracy": scores.accuracy, "balanced_accuracy": scores.balanced_accuracy, "auroc": scores.auroc}
     values |= {"auroc_low": low, "auroc_high": high, "ece": scores.ece, "n": float(scores.n)}
     return Message("validation", values=values, text=name)
-
-
-def _save(
-    path: Path, ground: Ground, fitted: Fitted, images: ImageSet, results: dict[str, SetResult], seconds: float
-) -> str:
-    """Prompt, head, header; a fine-tuned backbone goes in too, because it exists nowhere else."""
-    model, recipe = fitted.model, ground.recipe
-    if model is None:
-        raise ValueError("a zero-shot answer has nothing to save; expected a fitted classifier")
-    state = model.head.state_dict()
-    tensors = {
-        "prompt": model.prompt.values.detach().cpu().numpy(),
-        "head.weight": state["linear.weight"].cpu().numpy(),
-        "head.bias": state["linear.bias"].cpu().numpy(),
-        "feature_mean": state["mean"].cpu().numpy(),
-        "feature_std": state["std"].cpu().numpy(),
-    }
-    if fitted.fine_tuned:
-        tensors |= {BACKBONE_PREFIX + k: v.cpu().numpy() for k, v in model.backbone.state_dict().items()}
-    distances = feature_distances(
-        results["source validation"].features, tensors["feature_mean"], tensors["feature_std"]
-    )
-    card = ClassifierCard(
-        backbone=ground.backbone.card,
-        prompt=model.prompt.spec,
-        method=recipe.method,
-        strategy=recipe.strategy,
-        pooling=recipe.data.pooling,
-        top_k=recipe.data.top_k,
-        max_slices=recipe.data.max_slices,
-        trained_parameters=fitted.trained_parameters,
-        distance_percentiles=tuple(float(v) for v in np.percentile(distances, range(101))),
-    )
-    header = ModelHeader(
-        kind="classifier",
-        name=recipe.name,
-        classes=images.classes,
-        scores={name: r.scores.as_dict() for name, r in results.items()} | {"train_seconds": seconds},
-        lineage=Lineage(
-            data_hashes=training_hashes([ground.rows.hashes[i] for i in ground.train]),
-            domains=(images.name,),
-            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            software=importlib.metadata.version("napari-tinymig"),
-            recipe=recipe.model_dump(mode="json"),
-        ),
-    )
-    return write_classifier(path, header, card, tensors)
-
-
-def training_hashes(hashes: Sequence[str]) -> tuple[str, ...]:
-    """16 digits of each image's hash; above MOST_HASHES images one hash of all, so that the file stays small."""
-    if len(hashes) <= MOST_HASHES:
-        return tuple(h[:16] for h in hashes)
-    return (hashlib.sha256("".join(sorted(hashes)).encode()).hexdigest()[:16],)
-
-
-def feature_distances(
-    features: NDArray[np.float32], mean: NDArray[np.float32], std: NDArray[np.float32]
-) -> NDArray[np.float64]:
-    """(N,) root mean squared distance of features from the source's mean, in the source's standard deviations."""
-    return np.sqrt((((features - mean) / std).astype(np.float64) ** 2).mean(1))
 
 
 def _prompt_picture(fitted: Fitted) -> NDArray[np.float32] | None:

@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 
 from napari_tinymig.engine.probe_config import BackboneCard, BackboneSpec, ProbeDataSpec
 
-from .classify_data import Item, Pixels, content_hash, load_pixels
+from .classify_data import Item, Pixels, content_hash, load_pixels, shown_name
 
 log = logging.getLogger(__name__)
 KINDS = ("grey", "colour", "volume")
@@ -139,7 +139,7 @@ def feature_rows(
         try:
             hashes[i] = content_hash(item)
         except OSError as e:
-            failed[item.name] = f"{item.path} cannot be read ({e.strerror}); expected an image"
+            failed[shown_name(item, failed)] = f"{item.path} cannot be read ({e.strerror}); expected an image"
     missing = [items[i] for i, h in hashes.items() if h not in known]
     if missing:
         pixels = load_pixels(missing, card.size, data.max_slices)

@@ -44,7 +44,7 @@ def write_report(
     """
     scores = {name: r.scores.as_dict() for name, r in results.items()}
     (out / "scores.json").write_text(json.dumps(facts | {"sets": scores}, indent=1), encoding="utf-8")
-    table = score_table(recipe, results, facts["trained_parameters"], facts["train_seconds"])
+    table = score_table(recipe, classes, results, facts["trained_parameters"], facts["train_seconds"])
     (out / "scores.md").write_text(table, encoding="utf-8")
     with (out / "predictions.csv").open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
@@ -62,7 +62,9 @@ def write_report(
     draw_report(out / "report.png", recipe, classes, results, epochs, prompt)
 
 
-def score_table(recipe: ProbeRecipe, results: dict[str, SetResult], trained: int, seconds: float) -> str:
+def score_table(
+    recipe: ProbeRecipe, classes: Sequence[str], results: dict[str, SetResult], trained: int, seconds: float
+) -> str:
     """In- and out-of-distribution side by side, as Markdown."""
     lines = [
         f"# {recipe.name}: {recipe.method}" + (f" ({recipe.strategy})" if recipe.method == "movl" else ""),
@@ -77,10 +79,26 @@ def score_table(recipe: ProbeRecipe, results: dict[str, SetResult], trained: int
         s = result.scores
         cells = [_with_interval(getattr(s, k), s.intervals.get(k)) for k in ("accuracy", "balanced_accuracy", "auroc")]
         lines.append(f"| {name} ({result.name}) | {s.n} | {s.cases} | {' | '.join(cells)} | {s.ece:.3f} |")
-    lines += ["", "Confusion (rows: truth, columns: answer):", ""]
     for name, result in results.items():
-        lines.append(f"- {name}: {result.scores.confusion.tolist()}")
+        lines += ["", *confusion_table(name, result.scores.confusion, classes)]
     return "\n".join(lines) + "\n"
+
+
+def confusion_table(name: str, counts: NDArray[np.int64], classes: Sequence[str]) -> list[str]:
+    """Markdown lines of a confusion matrix (C, C): a row per true class, a column per answer, counts of images."""
+    lines = [f"Confusion, {name} (images):", "", f"| truth \\ answer | {' | '.join(classes)} |"]
+    lines.append("|---" * (len(classes) + 1) + "|")
+    lines += [f"| {c} | {' | '.join(str(int(n)) for n in row)} |" for c, row in zip(classes, counts, strict=True)]
+    return lines
+
+
+def write_failures(path: Path, failed: Sequence[tuple[str, str, str]]) -> None:
+    """A row (set, file, error) per image that could not be read; without any, no file, and an older one goes."""
+    if not failed:
+        path.unlink(missing_ok=True)
+        return
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([("set", "file", "error"), *failed])
 
 
 def _with_interval(value: float, interval: tuple[float, float] | None) -> str:

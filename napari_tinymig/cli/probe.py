@@ -77,6 +77,10 @@ def probe(
     if last is None or last.kind != "done":
         say(f"Stopped; the best classifier so far is in {out}.")
         raise typer.Exit(SOME_FAILED)
+    unread = int(last.values.get("failed", 0))
+    if unread:
+        say(f"{unread} image{'' if unread == 1 else 's'} could not be read; see {out / 'failed.csv'}")
+        raise typer.Exit(SOME_FAILED)
 
 
 def _training(module: str) -> Any:
