@@ -93,6 +93,8 @@ def test_finetune_says_what_is_wrong_before_it_starts(home, tmp_path):
         (("--model", "optik", "--data", home / "set"), "did you mean 'optic'?"),
         (("--model", "optic", "--data", tmp_path / "empty"), "no annotated image"),
         (("--model", "optic", "--data", tmp_path / "nowhere"), "holds no annotation set"),
+        (("--model", "optic", "--data", home / "set", "--reference", tmp_path / "nope"), "nope does not exist"),
+        (("--model", "optic", "--data", home / "set", "--reference", tmp_path / "empty"), "holds no image"),
     ):
         done = tinymig(home, "finetune", *words, "-o", tmp_path / "run")
         assert done.returncode == 2

@@ -137,6 +137,16 @@ def test_a_wrong_mask_is_left_out_and_named(parent, second, tmp_path):
     assert messages[-1].kind == "done"
 
 
+def test_a_reference_folder_that_cannot_be_read_is_said_at_once_and_keeps_the_gate_shut(parent, second, tmp_path):
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "eye.png").write_bytes(b"no picture")
+    messages = tune(parent.path, second, tmp_path / "run", steps=10, reference=str(tmp_path / "old"))
+    assert messages[0].kind == "warning"
+    assert "reference folder: no image of" in messages[0].text
+    assert "reference folder: no image of" in messages[-1].text
+    assert messages[-1].values["keep"] == 0
+
+
 def test_sparse_labels_teach_only_where_they_are(parent, tmp_path):
     with AnnotationSet(tmp_path / "set", OPTIC) as project:
         for seed in (100, 101):

@@ -53,6 +53,13 @@ def test_forgetting_is_refused_even_with_a_gain():
     assert "on your reference folder the new mask agrees only 75.0 %" in verdict.text
 
 
+def test_references_that_could_not_be_read_are_no_agreement():
+    gains = [paired("cup", [0.7] * 4, [0.9] * 4)]
+    verdict = judge(gains, list("abcd"), {"drawings": [0.99]}, unread="reference folder: /nope does not exist")
+    assert not verdict.keep
+    assert verdict.text.startswith("Not made the default: reference folder: /nope does not exist; name another folder")
+
+
 def test_one_case_is_never_made_the_default_by_itself():
     verdict = judge([], [], {"drawings": [1.0]})
     assert not verdict.keep

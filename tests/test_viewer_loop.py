@@ -114,6 +114,22 @@ def test_three_images_are_mended_and_make_the_model_better_and_it_can_be_rolled_
     assert (home / "mended.png").exists()
 
 
+def test_a_reference_folder_that_is_not_there_is_said_before_anything_starts(viewer, home):
+    from napari_tinymig.widgets.finetune_panel import FineTunePanel
+
+    data = drawn.write_domain(home / "set", range(100, 103))
+    tune = dock(viewer, FineTunePanel)
+    tune.folder.setText(str(data))
+    tune._refresh()
+    tune.reference.setText(str(home / "nope"))
+    click(tune, "Fine-tune")
+    assert "nope does not exist" in tune.message.text()
+    assert not tune.running
+    tune.reference.setText(str(data))
+    tune.reference.editingFinished.emit()
+    assert tune.reference.line.text() == "3 image(s) are compared."
+
+
 def test_cancel_and_discard_answers_at_once_and_leaves_nothing(viewer, home):
     from napari_tinymig.widgets.finetune_panel import FineTunePanel
 

@@ -117,10 +117,12 @@ def judge(
     proxy: Mapping[str, Sequence[float]],
     margin: float = MARGIN,
     same_case: bool = False,
+    unread: str = "",
 ) -> Verdict:
     """Keep or refuse. gains: per region on held-out cases, empty if nothing was held out. proxy: agreements per kind.
 
     same_case: the held-out slices come from volumes that were trained on, so that the gain is flattered.
+    unread: why the references that the user named could not be looked at, '' if they were or if there are none.
     """
     agreement = {kind: float(np.mean(values)) for kind, values in proxy.items() if len(values)}
     lost = {kind: 1 - value for kind, value in agreement.items() if 1 - value > margin}
@@ -130,6 +132,8 @@ def judge(
             f"Refused: on {kind} the new mask agrees only {100 - 100 * value:.1f} % (Dice) with the old one; the limit "
             f"is {100 - 100 * margin:.0f} %, so the model may have forgotten its original domain."
         )
+    if unread:
+        refused.append(f"Not made the default: {unread}; name another folder or none, or keep this model knowingly.")
     measured = bool(gains) and bool(names)
     if not measured:
         refused.append(

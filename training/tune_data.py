@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,11 @@ from torch import nn
 from napari_tinymig.engine.annotation_set import load_case, read_cases, sha16
 from napari_tinymig.engine.config import ModelHeader, Recipe
 from napari_tinymig.engine.errors import TinyMIGError, UnreadableInput
-from napari_tinymig.engine.io import find_inputs, open_input
 from napari_tinymig.engine.label_checks import IGNORE, check_labels
 from napari_tinymig.engine.model_file import ModelFile
 from napari_tinymig.engine.predict import Predictor
 from napari_tinymig.engine.records import Scan
+from napari_tinymig.engine.reference import check_reference, reference_scans
 from napari_tinymig.engine.samples import fundus_sample, prostate_sample
 from napari_tinymig.engine.spatial import Box, place, square_box
 
@@ -32,7 +31,7 @@ from .torch_network import TorchNetwork
 
 DRAWINGS = 6
 STYLED = 6
-MOST_REFERENCES = 20
+USERS_OWN = "your reference folder"
 
 log = logging.getLogger(__name__)
 
@@ -161,36 +160,46 @@ def rehearsal(
     return replay_set(parent, recipe, grids, [f"rehearsal {i}" for i in range(len(grids))]), grids
 
 
-def _scans(folder: str) -> Iterator[Scan]:
-    for item in find_inputs([folder])[:MOST_REFERENCES]:
-        try:
-            yield open_input(item).scan
-        except TinyMIGError as e:
-            log.warning("reference left out: %s", e)
+def reference_problem(folder: str, header: ModelHeader) -> str:
+    """What is wrong with a reference folder, '' if at least one of its images can be read."""
+    try:
+        if header.task is not None:
+            check_reference(folder, header.task)
+    except UnreadableInput as e:
+        return f"{e} Forgetting is not checked on it."
+    return ""
 
 
 def references(
-    model: ModelFile, header: ModelHeader, parent: nn.Module, child: nn.Module, material: Material, folder: str
-) -> dict[str, list[float]]:
-    """Agreement (mean Dice over regions) of parent's and child's masks, per kind of reference."""
+    model: ModelFile, header: ModelHeader, parent: nn.Module, child: nn.Module, folder: str
+) -> tuple[dict[str, list[float]], str]:
+    """Agreement (mean Dice over regions) of parent's and child's masks, per kind of reference.
+
+    Also a sentence if the user's reference folder could not be used, '' otherwise.
+    """
     task = model.header.task
     if task is None:
-        return {}
+        return {}, ""
     old = Predictor(model, "cpu", network=TorchNetwork(parent))
     new = Predictor(ModelFile(model.path, header, b"", "child"), "cpu", network=TorchNetwork(child))
     out: dict[str, list[float]] = {}
-    pairs: list[tuple[str, Scan, Any]] = [
-        ("drawn pictures", s, b) for s, b in drawings(task.name, header.input.roi_scale)
-    ]
-    if task.name == "prostate":
-        pairs += [("drawn pictures", prostate_sample(seed=s).scan, "auto") for s in (11, 12)]
-    if folder:
-        pairs += [("your reference folder", s, "auto") for s in _scans(folder)]
-    for kind, scan, roi in pairs:
+
+    def compare(kind: str, scan: Scan, roi: Any) -> None:
         try:
             a, b = old.predict(scan, roi).labels, new.predict(scan, roi).labels
         except (TinyMIGError, ValueError) as e:
             log.info("reference left out: %s", e)
-            continue
+            return
         out.setdefault(kind, []).append(float(np.mean(list(region_dice(a, b, task).values()))))
-    return out
+
+    for scan, box in drawings(task.name, header.input.roi_scale):
+        compare("drawn pictures", scan, box)
+    for seed in (11, 12) if task.name == "prostate" else ():
+        compare("drawn pictures", prostate_sample(seed=seed).scan, "auto")
+    try:
+        for scan in reference_scans(folder, task) if folder else ():
+            compare(USERS_OWN, scan, "auto")
+    except UnreadableInput as e:
+        return out, str(e)
+    unusable = bool(folder) and USERS_OWN not in out
+    return out, f"reference folder: the model can predict no image of {folder}" if unusable else ""

@@ -32,7 +32,7 @@ from .forgetting import judge
 from .replay import soft_answers
 from .train import pick_device
 from .tune_course import Course, DecoderCourse
-from .tune_data import gather, references, rehearsal
+from .tune_data import gather, reference_problem, references, rehearsal
 from .tune_parts import EPOCH, Views, child_recipe, mixed
 from .tune_picture import draw_preview
 from .tune_plan import SHARES, THRESHOLDS, Choice, Plan, choose, load_plan
@@ -76,6 +76,8 @@ class Tuning:
         material = gather(self.data, self.model)
         for sentence in material.warnings:
             yield Message("warning", text=sentence)
+        if self.spec.reference and (problem := reference_problem(self.spec.reference, self.header)):
+            yield Message("warning", text=problem)
         self.shot: FewShot = few_shot(material.units)
         self.parent = load_student(self.model)
         self.material = material
@@ -300,8 +302,8 @@ class Tuning:
         )
         gains = held_out_gains(self.views, self.before, choice, [r.name for r in self.recipe.task.regions])
         names = [self.views[i].names[0] for i in choice.held]
-        proxy = references(self.model, header, self.parent, student, self.material, self.spec.reference)
-        verdict = judge(gains, names, proxy, self.spec.margin)
+        proxy, missing = references(self.model, header, self.parent, student, self.spec.reference)
+        verdict = judge(gains, names, proxy, self.spec.margin, unread=missing)
         self.result = Result(child, student, header, verdict)
         header = header.model_copy(update={"scores": header.scores | {"finetune": verdict.as_record()}})
         path = self.out / "best.safetensors"

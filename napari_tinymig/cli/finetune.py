@@ -51,7 +51,7 @@ def finetune(
         "guard": guard,
         "margin": margin or 1e-9,
     }
-    check_inputs(model, data, out, resume)
+    check_inputs(model, data, out, resume, reference)
     job = {"model": _absolute(model), "data": str(data.resolve()), "resume": resume, "spec": settings}
     run = jobs.start("finetune", job, out)
     with stopping() as stop:
@@ -69,18 +69,21 @@ def finetune(
         raise typer.Exit(SOME_FAILED)
 
 
-def check_inputs(model: str, data: Path, out: Path, resume: bool) -> None:
-    """Say what is wrong before a process is started: model, annotated images, run folder."""
+def check_inputs(model: str, data: Path, out: Path, resume: bool, reference: Path | None = None) -> None:
+    """Say what is wrong before a process is started: model, annotated images, run folder, references."""
     from ..engine.annotation_set import read_cases
     from ..engine.errors import OutputRefused
+    from ..engine.reference import check_reference
     from ..engine.registry import open_model
 
-    open_model(model)
+    task = open_model(model).header.task
     included = [c for c in read_cases(data) if c.include]
     if not included:
         raise ValueError(f"{data} holds no annotated image that is included; expected at least one; mend a mask first")
     if len(included) == 1:
         say("One annotated image: the gain cannot be measured on another; annotate a second one if you can.")
+    if reference is not None and task is not None:
+        check_reference(reference, task)
     if not resume and (out / "best.safetensors").exists():
         raise OutputRefused(f"{out} already holds a run; choose another folder, or go on with --resume")
 

@@ -23,6 +23,7 @@ from .model_chooser import ModelChooser
 from .numbers import NumberRows
 from .predicting import forget_models
 from .project import project
+from .reference_field import ReferenceField
 from .run_controls import RunControls, run_stamp
 from .settings import setting
 from .style import Badge, EmptyState, Panel, button, row, text_label
@@ -72,9 +73,9 @@ class FineTunePanel(Panel):
         self.minutes.setValue(1.0)
         self.minutes.setSuffix(" min")
         section.field("time", self.minutes, "From start to a finished model, with its scores.")
-        self.reference = QLineEdit()
-        self.reference.setPlaceholderText("optional: images of the original domain")
+        self.reference = ReferenceField()
         section.field("reference", self.reference, "Images (no masks) on which old and new model should still agree.")
+        section.add(self.reference.line)
         self.guard = QCheckBox("keep what the model knows")
         self.guard.setChecked(True)
         self.guard.setToolTip("Frozen parent as teacher, rehearsal, mixing with the parent. Off: plain fine-tuning.")
@@ -156,7 +157,7 @@ class FineTunePanel(Panel):
         spec = {
             "minutes": self.minutes.value(),
             "guard": self.guard.isChecked(),
-            "reference": self.reference.text().strip(),
+            "reference": str(self.reference.folder or ""),
             "device": str(setting("general", "device")),
         }
         return {
@@ -170,6 +171,9 @@ class FineTunePanel(Panel):
     def start(self) -> None:
         """Start the worker."""
         self.say("")
+        if problem := self.reference.check():
+            self.say_error(problem)
+            return
         folder = Path(self.folder.text()).expanduser() / "runs" / run_stamp()
         self.parent_name, self.best = self.model.model_name, None
         try:
