@@ -116,6 +116,7 @@ def main() -> None:
     parser.add_argument("--rows", default=",".join(ROWS))
     parser.add_argument("--recipes", type=Path, default=HERE)
     parser.add_argument("--epochs", type=int, help="for every row, instead of the recipes' 60")
+    parser.add_argument("--report", action="store_true", help="train nothing, write the tables of what is done")
     parser.add_argument("-o", "--out", type=Path, required=True)
     arguments = parser.parse_args()
     recipes = []
@@ -127,6 +128,10 @@ def main() -> None:
     seeds = [int(s) for s in arguments.seeds.split(",")]
     domains = [arguments.source, arguments.target]
     cells = plan_cells(recipes, domains, arguments.out, [arguments.source.name], seeds, "truth", "cpu", 1)
+    if arguments.report:
+        merge_results(cells, arguments.out / "results.csv")
+        write_report(cells, arguments.out)
+        return
     for seed in seeds:
         left = [c for c in cells if c.recipe["seed"] == seed and not is_done(c)]
         if left:
