@@ -20,7 +20,7 @@ from napari_tinymig.engine.errors import OutputRefused, UnreadableInput
 from napari_tinymig.engine.finetune_config import few_shot, two_folds
 from napari_tinymig.engine.model_file import read_model_file
 from napari_tinymig.engine.predict import Predictor
-from napari_tinymig.engine.tasks import OPTIC
+from napari_tinymig.engine.tasks import OPTIC, PROSTATE
 
 spec = importlib.util.spec_from_file_location("tune_drawn", Path(__file__).with_name("tune_drawn.py"))
 drawn = importlib.util.module_from_spec(spec)
@@ -145,6 +145,17 @@ def test_a_reference_folder_that_cannot_be_read_is_said_at_once_and_keeps_the_ga
     assert "reference folder: no image of" in messages[0].text
     assert "reference folder: no image of" in messages[-1].text
     assert messages[-1].values["keep"] == 0
+
+
+def test_slices_of_one_volume_are_held_out_and_the_verdict_says_so(tmp_path):
+    model = drawn.tiny_gland_model(tmp_path / "model" / "prostate.safetensors")
+    scan, labels = drawn.gland()
+    with AnnotationSet(tmp_path / "set", PROSTATE) as project:
+        project.add(scan, labels)
+    messages = tune(model.path, tmp_path / "set", tmp_path / "run", steps=10)
+    assert messages[-1].kind == "done"
+    assert "blocks of slices" in messages[-1].text
+    assert "of the same case" in messages[-1].text
 
 
 def test_sparse_labels_teach_only_where_they_are(parent, tmp_path):

@@ -42,7 +42,7 @@ def test_a_gain_that_may_be_chance_says_so():
 def test_no_gain_is_refused_with_the_numbers():
     verdict = judge([paired("cup", [0.8, 0.8], [0.79, 0.8])], ["a", "b"], {"drawings": [0.99]})
     assert not verdict.keep
-    assert verdict.text.startswith("Refused: no gain on the 2 held-out cases (cup Dice 80.0 -> 79.5 (-0.5))")
+    assert verdict.text.startswith("Refused: no gain on the 2 cases held out (cup Dice 80.0 -> 79.5 (-0.5))")
     assert "an impression, not a measurement" in verdict.text
 
 
@@ -58,6 +58,13 @@ def test_references_that_could_not_be_read_are_no_agreement():
     verdict = judge(gains, list("abcd"), {"drawings": [0.99]}, unread="reference folder: /nope does not exist")
     assert not verdict.keep
     assert verdict.text.startswith("Not made the default: reference folder: /nope does not exist; name another folder")
+
+
+def test_held_out_slices_of_the_same_case_are_called_that():
+    names = ["scan slices 1-3", "scan slices 4-6"]
+    verdict = judge([paired("gland", [0.7, 0.7], [0.9, 0.9])], names, {"drawings": [0.99]}, same_case=True)
+    assert "Better on 2 blocks of slices it did not train on" in verdict.text
+    assert "They are of the same case as the slices trained on, which flatters the gain" in verdict.text
 
 
 def test_one_case_is_never_made_the_default_by_itself():

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from napari_tinymig.training.annotations import Annotated, annotated_set
+from napari_tinymig.training.batches import Batches
 from napari_tinymig.training.export import save_model
-from napari_tinymig.training.loop import Batches, Run
+from napari_tinymig.training.loop import Run
 from napari_tinymig.training.objective import SupervisedObjective
 from napari_tinymig.training.student import Student
 from PIL import Image
@@ -16,7 +17,7 @@ from PIL import Image
 from napari_tinymig.engine.config import AugmentSpec, InputSpec, Lineage, ModelHeader, OptimSpec, Recipe, StudentSpec
 from napari_tinymig.engine.model_file import ModelFile
 from napari_tinymig.engine.records import Scan
-from napari_tinymig.engine.tasks import OPTIC
+from napari_tinymig.engine.tasks import OPTIC, PROSTATE
 
 torch.set_num_threads(1)  # tiny batches: a second thread only waits
 
@@ -69,6 +70,26 @@ def tiny_model(path: Path, name: str = "optic") -> ModelFile:
     lineage = Lineage(domains=("first camera",), recipe=recipe.model_dump(mode="json"))
     header = ModelHeader(name=name, task=OPTIC, input=recipe.input, student=recipe.student, lineage=lineage)
     return save_model(path, header, student)
+
+
+def tiny_gland_model(path: Path) -> ModelFile:
+    """A student for volumes that has seen nothing yet."""
+    recipe = tiny_recipe("prostate")
+    spec = InputSpec(size=64, normalisation="percentile_z")
+    torch.manual_seed(0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    recipe = recipe.model_copy(update={"task": PROSTATE, "input": spec})
+    lineage = Lineage(domains=("nowhere",), recipe=recipe.model_dump(mode="json"))
+    header = ModelHeader(name="prostate", task=PROSTATE, input=spec, student=recipe.student, lineage=lineage)
+    return save_model(path, header, Student(recipe.student, 1))
+
+
+def gland(side: int = 64, slices: int = 8) -> tuple[Scan, np.ndarray]:
+    """A bright ellipsoid in a dark volume, and its mask."""
+    z, y, x = np.mgrid[:slices, :side, :side]
+    inside = ((z - slices / 2) / slices) ** 2 + ((y - side / 2) / 16) ** 2 + ((x - side / 2) / 20) ** 2 <= 1
+    values = 600 * inside + np.random.default_rng(0).normal(100, 20, inside.shape)
+    return Scan(values.astype(np.int16), (3.0, 1.0, 1.0), "scan"), inside.astype(np.uint8)
 
 
 def write_domain(folder: Path, seeds: range, camera: str = "second") -> Path:

@@ -121,7 +121,7 @@ def judge(
 ) -> Verdict:
     """Keep or refuse. gains: per region on held-out cases, empty if nothing was held out. proxy: agreements per kind.
 
-    same_case: the held-out slices come from volumes that were trained on, so that the gain is flattered.
+    same_case: the held-out slices come from the volume that was trained on, so that the gain is flattered.
     unread: why the references that the user named could not be looked at, '' if they were or if there are none.
     """
     agreement = {kind: float(np.mean(values)) for kind, values in proxy.items() if len(values)}
@@ -137,18 +137,17 @@ def judge(
     measured = bool(gains) and bool(names)
     if not measured:
         refused.append(
-            "Not made the default: with one annotated image the gain cannot be measured on another; annotate a second "
-            "one, or keep this model knowingly."
+            "Not made the default: nothing was held out (a single annotated image, or stopped before the folds ended), "
+            "so that the gain is unknown; annotate a second one, let the run end, or keep this model knowingly."
         )
     else:
         overall = float(np.mean([g.gain for g in gains]))
         words = "; ".join(_words(g) for g in gains)
+        held = f"{len(names)} {'blocks of slices' if same_case else 'cases'}"
         if overall <= 0:
-            refused.append(
-                f"Refused: no gain on the {len(names)} held-out cases ({words}); annotate more, or keep knowingly."
-            )
+            refused.append(f"Refused: no gain on the {held} held out ({words}); annotate more, or keep knowingly.")
         else:
-            notes.append(f"Better on {len(names)} cases it did not train on: {words}.")
+            notes.append(f"Better on {held} it did not train on: {words}.")
             if all(g.low < 0 for g in gains):
                 notes.append("Every interval includes zero: the gain may be chance, more cases will tell.")
         notes += _warnings(gains, names, same_case)
@@ -169,9 +168,11 @@ def _words(gain: Paired) -> str:
 def _warnings(gains: Sequence[Paired], names: Sequence[str], same_case: bool) -> list[str]:
     out = []
     if len(names) < 4:
-        out.append(f"With {len(names)} cases this is an impression, not a measurement.")
+        out.append(f"With {len(names)} of them this is an impression, not a measurement.")
     if same_case:
-        out.append("The held-out slices belong to volumes that were trained on, which flatters the gain.")
+        out.append(
+            "They are of the same case as the slices trained on, which flatters the gain; annotate a second case."
+        )
     for gain in gains:
         fell = [n for n, b, a in zip(names, gain.before, gain.after) if a - b < -CASE_DROP]
         if fell:

@@ -42,6 +42,7 @@ class Material:
 
     items: images with masks. units: annotated images, a labelled slice of a volume counting as one. hashes: of image
     with label, for the lineage. roles: train | val | auto, per item. warnings: sentences for the user.
+    same_case: the items are blocks of slices of one volume.
     """
 
     items: list[Annotated]
@@ -49,6 +50,7 @@ class Material:
     hashes: list[str]
     roles: list[str]
     warnings: list[str]
+    same_case: bool = False
 
 
 def gather(folder: Path, model: ModelFile) -> Material:
@@ -86,9 +88,10 @@ def gather(folder: Path, model: ModelFile) -> Material:
         )
     if model.header.input.roi_scale is not None:
         items = [_with_roi(i, model) for i in items]
+    cases = len(items)
     items, roles = _by_slices(items, roles)
     units = sum(len(i.labelled_slices) for i in items)
-    return Material(items, units, hashes, roles, warnings)
+    return Material(items, units, hashes, roles, warnings, same_case=len(items) > cases)
 
 
 def _by_slices(items: list[Annotated], roles: list[str]) -> tuple[list[Annotated], list[str]]:
