@@ -19,14 +19,17 @@ from pathlib import Path
 
 import torch
 from napari_tinymig.training.augment import Batch
+from napari_tinymig.training.batches import Batches
 from napari_tinymig.training.benchmark import Cell, _csv, cost_of, is_done, merge_results, plan_cells, score_domain
 from napari_tinymig.training.benchmark_report import write_report
-from napari_tinymig.training.data import find_cases, load_set, split_cases
+from napari_tinymig.training.cases import find_cases, split_cases
+from napari_tinymig.training.data import load_set
 from napari_tinymig.training.distil import TinyMIGObjective
 from napari_tinymig.training.export import save_model
-from napari_tinymig.training.loop import Batches, Run, freeze_statistics, learning_rate
+from napari_tinymig.training.loop import Run, freeze_statistics, learning_rate
 from napari_tinymig.training.objective import build_objective
-from napari_tinymig.training.train import GridValidation, build_student, make_header
+from napari_tinymig.training.train import build_student, make_header
+from napari_tinymig.training.validation import GridValidation
 from torch import Generator, Tensor
 
 from napari_tinymig.engine.config import Recipe, load_recipe

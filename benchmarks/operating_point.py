@@ -13,7 +13,8 @@ import argparse
 from pathlib import Path
 
 import torch
-from napari_tinymig.training.data import find_cases, load_set, split_cases
+from napari_tinymig.training.cases import find_cases, split_cases
+from napari_tinymig.training.data import load_set
 from napari_tinymig.training.export import load_student, save_model
 from napari_tinymig.training.source_statistics import source_statistics
 

@@ -37,7 +37,7 @@ def photographs(folder: Path, limit: int | None = None) -> list[Case]:
 
 def held_out(cases: list[Case], predictor: Predictor, folder: Path) -> list[Case]:
     """The cases that the model's own split held back."""
-    from napari_tinymig.training.data import find_cases, split_cases
+    from napari_tinymig.training.cases import find_cases, split_cases
 
     recipe = recipe_from_dict(dict(predictor.header.lineage.recipe))
     _, held = split_cases(find_cases(folder, recipe.data), recipe.data, recipe.seed)

@@ -8,16 +8,8 @@ import shutil
 import numpy as np
 import pytest
 from drawn import drawn_fundus, fundus_domain, prostate_domain
-from napari_tinymig.training.data import (
-    Case,
-    concatenate,
-    find_cases,
-    load_set,
-    middle_views,
-    roi_of,
-    soft_votes,
-    split_cases,
-)
+from napari_tinymig.training.cases import Case, find_cases, split_cases
+from napari_tinymig.training.data import concatenate, load_set, middle_views, roi_of, soft_votes
 from napari_tinymig.training.negatives import empty_frames, painted_over, window_without
 from PIL import Image
 

@@ -3,7 +3,7 @@
 import nibabel as nib
 import numpy as np
 import pytest
-from napari_tinymig.training.data import find_cases
+from napari_tinymig.training.cases import find_cases
 from napari_tinymig.training.importers import LAYOUTS, import_domain
 from napari_tinymig.training.read import read_image, read_label
 from PIL import Image

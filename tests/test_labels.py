@@ -9,9 +9,10 @@ import pytest
 import torch
 from drawn import drawn_fundus, fundus_domain, prostate_domain
 from napari_tinymig.training.augment import Augmenter
-from napari_tinymig.training.data import find_cases, labels_of, load_set, middle_known, split_cases
+from napari_tinymig.training.batches import Batches
+from napari_tinymig.training.cases import find_cases, labels_of, split_cases
+from napari_tinymig.training.data import load_set, middle_known
 from napari_tinymig.training.evaluate import evaluate
-from napari_tinymig.training.loop import Batches
 from PIL import Image
 
 from napari_tinymig.engine.annotation_set import AnnotationSet

@@ -26,7 +26,7 @@ from napari_tinymig.engine.predict import Predictor
 from napari_tinymig.engine.records import Message
 from napari_tinymig.engine.safe_files import FolderLock, write_atomic
 
-from .data import find_cases
+from .cases import find_cases
 from .evaluate import METRICS, score_one
 from .export import load_student
 from .student import count_macs, count_parameters

@@ -19,7 +19,8 @@ from napari_tinymig.engine.records import Message, Scan
 from napari_tinymig.engine.spatial import square_box
 from napari_tinymig.engine.tasks import Task
 
-from .data import Case, find_cases, labels_of, roi_of
+from .cases import Case, find_cases, labels_of
+from .data import roi_of
 from .read import read_scan
 
 CONSTANT_CUP = "constant cup"

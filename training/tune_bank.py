@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 
 from napari_tinymig.engine.config import Recipe
 
-from .loop import Batches
+from .batches import Batches
 from .losses import cross_entropy_loss, dice_loss, region_probabilities
 from .student import Student
 

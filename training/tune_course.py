@@ -12,8 +12,9 @@ import torch
 from napari_tinymig.engine.config import Recipe
 from napari_tinymig.engine.records import Message
 
+from .batches import Batches
 from .data import ImageSet, concatenate
-from .loop import Batches, Run
+from .loop import Run
 from .student import Student
 from .tune_bank import Bank, BankBatches, DecoderObjective, fill_bank, freeze_encoder
 from .tune_parts import Views, build_tuning_objective, hold_statistics
