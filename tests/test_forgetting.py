@@ -67,6 +67,13 @@ def test_held_out_slices_of_the_same_case_are_called_that():
     assert "They are of the same case as the slices trained on, which flatters the gain" in verdict.text
 
 
+def test_without_any_reference_the_gate_stays_shut_and_says_why():
+    verdict = judge([paired("polyp", [0.7] * 4, [0.9] * 4)], list("abcd"), {})
+    assert not verdict.keep
+    assert verdict.text.startswith("Not made the default: there was no picture on which forgetting could be checked")
+    assert "as reference, or keep this model knowingly" in verdict.text
+
+
 def test_one_case_is_never_made_the_default_by_itself():
     verdict = judge([], [], {"drawings": [1.0]})
     assert not verdict.keep
@@ -75,10 +82,11 @@ def test_one_case_is_never_made_the_default_by_itself():
 
 
 def test_a_case_that_got_worse_is_named():
-    verdict = judge([paired("cup", [0.7, 0.9, 0.6, 0.6], [0.9, 0.8, 0.8, 0.8])], ["a", "b", "c", "d"], {})
+    verdict = judge(
+        [paired("cup", [0.7, 0.9, 0.6, 0.6], [0.9, 0.8, 0.8, 0.8])], ["a", "b", "c", "d"], {"drawings": [1.0]}
+    )
     assert verdict.keep
     assert "worse by more than 5 points on b" in verdict.text
-    assert "Forgetting could not be checked" in verdict.text
 
 
 def test_the_record_is_strict_json_and_carries_the_gain():

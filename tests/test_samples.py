@@ -2,9 +2,13 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from napari_tinymig.engine.measure import measure
+from napari_tinymig.engine.predict import Predictor
+from napari_tinymig.engine.sample_polyp import polyp_sample
 from napari_tinymig.engine.samples import fundus_sample, prostate_sample
+from napari_tinymig.engine.tasks import POLYP
 
 
 def test_the_same_seed_draws_the_same_pixels_and_another_seed_others():
@@ -44,3 +48,26 @@ def test_a_prostate_is_a_volume_of_ordinary_size_with_known_spacing():
     assert sample.scan.pixels.dtype == np.int16
     assert sample.scan.spacing_mm == pytest.approx((3.0, 0.703, 0.703), abs=0.001)
     assert 25 < measure(sample.truth, "prostate", sample.scan.spacing_mm)["volume_ml"] < 60
+
+
+def test_a_drawn_frame_holds_one_polyp_redder_than_the_mucosa_inside_dark_corners():
+    a, b = polyp_sample(200, seed=1), polyp_sample(200, seed=1)
+    np.testing.assert_array_equal(a.scan.pixels, b.scan.pixels)
+    pixels, truth = a.scan.pixels.astype(float), a.truth
+    assert pixels[0, 0].max() == 0
+    assert 0.02 < truth.mean() < 0.15
+    assert ndimage.label(truth)[1] == 1
+    redness = pixels[..., 0] / np.maximum(pixels.sum(axis=2), 1)
+    lit = pixels.max(axis=2) > 30
+    assert redness[truth == 1].mean() > redness[lit & (truth == 0)].mean()
+
+
+def test_the_bundled_polyp_model_finds_the_polyp_in_every_drawing_the_gate_compares_on():
+    from napari_tinymig.training.tune_data import drawings
+
+    predictor = Predictor("polyp", "cpu", threads=1)
+    scenes = drawings("polyp", None)
+    assert len(scenes) == 6
+    for scan, box in scenes:
+        prediction = predictor.predict(scan, box)
+        assert 0.01 < (prediction.labels == POLYP.regions[0].label).mean() < 0.15

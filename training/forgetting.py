@@ -134,6 +134,11 @@ def judge(
         )
     if unread:
         refused.append(f"Not made the default: {unread}; name another folder or none, or keep this model knowingly.")
+    elif not agreement:
+        refused.append(
+            "Not made the default: there was no picture on which forgetting could be checked; name a folder of images "
+            "of the original domain as reference, or keep this model knowingly."
+        )
     measured = bool(gains) and bool(names)
     if not measured:
         refused.append(
@@ -154,8 +159,6 @@ def judge(
     if agreement and not lost:
         worst = min(agreement, key=agreement.__getitem__)
         notes.append(f"Agreement with the old model on {worst}: {100 * agreement[worst]:.1f} % (proxy for forgetting).")
-    if not agreement:
-        notes.append("Forgetting could not be checked: there was no reference image.")
     return Verdict(not refused, measured, (*refused, *notes), tuple(gains), agreement, tuple(names))
 
 

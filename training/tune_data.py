@@ -20,8 +20,9 @@ from napari_tinymig.engine.model_file import ModelFile
 from napari_tinymig.engine.predict import Predictor
 from napari_tinymig.engine.records import Scan
 from napari_tinymig.engine.reference import check_reference, reference_scans
+from napari_tinymig.engine.sample_polyp import polyp_sample
 from napari_tinymig.engine.samples import fundus_sample, prostate_sample
-from napari_tinymig.engine.spatial import Box, place, square_box
+from napari_tinymig.engine.spatial import Box, place, square_box, whole_box
 
 from .annotations import Annotated, roi_from_labels
 from .data import ImageSet, cache_side
@@ -136,6 +137,9 @@ def drawings(task: str, roi_scale: float | None, count: int = DRAWINGS) -> tuple
         reach = float(max(np.ptp(ys), np.ptp(xs)) + 1)
         box = square_box((ys.mean() + 0.5, xs.mean() + 0.5), reach * (roi_scale or 3.0))
         out.append((sample.scan, box))
+    for number in range(count if task == "polyp" else 0):
+        scan = polyp_sample(384, 200 + number, float(rng.uniform(0.12, 0.2))).scan
+        out.append((scan, whole_box(scan.pixels.shape)))
     return tuple(out)
 
 
@@ -178,6 +182,7 @@ def references(
 ) -> tuple[dict[str, list[float]], str]:
     """Agreement (mean Dice over regions) of parent's and child's masks, per kind of reference.
 
+    A kind on which the parent finds nothing at all is left out: two empty masks agree, whatever was forgotten.
     Also a sentence if the user's reference folder could not be used, '' otherwise.
     """
     task = model.header.task
@@ -186,6 +191,7 @@ def references(
     old = Predictor(model, "cpu", network=TorchNetwork(parent))
     new = Predictor(ModelFile(model.path, header, b"", "child"), "cpu", network=TorchNetwork(child))
     out: dict[str, list[float]] = {}
+    found: set[str] = set()
 
     def compare(kind: str, scan: Scan, roi: Any) -> None:
         try:
@@ -194,6 +200,8 @@ def references(
             log.info("reference left out: %s", e)
             return
         out.setdefault(kind, []).append(float(np.mean(list(region_dice(a, b, task).values()))))
+        if a.any():
+            found.add(kind)
 
     for scan, box in drawings(task.name, header.input.roi_scale):
         compare("drawn pictures", scan, box)
@@ -203,6 +211,7 @@ def references(
         for scan in reference_scans(folder, task) if folder else ():
             compare(USERS_OWN, scan, "auto")
     except UnreadableInput as e:
-        return out, str(e)
-    unusable = bool(folder) and USERS_OWN not in out
-    return out, f"reference folder: the model can predict no image of {folder}" if unusable else ""
+        return {k: v for k, v in out.items() if k in found}, str(e)
+    unusable = bool(folder) and USERS_OWN not in found
+    problem = f"reference folder: the model finds nothing in any image of {folder}" if unusable else ""
+    return {k: v for k, v in out.items() if k in found}, problem

@@ -25,7 +25,7 @@ class Sample:
     task: str
 
 
-def _smooth_noise(shape: tuple[int, ...], sigma: float, rng: np.random.Generator) -> NDArray[np.float32]:
+def smooth_noise(shape: tuple[int, ...], sigma: float, rng: np.random.Generator) -> NDArray[np.float32]:
     """Gaussian noise of unit deviation, smoothed at `sigma` pixels: drawn coarse and enlarged, so that it is quick."""
     step = max(1, int(sigma / 2))
     small = rng.standard_normal([s // step + 3 for s in shape]).astype(np.float32)
@@ -56,7 +56,7 @@ def fundus_sample(side: int = 1024, seed: int = 7, cup_ratio: float = 0.5, eye: 
     base = _paint_disc(base, disc_mask, cup_mask, y, x, disc, side, rng)
     dark = 1 - np.array([0.36, 0.62, 0.50], np.float32) * vessels[..., None]
     image = base * (1 - cup_mask[..., None] * 0.25 * (1 - dark)) * (dark + cup_mask[..., None] * 0.3 * (1 - dark))
-    light = np.clip(1.06 - 0.42 * r**2 + 0.07 * _smooth_noise((height, width), side / 5, rng), 0.2, 1.3)
+    light = np.clip(1.06 - 0.42 * r**2 + 0.07 * smooth_noise((height, width), side / 5, rng), 0.2, 1.3)
     image = ndimage.gaussian_filter(image * light[..., None], (side / 1100, side / 1100, 0))
     image += rng.normal(0, 0.012, image.shape).astype(np.float32)
     field = np.clip((1 - r) * radius / 2.5, 0, 1)[..., None]
@@ -81,8 +81,8 @@ def _retina(
     rng: np.random.Generator,
 ) -> NDArray[np.float32]:
     """Orange background with choroidal mottling and the dark macula, (H, W, 3) in 0..1."""
-    mottle = 0.5 * _smooth_noise(r.shape, side / 40, rng) + 0.5 * _smooth_noise(r.shape, side / 130, rng)
-    grain = _smooth_noise(r.shape, side / 400, rng)
+    mottle = 0.5 * smooth_noise(r.shape, side / 40, rng) + 0.5 * smooth_noise(r.shape, side / 130, rng)
+    grain = smooth_noise(r.shape, side / 400, rng)
     shade = 1 + 0.045 * mottle + 0.018 * grain
     macula = np.exp(-(((y - fovea[0]) ** 2 + (x - fovea[1]) ** 2) / (2 * (0.075 * side) ** 2)))
     pit = np.exp(-(((y - fovea[0]) ** 2 + (x - fovea[1]) ** 2) / (2 * (0.016 * side) ** 2)))
@@ -113,7 +113,7 @@ def _paint_disc(
     """Orange-pink rim, pale cup, and the nerve-fibre glow above and below."""
     glow = np.exp(-(((y - e[0]) / (2.3 * e[2])) ** 2 + ((x - e[1]) / (1.7 * e[3])) ** 2))
     image = (image * (1 + 0.16 * glow[..., None] * np.array([0.6, 1.0, 0.9]))).astype(np.float32)
-    streaks = 1 + 0.03 * _smooth_noise(disc.shape, side / 220, rng)
+    streaks = 1 + 0.03 * smooth_noise(disc.shape, side / 220, rng)
     rim = streaks[..., None] * np.array([0.90, 0.57, 0.31], np.float32)
     pale = streaks[..., None] * np.array([0.98, 0.85, 0.60], np.float32)
     image = image * (1 - disc[..., None]) + rim * disc[..., None]
@@ -207,12 +207,12 @@ def prostate_sample(side: int = 256, slices: int = 20, seed: int = 3) -> Sample:
         (np.arange(side) - (side - 1) / 2) * spacing[2],
         indexing="ij",
     )
-    wobble = 1.2 * _smooth_noise(z.shape[1:], side / 12, rng)[None]
+    wobble = 1.2 * smooth_noise(z.shape[1:], side / 12, rng)[None]
     image = _pelvis(y + wobble, x + wobble, z, rng)
     gland, rho = _gland(y + 0.6 * wobble, x + 0.6 * wobble, z)
     image = _paint_gland(image, gland, rho, y, x, z, side, rng)
     blurred = ndimage.gaussian_filter(image, (0.35, 1.2, 1.2))
-    bias = 1 + 0.16 * _smooth_noise(z.shape[1:], side / 2.5, rng)[None] + 0.10 * (y / 90)
+    bias = 1 + 0.16 * smooth_noise(z.shape[1:], side / 2.5, rng)[None] + 0.10 * (y / 90)
     signal = blurred * np.clip(bias, 0.4, 1.8)
     noisy = np.hypot(signal + rng.normal(0, 0.04, z.shape), rng.normal(0, 0.04, z.shape))
     pixels = np.clip(noisy * 620, 0, 4095).astype(np.int16)
@@ -228,7 +228,7 @@ def _pelvis(
     y: NDArray[np.float64], x: NDArray[np.float64], z: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """Everything but the gland, T2 brightness 0..1. y grows backwards, x to the patient's left, z upwards."""
-    texture = _smooth_noise(y.shape[1:], 3, rng)[None]
+    texture = smooth_noise(y.shape[1:], 3, rng)[None]
     image = np.where(_inside((y + 2) / 76, x / 100), 0.75 + 0.03 * texture, 0.02).astype(np.float32)  # body, fat
     for side in (-1, 1):
         image[_inside((y - 2) / 26, (x - side * 62) / 22)] = 0.42  # hip, marrow
@@ -237,7 +237,7 @@ def _pelvis(
         image[_inside((y - 34) / 9, (x - side * 24) / 22)] = 0.18  # levator and gluteal muscles
         image[_inside((y + 38) / 12, (x - side * 26) / 20)] = 0.19  # pubic muscles
     image[_inside((y + 34) / 7, x / 16)] = 0.10  # pubic bone
-    plexus = _smooth_noise(y.shape[1:], 2, rng)[None] * np.cos(z / 5)
+    plexus = smooth_noise(y.shape[1:], 2, rng)[None] * np.cos(z / 5)
     around = _inside((y + 8) / 26, x / 29)
     image = np.where(around, 0.65 + 0.10 * plexus, image).astype(np.float32)  # fat and veins around the gland
     base = around & (z > 17)
@@ -278,7 +278,7 @@ def _paint_gland(
     rng: np.random.Generator,
 ) -> NDArray[np.float32]:
     """Bright peripheral zone behind, nodular transition zone in front, dark capsule, urethra."""
-    nodules = _smooth_noise(y.shape[1:], side / 100, rng)[None] * np.cos(z / 9)
+    nodules = smooth_noise(y.shape[1:], side / 100, rng)[None] * np.cos(z / 9)
     image = image.copy()
     image[(rho > 1) & (rho <= 1.07)] = 0.10  # capsule
     image[gland] = 0.50 + 0.05 * np.broadcast_to(nodules, z.shape)[gland]
