@@ -4,12 +4,15 @@ import nibabel as nib
 import numpy as np
 import pytest
 from napari_tinymig.training.cases import find_cases
-from napari_tinymig.training.importers import LAYOUTS, import_domain
+from napari_tinymig.training.data import load_set
+from napari_tinymig.training.importers import LAYOUTS, import_domain, in_quarters
 from napari_tinymig.training.read import read_image, read_label
 from PIL import Image
 from scipy.io import savemat
 
+from napari_tinymig.engine.config import DataSpec, InputSpec, Recipe
 from napari_tinymig.engine.errors import OutputRefused, UnreadableInput
+from napari_tinymig.engine.tasks import OPTIC
 
 H, W = 40, 48
 
@@ -109,6 +112,35 @@ def test_drishtis_soft_maps_become_votes(tmp_path):
     assert set(case.votes) == {"disc", "cup"}
     votes, _ = read_label(case.votes["cup"])
     assert set(np.unique(votes)) == {0, 3, 4}
+
+
+def test_riga_plus_keeps_its_raters_votes_where_the_agreement_level_finds_them(tmp_path):
+    out = import_domain("rigaplus", draw_rigaplus(tmp_path / "theirs"), tmp_path / "binrushed")
+    case = find_cases(out)[0]
+    assert set(case.votes) == {"disc", "cup"}
+    cup, _ = read_label(case.votes["cup"])
+    disc, _ = read_label(case.votes["disc"])
+    assert np.array_equal(cup, np.where(truth() == 2, 3, 0))  # four of six = the majority = three quarters
+    assert np.array_equal(disc, np.where(truth() >= 1, 4, 0))
+    for level, kept in ((3, True), (4, False)):
+        recipe = Recipe(name="t", task=OPTIC, input=InputSpec(size=64), data=DataSpec(cup_agreement=level))
+        assert bool((load_set(find_cases(out), recipe).targets[:, 1] > 127).any()) is kept
+
+
+def test_votes_of_six_in_quarters_by_hand():
+    assert in_quarters(np.arange(7), 6).tolist() == [0, 1, 1, 2, 3, 3, 4]
+    assert in_quarters(np.arange(5), 4).tolist() == [0, 1, 2, 3, 4]
+    assert in_quarters(np.arange(13), 12).tolist()[-2:] == [3, 4]  # eleven of twelve are not all
+
+
+def test_a_single_mask_of_riga_plus_has_no_votes(tmp_path):
+    theirs = tmp_path / "theirs"
+    photo(theirs / "RIGA" / "a.tif")
+    save(theirs / "RIGA-mask" / "a.tif", coded(truth()))
+    (theirs / "Base_train.csv").write_text("image,mask\nRIGA/a.tif,RIGA-mask/a.tif\n")
+    out = import_domain("rigaplus", theirs / "Base", tmp_path / "base")
+    assert find_cases(out)[0].votes == {}
+    assert not (out / "experts").exists()
 
 
 def test_zones_of_a_prostate_are_joined_and_the_grid_is_kept(tmp_path):

@@ -31,7 +31,7 @@ class Found:
     """One annotated image of a foreign layout.
 
     image: its file. labels: (H, W) with our codes, None for volumes. volume_label: label file of a volume. crop_width:
-    keep the left part of a stereo pair. votes: region -> (H, W) counts of experts.
+    keep the left part of a stereo pair. votes: region -> (H, W) counts of experts on the scale 0..4, all = 4.
     """
 
     name: str
@@ -126,7 +126,8 @@ def read_rigaplus(folder: Path) -> Iterator[Found]:
     """One domain of RIGA+: DOMAIN_train.csv and DOMAIN_test.csv (columns image, mask) beside the images.
 
     folder is ROOT/DOMAIN, which need not exist. Masks MASK-1 ... MASK-6 of six raters (0 cup, 128 rim, 255
-    background) give the votes and the majority label (4 of 6); a single MASK is taken as it is.
+    background) give the majority label (4 of 6) and the votes, brought to quarters of the raters: 4 = all, 3 = the
+    majority, 1 = one or two. A single MASK is taken as it is.
     """
     lists = [p for part in ("train", "test") if (p := folder.parent / f"{folder.name}_{part}.csv").is_file()]
     for path in lists:
@@ -140,11 +141,18 @@ def read_rigaplus(folder: Path) -> Iterator[Found]:
                         f"{path.name} lists {row['mask']}, but neither it nor {raters[0].name} exists"
                     )
                 coded = np.stack([_coded(_grey(p)) for p in present])
-                votes = {"disc": (coded >= 1).sum(0).astype(np.uint8), "cup": (coded == 2).sum(0).astype(np.uint8)}
+                counts = {"disc": (coded >= 1).sum(0), "cup": (coded == 2).sum(0)}
                 need = len(present) // 2 + 1
-                labels = _disc_and_cup(votes["disc"] >= need, votes["cup"] >= need)
+                labels = _disc_and_cup(counts["disc"] >= need, counts["cup"] >= need)
+                votes = {k: in_quarters(v, len(present)) for k, v in counts.items()} if len(present) > 1 else None
                 name = re.sub(r"[^\w-]+", "_", str(Path(row["image"]).with_suffix("")))
-                yield Found(name, image, labels)
+                yield Found(name, image, labels, votes=votes)
+
+
+def in_quarters(counts: NDArray[np.int64], raters: int) -> NDArray[np.uint8]:
+    """Counts of `raters` on the scale 0..4 of `data.cup_agreement`: 4 only where all agree, 0 only where none does."""
+    quarters = np.rint(counts * 4 / raters).clip(1, 3)
+    return np.where(counts == raters, 4, np.where(counts == 0, 0, quarters)).astype(np.uint8)
 
 
 def read_prostate_site(folder: Path) -> Iterator[Found]:
