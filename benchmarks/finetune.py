@@ -150,7 +150,7 @@ def ceiling_rows(ground: Ground, k: int = 50) -> list[Row]:
     out: list[Row] = []
     for scope, steps in (("decoder", 800), ("whole", 400)):
         with tempfile.TemporaryDirectory() as folder:
-            run, told = tuned(ground, taught, 0, Path(folder), scope=scope, steps=steps, guard=False, measure=False)
+            run, told = tuned(ground, taught, 0, Path(folder), scope=scope, steps=steps, guard=False, folds="none")
             ground.target.maps = ground.source.maps = None
             method = f"ceiling: {scope}, {steps} steps"
             row = ground.row(run.result.child, tested)

@@ -17,7 +17,7 @@ import pytest
 from napari_tinymig import jobs
 from napari_tinymig.engine.annotation_set import AnnotationSet
 from napari_tinymig.engine.errors import OutputRefused, UnreadableInput
-from napari_tinymig.engine.finetune_config import few_shot, two_folds
+from napari_tinymig.engine.finetune_config import few_shot, folds_of
 from napari_tinymig.engine.model_file import read_model_file
 from napari_tinymig.engine.predict import Predictor
 from napari_tinymig.engine.tasks import OPTIC, PROSTATE
@@ -220,10 +220,39 @@ def test_few_shot_settings_grow_with_the_number_of_images():
 
 def test_folds_are_by_case_and_cover_everything():
     names = ["a", "a", "b", "c", "d", "d"]
-    for train, held in two_folds(names):
-        assert sorted(train + held) == list(range(6))
-        assert not {names[i] for i in train} & {names[i] for i in held}
-    assert two_folds(["a", "a"]) == []
+    for kind, parts in (("two", 2), ("each", 4)):
+        folds = folds_of(names, kind)
+        assert len(folds) == parts
+        assert sorted(i for _, held in folds for i in held) == list(range(6)), "every case is held out once"
+        for train, held in folds:
+            assert sorted(train + held) == list(range(6))
+            assert not {names[i] for i in train} & {names[i] for i in held}
+    assert folds_of(["a", "a"]) == []
+    assert folds_of(names, "none") == []
+
+
+def test_leaving_each_case_out_scores_every_case_and_no_folds_know_nothing(parent, second, tmp_path):
+    each = tune(parent.path, second, tmp_path / "each", steps=5, folds="each")
+    gains = [m for m in each if m.kind == "validation"]
+    record = json.loads((tmp_path / "each" / "gate.json").read_text())
+    assert len(gains) == 2
+    assert all(len(g["before"]) == 5 for g in record["gains"])
+    assert {m.values["part"] for m in each if m.kind == "epoch"} == {0, 1, 2, 3, 4, 5}
+    none = tune(parent.path, second, tmp_path / "none", steps=5, folds="none")
+    assert none[-1].values["measured"] == 0
+    assert none[-1].values["keep"] == 0
+
+
+def test_a_foundation_model_can_be_the_teacher_and_stays_out_of_the_file(parent, second, tmp_path):
+    weights = {"teacher": "resnet18", "teacher_weights": "random"}
+    messages = tune(parent.path, second, tmp_path / "run", steps=5, folds="none", **weights)
+    terms = {k for m in messages if m.kind == "step" for k in m.values}
+    assert {"gdc", "sem", "gen"} <= terms
+    child, old = (read_model_file(p) for p in (tmp_path / "run" / "best.safetensors", parent.path))
+    assert set(child.weights()) == set(old.weights())
+    assert child.header.lineage.recipe["teacher"] | {"weights": None} == child.header.lineage.recipe["teacher"]
+    with pytest.raises(ValueError, match="scope = 'decoder' leaves as it is"):
+        tune(parent.path, second, tmp_path / "no", steps=5, scope="decoder", **weights)
 
 
 def start(parent, second, folder, **spec):

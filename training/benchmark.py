@@ -242,8 +242,7 @@ def _is_trained(folder: Path, recipe: Recipe) -> bool:
     if not lines or '"kind": "done"' not in lines[-1]:
         return False
     made_by = Recipe.model_validate(read_model_file(best).header.lineage.recipe)
-    start = {"student": recipe.student.model_copy(update={"init_weights": None})}  # paths are not kept in headers
-    return made_by == recipe.model_copy(update=start)
+    return made_by == recipe.without_paths()
 
 
 def score_domain(

@@ -220,9 +220,7 @@ def keep_best(
     """best.safetensors of a run: rounded, exported, parity-checked, with source statistics and lineage."""
     if run.best_state is None:
         raise ModelFileError(f"{run.out} has no finished epoch; nothing can be kept")
-    student = build_student(
-        recipe.model_copy(update={"student": recipe.student.model_copy(update={"init_weights": None})})
-    )
+    student = build_student(recipe.without_paths())
     student.load_state_dict({k: v.cpu() for k, v in run.best_state.items()})
     data = load_set(train_cases, recipe) if data is None else data
     header = make_header(recipe, cases, run, data)
@@ -236,7 +234,7 @@ def keep_best(
 
 def make_header(recipe: Recipe, cases: Sequence[Case], run: Run, data: ImageSet) -> ModelHeader:
     """The header of a finished run, statistics still empty."""
-    clean = recipe.model_copy(update={"student": recipe.student.model_copy(update={"init_weights": None})})
+    clean = recipe.without_paths()
     constants = {}
     names = [r.name for r in recipe.task.regions]
     if names == ["disc", "cup"]:

@@ -70,7 +70,7 @@ class Course:
             rows = _repeat(own, 64 - rehearsed) + _repeat(self.extra_rows, rehearsed)
         batches.rows = torch.tensor(rows)
         student = self.student()
-        objective = build_tuning_objective(recipe, self.parent)
+        objective = build_tuning_objective(recipe, self.parent, student, self.device)
         return Run(student, objective, batches, None, recipe, folder, self.device)
 
 

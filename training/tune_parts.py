@@ -26,6 +26,7 @@ from napari_tinymig.engine.spatial import place, square_box
 
 from .augment import Batch
 from .data import ImageSet, middle_views
+from .distil import build_distillation
 from .losses import (
     affinity_loss,
     gdc_parts,
@@ -74,7 +75,9 @@ def child_recipe(header: ModelHeader, spec: FineTuneSpec, shot: FewShot, steps: 
         input=header.input,
         student=header.student.model_copy(update={"init_weights": None}),
         augment=_augment(header),
-        teacher=TeacherSpec(name="self", cache="none") if distil else None,
+        teacher=TeacherSpec(name=spec.teacher or "self", weights=spec.teacher_weights or None, cache="none")
+        if distil
+        else None,
         loss=LossSpec(lambdas=(1.0, 1.0, distil, distil, distil), head=header.head),
         optim=OptimSpec(
             epochs=max(1, -(-steps // EPOCH)),
@@ -140,9 +143,13 @@ def _parent_terms(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> dict[str,
     return {k: torch.stack(v).mean() for k, v in sums.items()}
 
 
-def build_tuning_objective(recipe: Recipe, parent: nn.Module) -> Objective:
-    """Supervised terms alone, or with the frozen parent as the teacher."""
-    return SupervisedObjective(recipe) if recipe.teacher is None else TuningObjective(recipe, parent)
+def build_tuning_objective(recipe: Recipe, parent: nn.Module, student: nn.Module, device: torch.device) -> Objective:
+    """Supervised terms alone, with the frozen parent as the teacher, or with a foundation model behind projectors."""
+    if recipe.teacher is None:
+        return SupervisedObjective(recipe)
+    if recipe.teacher.name == "self":
+        return TuningObjective(recipe, parent)
+    return build_distillation(recipe, student, device)
 
 
 def mixed(parent: nn.Module, child: nn.Module, share: float) -> nn.Module:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from napari_tinymig.engine.config import Lineage, ModelHeader
+from napari_tinymig.engine.config import Lineage, ModelHeader, Recipe
 from napari_tinymig.engine.finetune_config import FineTuneSpec
 from napari_tinymig.engine.model_file import ModelFile
 
@@ -60,9 +60,13 @@ def child_header(
         domains=(*header.lineage.domains, domain),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         software=importlib.metadata.version("napari-tinymig"),
-        recipe=plan.recipe,
+        recipe=Recipe.model_validate(plan.recipe).without_paths().model_dump(mode="json"),
     )
-    told = {"share_of_child": choice.share, "finetune": spec.model_dump(mode="json"), "pid": os.getpid()}
+    told = {
+        "share_of_child": choice.share,
+        "finetune": spec.model_dump(mode="json", exclude={"teacher_weights", "reference"}),
+        "pid": os.getpid(),
+    }
     return header.model_copy(
         update={
             "name": spec.name or f"{header.name}-tuned",

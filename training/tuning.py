@@ -20,7 +20,7 @@ from torch import nn
 
 from napari_tinymig.engine.config import ModelHeader, Recipe
 from napari_tinymig.engine.errors import ModelFileError
-from napari_tinymig.engine.finetune_config import FewShot, FineTuneSpec, few_shot, two_folds
+from napari_tinymig.engine.finetune_config import FewShot, FineTuneSpec, few_shot, folds_of
 from napari_tinymig.engine.model_file import ModelFile
 from napari_tinymig.engine.records import Message
 from napari_tinymig.engine.registry import open_model
@@ -113,8 +113,14 @@ class Tuning:
 
     def _scope(self) -> str:
         """Whole student where a step is cheap (dense encoder, GPU, long budget), else the decoder alone."""
+        if self.spec.teacher and self.spec.scope == "decoder":
+            raise ValueError(
+                "a teacher is followed by the encoder, which scope = 'decoder' leaves as it is; use 'whole'"
+            )
         if self.spec.scope != "auto":
             return self.spec.scope
+        if self.spec.teacher and self.spec.guard:
+            return "whole"
         cheap = self.device.type != "cpu" or self.header.student.encoder == "dense" or self.spec.minutes >= LONG_MINUTES
         return "whole" if cheap else "decoder"
 
@@ -139,14 +145,14 @@ class Tuning:
     def _make_plan(self) -> Plan:
         names = [v.cases[0] for v in self.views]
         taught, held = self._by_role()
-        folds = two_folds(names, self.spec.seed) if self.shot.folds and self.spec.measure else []
+        folds = folds_of(names, self.spec.folds, self.spec.seed) if self.shot.folds else []
         if held:  # the user's own validation cases take the place of the folds
             folds = [(taught, held)]
         steps, step_s = self.spec.steps or 0, 0.0
         if not steps:
             step_s = self._step_seconds()
             left = self.spec.minutes * 60 - self.seconds - RESERVE_S
-            steps = int(left / step_s / (1 + len(folds)))
+            steps = int(left / step_s / (1 + min(2, len(folds))))  # leaving each out once takes longer, not fewer steps
             steps = max(EPOCH, min(self.shot.most_steps, steps) // EPOCH * EPOCH)
         recipe = child_recipe(self.header, self.spec, self.shot, steps)
         return Plan(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
     from ..jobs import WorkerRun
 
 
+class Folds(StrEnum):
+    """How the gain of a fine-tuning run is measured."""
+
+    two = "two"
+    each = "each"
+    none = "none"
+
+
 def finetune(
     model: str = typer.Option(..., "--model", help="Name or file of the model to start from."),
     data: Path = typer.Option(..., "--data", help="Annotation set, or a folder with images/ and labels/."),
@@ -30,6 +39,11 @@ def finetune(
     seed: int = typer.Option(0, min=0, help="Seed of everything random."),
     steps: int | None = typer.Option(None, min=1, help="Training steps of each part, instead of the time budget."),
     guard: bool = typer.Option(True, "--guard/--no-guard", help="Keep what the model knows (or plain fine-tuning)."),
+    folds: Folds = typer.Option(
+        Folds.two, help="How the gain is measured: two halves, each case left out once (longer), or none."
+    ),
+    teacher: str = typer.Option("", help="timm name of a frozen teacher; default: the model is its own."),
+    teacher_weights: Path | None = typer.Option(None, "--teacher-weights", help="Local weights of that teacher."),
     margin: float = typer.Option(0.10, min=0.0, max=1.0, help="Gate: largest loss of agreement on references."),
     resume: bool = typer.Option(False, "--resume", help="Go on with the run in --out after a crash."),
     keep: bool = typer.Option(False, "--keep", help="Make it the default if the gate agrees."),
@@ -49,6 +63,9 @@ def finetune(
         "seed": seed,
         "steps": steps,
         "guard": guard,
+        "folds": folds.value,
+        "teacher": teacher,
+        "teacher_weights": str(teacher_weights.resolve()) if teacher_weights else "",
         "margin": margin or 1e-9,
     }
     check_inputs(model, data, out, resume, reference)

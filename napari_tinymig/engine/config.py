@@ -9,12 +9,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from .recipe_file import RECIPES, read_recipe, recipe_path, validate
 from .tasks import TASKS, Frozen, Task
 
 HEADER_SCHEMA = 1
+NETWORK_SIDES = {"nnunet2d": (256, 128)}
+"""Baselines that need more than `InputSpec` asks: smallest side, and what it must be a multiple of. nnU-Net's network
+halves the grid seven times, and its instance norm needs more than one pixel at the bottom."""
 
 
 class InputSpec(Frozen):
@@ -228,6 +231,25 @@ class Recipe(Frozen):
     )
     seed: int = Field(0, ge=0, description="Seed of everything random.")
     network: str = Field("student", description="student, or a baseline: resunet34, nnunet2d, monai_unet.")
+
+    @model_validator(mode="after")
+    def _fits_the_network(self) -> Recipe:
+        smallest, step = NETWORK_SIDES.get(self.network, (64, 32))
+        side = self.input.size
+        if side < smallest or side % step:
+            near = max(smallest, round(side / step) * step)
+            raise ValueError(
+                f"network '{self.network}' cannot take input.size {side}; expected at least {smallest} and a multiple "
+                f"of {step}; set input.size={near}"
+            )
+        return self
+
+
+    def without_paths(self) -> Recipe:
+        """The recipe as a model file tells it: no path of this machine in it."""
+        student = self.student.model_copy(update={"init_weights": None})
+        teacher = None if self.teacher is None else self.teacher.model_copy(update={"weights": None})
+        return self.model_copy(update={"student": student, "teacher": teacher})
 
 
 class Lineage(Frozen):

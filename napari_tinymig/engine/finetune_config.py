@@ -20,9 +20,15 @@ class FineTuneSpec(Frozen):
     lr: float | None = Field(None, gt=0, le=1e-2, description="Learning rate; None = by the number of images.")
     replay: float | None = Field(None, ge=0, le=0.9, description="Part of every batch that rehearses the old domain.")
     distil: float | None = Field(None, ge=0, description="Weight of the three TinyMIG terms against the self-teacher.")
-    measure: bool = Field(
-        True, description="Two folds that measure the gain; off: all the time for the model, whose gain is unknown."
+    folds: Literal["two", "each", "none"] = Field(
+        "two",
+        description="How the gain is measured: two halves inside the time budget; each case left out once (takes as "
+        "many times longer); none, and nothing is known about it.",
     )
+    teacher: str = Field(
+        "", description="timm name of a frozen teacher for the three TinyMIG terms; empty = the parent itself."
+    )
+    teacher_weights: str = Field("", description="Local weights of that teacher; empty = timm's hub.")
     scope: Literal["auto", "whole", "decoder"] = Field(
         "auto", description="What learns: the whole student, or its decoder alone (fast on a CPU); auto = by cost."
     )
@@ -68,16 +74,19 @@ def few_shot(n: int) -> FewShot:
     return [spec for least, spec in FEW_SHOT if least <= n][-1]
 
 
-def two_folds(names: list[str], seed: int = 0) -> list[tuple[list[int], list[int]]]:
-    """(train, held-out) positions of two halves, by case: equal names stay together; [] for a single case.
+def folds_of(names: list[str], kind: str = "two", seed: int = 0) -> list[tuple[list[int], list[int]]]:
+    """(train, held-out) positions by case: equal names stay together; [] for a single case, and for kind 'none'.
 
-    The order depends on the names alone, so that adding a case moves few others.
+    kind 'two': two halves, whose order depends on the names alone, so that adding a case moves few others; 'each':
+    every case is held out once (leave-one-out).
     """
     import hashlib
 
     order = sorted(set(names), key=lambda n: hashlib.sha256(f"{seed}{n}".encode()).hexdigest())
-    if len(order) < 2:
+    if len(order) < 2 or kind == "none":
         return []
-    first = set(order[: (len(order) + 1) // 2])
-    halves = [i for i, n in enumerate(names) if n in first], [i for i, n in enumerate(names) if n not in first]
-    return [(halves[0], halves[1]), (halves[1], halves[0])]
+    middle = (len(order) + 1) // 2
+    held = [order[middle:], order[:middle]] if kind == "two" else [[name] for name in order]
+    return [
+        ([i for i, n in enumerate(names) if n not in out], [i for i, n in enumerate(names) if n in out]) for out in held
+    ]
