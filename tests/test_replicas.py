@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -25,7 +26,8 @@ norm = torch.nn.BatchNorm1d(3)
 norm(x[rows])
 average_buffers(norm)
 torch.save({"rows": rows, "weight": layer.weight.grad, "mean": norm.running_mean}, out / f"{rank()}.pt")
-own_folder(out / "run").mkdir(parents=True, exist_ok=True)
+own = own_folder(out / "run")
+(out / f"{rank()}.folder").write_text(str(own) + "|" + (own / "last.safetensors").read_text())
 try:
     join(torch.device("cpu"), 7)
 except ValueError as e:
@@ -46,6 +48,8 @@ def test_alone_nothing_changes(tmp_path):
 
 def test_two_processes_have_the_gradient_of_the_whole_batch(tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "last.safetensors").write_text("epoch 7")
     command = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
         [*command, str(tmp_path / "script.py"), str(tmp_path)],
@@ -67,7 +71,11 @@ def test_two_processes_have_the_gradient_of_the_whole_batch(tmp_path):
     torch.testing.assert_close(first["weight"], layer.weight.grad)
     torch.testing.assert_close(first["mean"], 0.1 * x.mean(0))
     assert "multiple of the 2 processes" in (tmp_path / "1.txt").read_text()
-    assert (tmp_path / "run" / ".replica1").is_dir()
+    own, state = (tmp_path / "1.folder").read_text().split("|")
+    assert state == "epoch 7"  # every process goes on from the first one's checkpoint
+    assert (tmp_path / "0.folder").read_text().startswith(str(tmp_path / "run"))
+    assert not Path(own).exists()
+    assert [p.name for p in (tmp_path / "run").iterdir()] == ["last.safetensors"]
 
 
 @pytest.mark.parametrize("size", ["1", None])

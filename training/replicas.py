@@ -7,7 +7,10 @@ lightning-fabric's. The batch of the recipe is the batch of all processes togeth
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -51,8 +54,18 @@ def join(device: torch.device, batch: int) -> torch.device:
 
 
 def own_folder(out: Path) -> Path:
-    """`out` for the first process, a hidden folder inside it for each other one."""
-    return out if rank() == 0 else out / f".replica{rank()}"
+    """`out` for the first process; for each other one a temporary folder that goes when it ends.
+
+    A copy of the first one's checkpoints lies in it, so that all go on from the same state, and all refuse together.
+    """
+    if rank() == 0:
+        return out
+    own = Path(tempfile.mkdtemp(prefix=f"tinymig-replica{rank()}-"))
+    atexit.register(shutil.rmtree, own, ignore_errors=True)
+    for name in ("last.safetensors", "best.safetensors"):
+        if (out / name).is_file():
+            shutil.copyfile(out / name, own / name)
+    return own
 
 
 def own_share(rows: Tensor) -> Tensor:
