@@ -5,9 +5,9 @@ import torch
 from napari_tinymig.training.baselines import build_network
 from napari_tinymig.training.feature_style import attach_feature_style, mixstyle, statistics, trid
 from napari_tinymig.training.student import Student
-from napari_tinymig.training.teacher import RECOMMENDED
 
 from napari_tinymig.engine.config import AugmentSpec, StudentSpec, load_recipe, shipped_recipes
+from napari_tinymig.engine.teacher_cards import RECOMMENDED
 
 SPEC = StudentSpec(widths=(16, 16, 32, 32), blocks=(0, 0, 0, 0), decoder=16)
 
@@ -101,3 +101,19 @@ def test_the_baselines_differ_from_erm_in_one_thing():
         changed = {k for k in type(erm.augment).model_fields if getattr(erm.augment, k) != getattr(other.augment, k)}
         assert changed == {name}
         assert other.model_copy(update={"name": "erm", "augment": erm.augment}) == erm
+    for name in ("resunet34", "nnunet2d"):
+        assert load_recipe(name).network == name
+        assert load_recipe(name).model_copy(update={"name": "erm", "network": "student"}) == erm
+
+
+@pytest.mark.parametrize(("size", "instead"), [(64, 256), (288, 256), (320, 256), (352, 384)])
+def test_a_size_that_nnu_nets_network_cannot_take_is_refused_with_one_that_it_can(size, instead):
+    with pytest.raises(ValueError, match=rf"input.size {size}; expected at least 256 .* set input.size={instead}"):
+        load_recipe("nnunet2d", {"input.size": size})
+    assert load_recipe("nnunet2d", {"input.size": instead}).input.size == instead
+
+
+def test_nnu_nets_network_trains_at_its_smallest_size():
+    network = build_network("nnunet2d", SPEC, 2)
+    answer = network.train()(torch.rand(1, 3, 256, 256))
+    assert answer.logits.shape == (1, 2, 256, 256)

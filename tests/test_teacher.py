@@ -1,6 +1,7 @@
 """Teachers are frozen, normalised as they were trained, tapped where the recipe says, and never silently random."""
 
 import logging
+from pathlib import Path
 
 import pytest
 import timm
@@ -10,7 +11,6 @@ from napari_tinymig.training.distil import TinyMIGObjective, build_distillation
 from napari_tinymig.training.loop import build_optimiser
 from napari_tinymig.training.student import Student
 from napari_tinymig.training.teacher import (
-    RECOMMENDED,
     build_teacher,
     state_hash,
     unit_range,
@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 
 from napari_tinymig.engine.config import StudentSpec, TeacherSpec, recipe_from_dict
 from napari_tinymig.engine.errors import HubUnreachable, ModelFileError
+from napari_tinymig.engine.teacher_cards import RECOMMENDED, teacher_table
 
 SMALL = StudentSpec(widths=(16, 16, 32, 32), blocks=(0, 0, 0, 0), decoder=16)
 
@@ -242,6 +243,24 @@ def test_every_recommended_teacher_is_known_to_timm_with_its_size():
         assert timm.get_pretrained_cfg(name).input_size[-1] == card.size
         assert card.licence
         assert card.weights_mb > 0
+        assert card.peak_mb > card.weights_mb  # measured: the weights and what one image needs
+
+
+def test_the_command_line_lists_every_teacher_with_its_memory_without_torch(capsys):
+    from napari_tinymig.cli.models import teachers
+
+    teachers()
+    shown = capsys.readouterr().out
+    for name, card in RECOMMENDED.items():
+        line = next(s for s in shown.splitlines() if name in s)
+        assert card.licence.split(" (")[0] in line
+        assert f"{card.peak_mb} MB" in line
+
+
+def test_the_page_on_benchmarks_shows_the_same_facts():
+    page = (Path(__file__).parent.parent / "docs" / "BENCHMARK.md").read_text(encoding="utf-8")
+    for line in teacher_table():
+        assert line in page, line
 
 
 def test_the_shared_imagenet_file_gives_a_teacher_that_tells_images_apart(data_folder):

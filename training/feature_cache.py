@@ -153,7 +153,7 @@ def build_cache(kind: str, limit_mb: float | None = None) -> FeatureCache | None
         return None
     if kind == "memory":
         return FeatureCache(None, limit_mb)
-    base = Path(os.environ.get(CACHE_FOLDER) or platformdirs.user_cache_dir("tinymig"))
+    base = Path(os.environ.get(CACHE_FOLDER) or platformdirs.user_cache_dir("napari-tinymig", appauthor=False))
     return FeatureCache(base / "teacher_features", limit_mb)
 
 

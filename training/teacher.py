@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import logging
-from dataclasses import dataclass
 from typing import Any
 
 import timm
@@ -21,37 +20,6 @@ from .pretrained import create_pretrained
 log = logging.getLogger(__name__)
 
 CNN_STRIDES = (4, 8, 16, 32)
-
-
-@dataclass(frozen=True)
-class TeacherCard:
-    """What to know before choosing a teacher: licence, size on disk (fp32), memory, input side.
-
-    peak_mb: measured rise of resident memory by building it and asking it about one image of its own size, CPU, fp32;
-    None = not measured.
-    """
-
-    title: str
-    licence: str
-    weights_mb: int
-    peak_mb: int | None
-    size: int
-    note: str
-
-
-DINOV3_LICENCE = "DINOv3 licence (not open source; read it)"
-RECOMMENDED: dict[str, TeacherCard] = {
-    "vit_small_patch14_dinov2": TeacherCard("DINOv2 ViT-S/14", "Apache-2.0", 88, 166, 518, "first choice on a laptop"),
-    "vit_base_patch14_dinov2": TeacherCard("DINOv2 ViT-B/14", "Apache-2.0", 346, None, 518, "first choice on a GPU"),
-    "vit_small_patch16_dinov3": TeacherCard("DINOv3 ViT-S/16", DINOV3_LICENCE, 86, 119, 256, "rotary positions"),
-    "vit_base_patch16_dinov3": TeacherCard("DINOv3 ViT-B/16", DINOV3_LICENCE, 343, None, 256, "rotary positions"),
-    "samvit_base_patch16": TeacherCard(
-        "SAM ViT-B/16", "Apache-2.0", 359, None, 1024, "edges; slow: give a smaller size"
-    ),
-    "vit_base_patch16_clip_224": TeacherCard("CLIP ViT-B/16", "Apache-2.0", 345, None, 224, "image tower of LAION-2B"),
-    "mobilenetv2_100": TeacherCard("MobileNetV2", "Apache-2.0", 14, 46, 224, "a small CNN, not a foundation model"),
-}
-"""Teachers the recipes are written for; sizes are timm's."""
 
 
 class Teacher(nn.Module):

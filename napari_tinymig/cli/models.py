@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 app = typer.Typer(
-    help="Bundled models and your own: list, info, add, remove, verify, tree, keep, rollback, rename, send.",
+    help="Bundled models and your own: list, info, add, remove, verify, tree, keep, rollback, rename, send, teachers.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -117,6 +117,19 @@ def tree() -> None:
         verdict = header.scores.get("finetune")
         said = "" if not isinstance(verdict, dict) else ("  gate: kept" if verdict.get("keep") else "  gate: refused")
         typer.echo(f"{'  ' * depth}{entry.model_id}  {entry.task}  {header.lineage.created[:10]}{said}")
+
+
+@app.command()
+def teachers() -> None:
+    """The recommended teachers for training: licence, weights, memory, input side; fetched by timm when asked for."""
+    from ..engine.teacher_cards import RECOMMENDED
+
+    for name, card in RECOMMENDED.items():
+        typer.echo(
+            f"{name:26} {card.title:16} {card.licence.split(' (')[0]:15} weights {card.weights_mb:3} MB, "
+            f"peak {card.peak_mb} MB at {card.size} px; {card.note}"
+        )
+    typer.echo("peak: one image on a CPU, fp32, above the program itself; choose with teacher.name and teacher.size")
 
 
 @app.command()
