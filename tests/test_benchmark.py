@@ -13,7 +13,7 @@ import time
 import numpy as np
 import pytest
 from napari_tinymig.training.benchmark import benchmark, is_done, plan_cells
-from napari_tinymig.training.benchmark_report import (
+from napari_tinymig.training.benchmark_statistics import (
     cluster_bootstrap,
     holm,
     mean_over_seeds,
@@ -151,6 +151,28 @@ def test_a_run_that_fails_in_an_unforeseen_way_does_not_end_the_others(domains, 
     messages = list(benchmark(cells, tmp_path / "out"))
     assert [m.text.count("device-side assert") for m in messages if m.kind == "warning"] == [1, 1]
     assert messages[-1].kind == "failed"
+
+
+def test_runs_in_two_processes_give_the_same_scores_to_the_bit(domains, tmp_path):
+    tables = []
+    for workers in (1, 2):
+        out = tmp_path / str(workers)
+        cells = plan_cells([tiny("plain", epochs=1)], domains, out, None, [0], device="cpu", threads=1)
+        assert list(benchmark(cells, out, workers))[-1].kind == "done"
+        tables.append((out / "results.csv").read_text())
+    assert tables[0] == tables[1]
+
+
+def test_a_scheduler_that_does_not_answer_is_a_sentence(domains, tmp_path, monkeypatch):
+    distributed = pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
+
+    def refused(address):
+        raise OSError(f"Timed out trying to connect to {address}")
+
+    monkeypatch.setattr(distributed, "Client", refused)
+    cells = plan_cells([tiny("plain")], domains, tmp_path, None, [0], device="cpu")
+    with pytest.raises(ValueError, match="no dask scheduler answers at tcp://nowhere"):
+        list(benchmark(cells, tmp_path, cluster="tcp://nowhere:8786"))
 
 
 def test_a_changed_recipe_is_not_taken_for_done_and_never_overwrites(finished, domains):
