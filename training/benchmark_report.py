@@ -1,29 +1,37 @@
-"""What a benchmark says: means over seeds, paired differences with patient-cluster intervals, plots, one table.md."""
+"""What a benchmark says: table.md with means, differences, errors and cost; comparison.json; the plots beside it."""
 
 from __future__ import annotations
 
 import csv
 import json
 import math
-import platform
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_tinymig.engine.safe_files import write_atomic
+
+from .benchmark_plots import draw_plots
+from .benchmark_statistics import (
+    Row,
+    cluster_bootstrap,
+    holm,
+    mean_over_seeds,
+    paired_differences,
+    unweighted_mean,
+    verdict,
+)
+from .machine import device_name
 
 if TYPE_CHECKING:
     from .benchmark import Cell
 
-BOOTSTRAP_ROUNDS = 10_000
 FAILURE_DICE = 0.5
-EQUAL_POINTS = 0.5
-
-Row = dict[str, Any]
+DEVELOPMENT_FILE = "development.txt"
+"""In a domain folder: settings were chosen while looking at this domain; the text says what."""
 
 
 def read_results(path: Path) -> list[Row]:
@@ -36,84 +44,8 @@ def read_results(path: Path) -> list[Row]:
     return rows
 
 
-def mean_over_seeds(rows: Sequence[Row], metric: str) -> tuple[float, float, int]:
-    """Mean of the seeds' means, their sample standard deviation (NaN for one seed), number of seeds."""
-    by_seed: dict[float, list[float]] = defaultdict(list)
-    for row in rows:
-        by_seed[row["seed"]].append(row[metric])
-    means = [float(np.mean(v)) for v in by_seed.values()]
-    return float(np.mean(means)), float(np.std(means, ddof=1)) if len(means) > 1 else math.nan, len(means)
-
-
-def unweighted_mean(rows: Sequence[Row], metric: str) -> tuple[float, float, int]:
-    """As `mean_over_seeds`, where each seed's mean is the unweighted mean over (source, target) pairs."""
-    by: dict[float, dict[tuple[str, str], list[float]]] = defaultdict(lambda: defaultdict(list))
-    for row in rows:
-        by[row["seed"]][(row["source"], row["target"])].append(row[metric])
-    means = [float(np.mean([np.mean(v) for v in pairs.values()])) for pairs in by.values()]
-    return float(np.mean(means)), float(np.std(means, ddof=1)) if len(means) > 1 else math.nan, len(means)
-
-
-def paired_differences(rows: Sequence[Row], base: Sequence[Row], metric: str) -> tuple[NDArray, list[str]]:
-    """Difference to the baseline of every (source, target, case), averaged over the seeds both have; its patients."""
-    shared = {r["seed"] for r in rows} & {r["seed"] for r in base}
-
-    def means(some: Sequence[Row]) -> dict[tuple[str, str, str, str], float]:
-        values: dict[tuple[str, str, str, str], list[float]] = defaultdict(list)
-        for r in some:
-            if r["seed"] in shared:
-                values[(r["source"], r["target"], r["patient"], r["case"])].append(r[metric])
-        return {k: float(np.mean(v)) for k, v in values.items()}
-
-    ours, theirs = means(rows), means(base)
-    keys = sorted(ours.keys() & theirs.keys())
-    return np.array([ours[k] - theirs[k] for k in keys]), ["/".join(k[1:3]) for k in keys]
-
-
-def cluster_bootstrap(
-    differences: NDArray, clusters: Sequence[str], rounds: int = BOOTSTRAP_ROUNDS, seed: int = 0
-) -> tuple[float, float, float, float]:
-    """(mean, low, high, p): percentile 95 % interval of the mean when whole patients are drawn with replacement.
-
-    p: two-sided, the share of draws beyond zero, doubled, at least 1 / rounds; NaN for a single patient.
-    """
-    names, index = np.unique(np.asarray(clusters), return_inverse=True)
-    sums, counts = np.bincount(index, differences), np.bincount(index)
-    mean = float(differences.mean())
-    if len(names) < 2:
-        return mean, math.nan, math.nan, math.nan
-    draws = np.random.default_rng(seed).integers(0, len(names), (rounds, len(names)))
-    means = sums[draws].sum(1) / counts[draws].sum(1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    beyond = min(float((means <= 0).mean()), float((means >= 0).mean()))
-    return mean, float(low), float(high), min(1.0, max(2 * beyond, 1 / rounds))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjusted p values, in the given order; NaN stays and is not counted."""
-    known = sorted((p, i) for i, p in enumerate(p_values) if not math.isnan(p))
-    adjusted, running = [math.nan] * len(p_values), 0.0
-    for rank, (p, i) in enumerate(known):
-        running = max(running, min(1.0, p * (len(known) - rank)))
-        adjusted[i] = running
-    return adjusted
-
-
-def verdict(low: float, high: float, p: float) -> str:
-    """better, worse, equal (interval within half a point) or open."""
-    if math.isnan(low):
-        return "one patient: no test"
-    if max(abs(low), abs(high)) * 100 <= EQUAL_POINTS:
-        return "equal"
-    if p < 0.05 and low > 0:
-        return "better"
-    if p < 0.05 and high < 0:
-        return "worse"
-    return "open"
-
-
 def write_report(cells: Sequence[Cell], out: Path) -> None:
-    """table.md, comparison.csv, bars.png and boxes.png from results.csv and the runs' cell.json files."""
+    """table.md, comparison.json, bars.png and boxes.png from results.csv and the runs' cell.json files."""
     rows = read_results(out / "results.csv")
     recipes = list(dict.fromkeys(c.recipe["name"] for c in cells))
     regions = [r["name"] for r in cells[0].recipe["task"]["regions"]]
@@ -122,7 +54,7 @@ def write_report(cells: Sequence[Cell], out: Path) -> None:
     lines = ["# Benchmark", "", *_statement(cells, rows, facts), ""]
     for region in regions:
         lines += [f"## Dice, {region}", "", *_dice_table(rows, recipes, f"dice_{region}"), ""]
-    extra = [m for m in ("vcdr_error", *(f"hd95_{r}" for r in regions)) if rows and m in rows[0]]
+    extra = error_columns(rows, regions, cells[0].recipe["task"]["input"])
     lines += ["## Spread and errors", "", *_spread_table(rows, recipes, regions, extra), ""]
     if len(recipes) > 1:
         lines += [f"## Against {recipes[0]}", "", *_comparison_table(comparison), ""]
@@ -154,6 +86,39 @@ def compare_with_baseline(rows: Sequence[Row], recipes: Sequence[str], regions: 
     return found
 
 
+def error_columns(rows: Sequence[Row], regions: Sequence[str], kind: str) -> dict[str, str]:
+    """Metrics beside Dice that the rows have, with their headings and units.
+
+    kind: the task's input. Photographs have no size in mm, so that distances are pixels of the image; of volumes they
+    are mm, and pixels where a file says no spacing.
+    """
+    unit = "px" if kind == "photograph" else "mm"
+    wanted = {"vcdr_error": "vCDR error"}
+    for region in regions:
+        wanted |= {f"hd95_{region}": f"HD95 {region} ({unit})", f"assd_{region}": f"ASSD {region} ({unit})"}
+        wanted |= {f"rve_{region}": f"relative volume error {region}"}
+    return {k: v for k, v in wanted.items() if rows and k in rows[0] and not all(math.isnan(r[k]) for r in rows)}
+
+
+def development_targets(cells: Sequence[Cell]) -> dict[str, str]:
+    """Name -> reason of the targets whose folder holds DEVELOPMENT_FILE."""
+    found = {}
+    for folder in sorted({t for c in cells for t in c.targets}):
+        marker = Path(folder) / DEVELOPMENT_FILE
+        if marker.is_file():
+            text = marker.read_text(encoding="utf-8", errors="replace").strip()
+            found[Path(folder).name] = text.splitlines()[0][:200] if text else "no reason given"
+    return found
+
+
+def _on_development(cells: Sequence[Cell], targets: Sequence[str]) -> str:
+    marked = {k: v for k, v in development_targets(cells).items() if k in targets}
+    if not marked:
+        return f"No target is marked as a development target (a file {DEVELOPMENT_FILE} in its folder would say so)."
+    said = "; ".join(f"{name} ({why})" for name, why in marked.items())
+    return f"Development targets, looked at while settings were chosen and no evidence about unseen centres: {said}."
+
+
 def _facts(cells: Sequence[Cell]) -> dict[str, list[dict[str, Any]]]:
     facts: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for cell in cells:
@@ -176,8 +141,11 @@ def _statement(cells: Sequence[Cell], rows: Sequence[Row], facts: dict[str, list
         f"{', '.join(f'{t} ({n})' for t, n in counts.items())}. Seeds: {seeds}. Region of interest: {roi}. "
         f"Protocol: {cells[0].recipe['protocol']}.",
         f"Students start from: {', '.join(starts) or 'random weights'}. Teachers: {', '.join(teachers) or 'none'}. "
-        f"Machine: {cells[0].device}, {platform.machine()}. Dice in points (x 100), mean +- sd over seeds.",
+        f"Machine that made this table: {device_name(cells[0].device)}. Dice in points (x 100), mean +- sd over seeds.",
+        _on_development(cells, list(counts)),
     ]
+    if any(c.recipe["task"]["input"] == "volume" for c in cells):
+        lines.append("Distances are in mm; in pixels for cases whose file says no spacing.")
     if len(seeds) < 3:
         lines.append(f"Only {len(seeds)} seed(s): the spread over seeds is not known well enough to rank close rows.")
     if missing:
@@ -212,13 +180,13 @@ def _dice_table(rows: Sequence[Row], recipes: Sequence[str], metric: str) -> lis
 
 
 def _spread_table(
-    rows: Sequence[Row], recipes: Sequence[str], regions: Sequence[str], extra: Sequence[str]
+    rows: Sequence[Row], recipes: Sequence[str], regions: Sequence[str], extra: dict[str, str]
 ) -> list[str]:
     header = ["recipe"]
     for region in regions:
         header += [f"{region}: median", "5th pct", "failures (Dice < .5)", "worst target"]
     empties = any(r["empty"] for r in rows)
-    header += [*extra, *(["Dice, frames with object", "false positives, empty frames"] if empties else [])]
+    header += [*extra.values(), *(["Dice, frames with object", "false positives, empty frames"] if empties else [])]
     body = []
     for name in recipes:
         ours = [r for r in rows if r["recipe"] == name and r["variant"] == "student"]
@@ -237,7 +205,10 @@ def _spread_table(
                 f"{100 * np.mean(values < FAILURE_DICE):.1f} %",
                 f"{worst} {100 * np.mean(by_target[worst]):.1f}",
             ]
-        line += [_points(*unweighted_mean(ours, m)[:2], scale=1, digits=3 if "vcdr" in m else 2) for m in extra]
+        line += [
+            _points(*unweighted_mean(ours, m)[:2], scale=1, digits=3 if m.startswith(("vcdr", "rve")) else 2)
+            for m in extra
+        ]
         if empties:
             full = [r[f"dice_{regions[0]}"] for r in ours if not r["empty"]]
             empty = [r[f"dice_{regions[0]}"] < 1 for r in ours if r["empty"]]
@@ -272,49 +243,3 @@ def _cost_table(recipes: Sequence[str], facts: dict[str, list[dict[str, Any]]]) 
                 [name, f"{some[0]['parameters'] / 1e6:.2f}", f"{some[0]['gmac']:.2f}", f"{ms:.1f}", f"{seconds:.0f}"]
             )
     return _markdown(["recipe", "M parameters", "GMAC", "CPU ms (1 thread, min)", "train seconds"], body)
-
-
-def draw_plots(rows: Sequence[Row], recipes: Sequence[str], regions: Sequence[str], out: Path) -> None:
-    """bars.png (mean Dice per target, whiskers = sd over seeds) and boxes.png (every case)."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    students = [r for r in rows if r["variant"] == "student"]
-    targets = sorted({r["target"] for r in students})
-    for kind in ("bars", "boxes"):
-        figure, axes = plt.subplots(1, len(regions), figsize=(4 + 3.5 * len(regions), 4.2), squeeze=False)
-        for axis, region in zip(axes[0], regions, strict=True):
-            for i, name in enumerate(recipes):
-                at = np.arange(len(targets)) + (i - (len(recipes) - 1) / 2) * 0.8 / len(recipes)
-                groups = [[r for r in students if r["recipe"] == name and r["target"] == t] for t in targets]
-                _draw_groups(axis, kind, at, groups, f"dice_{region}", 0.7 / len(recipes), f"C{i % 10}", name)
-            axis.set_xticks(range(len(targets)), targets)
-            axis.set_ylabel(f"Dice, {region}")
-            axis.grid(axis="y", alpha=0.3)
-            low = min((r[f"dice_{region}"] for r in students), default=0.0)
-            axis.set_ylim(max(0.0, low - 0.05) if kind == "boxes" else 0.0, 1.0)
-        handles, names = axes[0][0].get_legend_handles_labels()
-        columns = min(len(names), 6)
-        figure.legend(handles, names, loc="lower center", ncols=columns, fontsize=8, frameon=False)
-        figure.tight_layout(rect=(0, 0.05 * -(-len(names) // columns), 1, 1))
-        figure.savefig(out / f"{kind}.png", dpi=120)
-        plt.close(figure)
-
-
-def _draw_groups(
-    axis: Any, kind: str, at: NDArray, groups: list[list[Row]], metric: str, width: float, colour: str, name: str
-) -> None:
-    if kind == "bars":
-        stats = [mean_over_seeds(g, metric) if g else (0.0, 0.0, 0) for g in groups]
-        spread = [0.0 if math.isnan(s[1]) else s[1] for s in stats]
-        axis.bar(at, [s[0] for s in stats], width, yerr=spread, color=colour, label=name)
-        return
-    shown = axis.boxplot(
-        [[r[metric] for r in g] for g in groups], positions=at, widths=width, patch_artist=True, manage_ticks=False,
-        flierprops={"markersize": 2}, medianprops={"color": "black"},
-    )  # fmt: skip
-    for box in shown["boxes"]:
-        box.set_facecolor(colour)
-    shown["boxes"][0].set_label(name)

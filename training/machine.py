@@ -1,0 +1,32 @@
+"""Which processor or accelerator a run computes on, by the name its maker gave it."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import torch
+
+
+def device_name(want: str = "auto") -> str:
+    """Device and name, e.g. 'CUDA, NVIDIA A100' or 'CPU, AMD EPYC 7B13, 2 thread(s)'. want: auto, cpu, cuda[:n] or mps.
+
+    'auto' is what a run takes: CUDA, then MPS, then the CPU.
+    """
+    if want == "auto":
+        want = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if want.startswith("cuda") and torch.cuda.is_available():
+        return f"CUDA, {torch.cuda.get_device_name(torch.device(want))}"
+    if want == "mps":
+        return f"MPS, {platform.processor() or platform.machine()}"
+    return f"CPU, {_processor()}, {torch.get_num_threads()} thread(s)"
+
+
+def _processor() -> str:
+    """The CPU's name; where the system does not say it, its architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # not Linux
+        lines = []
+    named = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(named, "") or platform.processor() or platform.machine()
