@@ -218,6 +218,10 @@ def loop():
         spin(1)
         tune.folder.setText("our camera")
         shot(viewer, "finetune")
+        tune.keep_knowingly()
+        models = dock(viewer, "Models")
+        models.refresh("optic-tuned")
+        shot(viewer, "models")
         viewer.layers.clear()
         viewer.close()
 

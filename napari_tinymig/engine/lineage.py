@@ -144,12 +144,15 @@ def export_file(name: str, to: str | Path) -> Path:
     return to
 
 
-def parent_of(child: Entry) -> Entry | None:
-    """The entry whose id, or at least whose hash, the child's lineage names; None if it is not here."""
+def parent_of(child: Entry, among: list[Entry] | None = None) -> Entry | None:
+    """The entry whose id, or at least whose hash, the child's lineage names; None if it is not here.
+
+    among: the known models, where they have been read already.
+    """
     wanted = child.header.lineage.parent if child.header else None
     if not wanted:
         return None
-    models = [m for m in list_models() if m.model_id]
+    models = [m for m in (list_models() if among is None else among) if m.model_id]
     exact = [m for m in models if m.model_id == wanted]
     same_hash = [m for m in models if m.model_id and m.model_id.split("@")[-1] == wanted.split("@")[-1]]
     return next(iter(exact or same_hash), None)
@@ -158,7 +161,7 @@ def parent_of(child: Entry) -> Entry | None:
 def tree() -> list[tuple[int, Entry]]:
     """Every model with its depth in the lineage, parents before children, bundled first."""
     models = list_models()
-    parents = {m.name: parent_of(m) for m in models}
+    parents = {m.name: parent_of(m, models) for m in models}
     out: list[tuple[int, Entry]] = []
 
     def add(node: Entry, depth: int) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Labels, Layer
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QSlider
+from qtpy.QtWidgets import QComboBox, QSlider
 
 from napari_tinymig.engine.records import Prediction
+from napari_tinymig.engine.registry import list_models
 from napari_tinymig.engine.tasks import Task
 
 from .choosers import LayerChooser
@@ -32,17 +33,17 @@ def swiped(left: NDArray[np.uint8], right: NDArray[np.uint8], share: float) -> N
 
 
 class Swipe(Section):
-    """Predicts the chosen image with two models and shows both in one Labels layer under a slider.
+    """Predicts the chosen image with any two models of a task and shows both in one Labels layer under a slider."""
 
-    models() gives (left, right): names or files.
-    """
-
-    def __init__(self, panel: Panel, models: Callable[[], tuple[str, str] | None]):
-        super().__init__("Compare on an image")
-        self.panel, self.models = panel, models
+    def __init__(self, panel: Panel):
+        super().__init__("Compare two models on an image")
+        self.panel = panel
+        self.left, self.right = QComboBox(), QComboBox()
+        self.field("left", self.left, "Its mask is shown left of the line.")
+        self.field("right", self.right, "Its mask is shown right of the line.")
         self.images = LayerChooser(panel, lambda layer: kind_of(layer) is not None, "no image")
         self.field("image", self.images)
-        self.go = button("Compare old and new", self.start, tip="Old mask left of the line, new mask right of it.")
+        self.go = button("Compare", self.start, tip="Both models look at the image, in the background.")
         self.done = button("Done", self.finish, tip="Remove the comparison layer.")
         self.add(row(self.go, self.done))
         self.slider = QSlider(Qt.Orientation.Horizontal)
@@ -58,11 +59,31 @@ class Swipe(Section):
         for part in (self.slider, self.done):
             part.hide()
 
+    def offer(self, task: str, left: str, right: str, new: Path | None = None) -> None:
+        """List the models of a task; `left` and `right` are chosen. new: a file not yet among them, chosen right."""
+        names = [e.name for e in list_models() if e.task == task and e.header and e.header.kind == "segmenter"]
+        for box, chosen in ((self.left, left), (self.right, right)):
+            box.clear()
+            for name in names:
+                box.addItem(name, name)
+            if new is not None:
+                box.addItem(f"{right} (this run, not kept yet)", str(new))
+            at_file = new is not None and box is self.right
+            box.setCurrentIndex(box.count() - 1 if at_file else max(0, box.findData(chosen)))
+
+    @property
+    def models(self) -> tuple[str, str]:
+        """Names or files of the two chosen models, '' for none."""
+        return str(self.left.currentData() or ""), str(self.right.currentData() or "")
+
     def start(self) -> None:
         """Predict with both models, in the background."""
-        pair, image = self.models(), self.images.layer
-        if pair is None or image is None:
-            self.panel.say("Open an image, and fine-tune a model first.", "warn")
+        pair, image = self.models, self.images.layer
+        if image is None:
+            self.panel.say("Open an image first.", "warn")
+            return
+        if not all(pair) or pair[0] == pair[1]:
+            self.panel.say("Choose two different models.", "warn")
             return
         self._image = image
         self.go.setEnabled(False)
@@ -83,7 +104,7 @@ class Swipe(Section):
         task = answers[0][1]
         self.layer = Labels(
             swiped(self.masks[0], self.masks[1], self.slider.value() / 1000),
-            name="old | new",
+            name="left | right",
             colormap=class_colours(task),
             opacity=0.7,
             **geometry_of(image),

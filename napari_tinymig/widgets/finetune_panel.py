@@ -11,11 +11,12 @@ from qtpy.QtGui import QPixmap
 from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QFileDialog, QLabel, QLineEdit
 
 from napari_tinymig.engine.annotation_set import read_cases
+from napari_tinymig.engine.config import ModelHeader
 from napari_tinymig.engine.errors import TinyMIGError
 from napari_tinymig.engine.lineage import GateRefused, keep, rollback
 from napari_tinymig.engine.model_file import read_header
 from napari_tinymig.engine.records import Message
-from napari_tinymig.engine.registry import find_model
+from napari_tinymig.engine.registry import user_folder
 from napari_tinymig.engine.tasks import TASKS
 
 from .compare_swipe import Swipe
@@ -48,7 +49,7 @@ class FineTunePanel(Panel):
         self._settings_section()
         self._run_section()
         self._result_section()
-        self.swipe = Swipe(self, self._pair)
+        self.swipe = Swipe(self)
         self.column.addWidget(self.swipe)
         self.swipe.hide()
         project.moved.connect(self._follow_project)
@@ -248,7 +249,14 @@ class FineTunePanel(Panel):
         self.keep_button.setToolTip("" if self.verdict_keep else "The gate refused; see the reason.")
         self.knowingly.setVisible(not self.verdict_keep)
         self.result_card.show()
+        self._offer_pair(header)
         self.swipe.show()
+
+    def _offer_pair(self, header: ModelHeader) -> None:
+        """The parent left, the new model right; any other two of the task can be chosen."""
+        if header.task is not None and self.best is not None:
+            kept = self.best.parent == user_folder()
+            self.swipe.offer(header.task.name, self.parent_name, header.name, None if kept else self.best)
 
     def keep(self) -> None:
         """Make the new model the default."""
@@ -271,6 +279,8 @@ class FineTunePanel(Panel):
             return
         forget_models()
         self.best = kept.path
+        if kept.header is not None:
+            self._offer_pair(kept.header)
         self.say(f"'{kept.name}' is now the default for {kept.task}.", "good")
         self._refresh()
 
@@ -285,11 +295,6 @@ class FineTunePanel(Panel):
         forget_models()
         self.say(f"'{name}' is the default for {task} again; the new model is still in your list.", "good")
         self._refresh()
-
-    def _pair(self) -> tuple[str, str] | None:
-        if self.best is None or not self.parent_name:
-            return None
-        return str(find_model(self.parent_name)), str(self.best)
 
     def theme_changed(self) -> None:
         if hasattr(self, "run"):
