@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_tinymig.engine.annotation_set import AnnotationConflict, AnnotationSet, load_case, read_cases
+from napari_tinymig.engine.annotation_set import AnnotationConflict, AnnotationSet, label_map_for, load_case, read_cases
 from napari_tinymig.engine.errors import OutputRefused, UnreadableInput
 from napari_tinymig.engine.records import Scan
 from napari_tinymig.engine.tasks import OPTIC, POLYP, PROSTATE
@@ -49,6 +49,15 @@ def test_an_image_and_its_mask_come_back_pixel_for_pixel(tmp_path):
     back, mask = load_case(tmp_path, read)
     assert np.array_equal(back.pixels, scan.pixels)
     assert np.array_equal(mask, labels)
+
+
+def test_a_set_of_ours_takes_no_foreign_label_codes(tmp_path):
+    with AnnotationSet(tmp_path / "set", OPTIC) as project:
+        project.add(eye(), disc())
+    with pytest.raises(ValueError, match="leave --labels out"):
+        label_map_for(tmp_path / "set", "0:0")
+    assert label_map_for(tmp_path / "set", "") is None
+    assert label_map_for(tmp_path, "255:0,128:1") == {255: 0, 128: 1}
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.uint16, np.float32, np.uint8])

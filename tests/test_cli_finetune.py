@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from napari_tinymig.engine.annotation_set import AnnotationSet
 from napari_tinymig.engine.next_image import Candidate, rank
@@ -95,11 +96,26 @@ def test_finetune_says_what_is_wrong_before_it_starts(home, tmp_path):
         (("--model", "optic", "--data", tmp_path / "nowhere"), "holds no annotation set"),
         (("--model", "optic", "--data", home / "set", "--reference", tmp_path / "nope"), "nope does not exist"),
         (("--model", "optic", "--data", home / "set", "--reference", tmp_path / "empty"), "holds no image"),
+        (("--model", "optic", "--data", home / "set", "--labels", "0-1"), "expected foreign:ours pairs"),
     ):
         done = tinymig(home, "finetune", *words, "-o", tmp_path / "run")
         assert done.returncode == 2
         assert sentence in done.stderr, done.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_foreign_label_codes_are_read_as_what_the_option_says(home, tmp_path):
+    drawn.write_domain(tmp_path / "foreign", range(100, 103))
+    for path in (tmp_path / "foreign" / "labels").iterdir():  # REFUGE's codes: 0 cup, 128 rim, 255 background
+        labels = np.asarray(Image.open(path))
+        Image.fromarray(np.array([255, 128, 0], np.uint8)[labels]).save(path)
+    words = ("finetune", "--model", "optic", "--data", tmp_path / "foreign", "--steps", 5)
+    done = tinymig(home, *words, "-o", tmp_path / "no")
+    assert done.returncode != 0
+    assert "tinymig finetune --labels" in done.stderr
+    done = tinymig(home, *words, "-o", tmp_path / "yes", "--labels", "0:2,128:1,255:0")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "yes" / "best.safetensors").is_file()
 
 
 def test_next_ranks_a_folder_and_leaves_out_what_is_annotated(home, tmp_path):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from napari_tinymig.engine.annotation_set import load_case, read_cases, sha16
+from napari_tinymig.engine.annotation_set import label_map_for, load_case, read_cases, sha16
 from napari_tinymig.engine.config import ModelHeader, Recipe
 from napari_tinymig.engine.errors import TinyMIGError, UnreadableInput
 from napari_tinymig.engine.label_checks import IGNORE, check_labels
@@ -54,10 +54,11 @@ class Material:
     same_case: bool = False
 
 
-def gather(folder: Path, model: ModelFile) -> Material:
+def gather(folder: Path, model: ModelFile, labels_mean: str = "") -> Material:
     """Included cases of an annotation set, checked; what cannot teach is left out with a warning.
 
     One volume with several labelled slices becomes one item per slice, so that slices can be held out.
+    labels_mean: foreign label codes of a plain folder, e.g. '0:2,128:1,255:0'.
     Raises UnreadableInput for a folder that is no set, ValueError if nothing is left.
     """
     task = model.header.task
@@ -67,10 +68,11 @@ def gather(folder: Path, model: ModelFile) -> Material:
     hashes: list[str] = []
     roles: list[str] = []
     warnings: list[str] = []
+    label_map = label_map_for(folder, labels_mean)
     for case in [c for c in read_cases(folder) if c.include]:
         try:
-            scan, labels = load_case(folder, case)
-        except UnreadableInput as e:
+            scan, labels = load_case(folder, case, label_map)
+        except TinyMIGError as e:
             warnings.append(f"Left out: {e}")
             continue
         if task.input != scan.kind:

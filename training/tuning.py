@@ -73,7 +73,7 @@ class Tuning:
     def messages(self) -> Iterator[Message]:
         """The whole run."""
         torch.manual_seed(self.spec.seed)
-        material = gather(self.data, self.model)
+        material = gather(self.data, self.model, self.spec.labels)
         for sentence in material.warnings:
             yield Message("warning", text=sentence)
         if self.spec.reference and (problem := reference_problem(self.spec.reference, self.header)):

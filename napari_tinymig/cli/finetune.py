@@ -35,6 +35,7 @@ def finetune(
     minutes: float = typer.Option(1.0, min=0.05, max=600, help="Time budget, from start to kept model."),
     name: str = typer.Option("", help="Name of the new model; default: the parent's name with '-tuned'."),
     reference: Path | None = typer.Option(None, help="Images of the original domain, for the forgetting check."),
+    labels: str = typer.Option("", "--labels", help="Foreign label codes of --data, e.g. 0:2,128:1,255:0."),
     device: DeviceName = typer.Option(DeviceName.auto, help="Where to train."),
     seed: int = typer.Option(0, min=0, help="Seed of everything random."),
     steps: int | None = typer.Option(None, min=1, help="Training steps of each part, instead of the time budget."),
@@ -59,6 +60,7 @@ def finetune(
         "minutes": minutes,
         "name": name,
         "reference": str(reference.resolve()) if reference else "",
+        "labels": labels,
         "device": device.value,
         "seed": seed,
         "steps": steps,
@@ -68,7 +70,7 @@ def finetune(
         "teacher_weights": str(teacher_weights.resolve()) if teacher_weights else "",
         "margin": margin or 1e-9,
     }
-    check_inputs(model, data, out, resume, reference)
+    check_inputs(model, data, out, resume, reference, labels)
     job = {"model": _absolute(model), "data": str(data.resolve()), "resume": resume, "spec": settings}
     run = jobs.start("finetune", job, out)
     with stopping() as stop:
@@ -86,14 +88,17 @@ def finetune(
         raise typer.Exit(SOME_FAILED)
 
 
-def check_inputs(model: str, data: Path, out: Path, resume: bool, reference: Path | None = None) -> None:
-    """Say what is wrong before a process is started: model, annotated images, run folder, references."""
-    from ..engine.annotation_set import read_cases
+def check_inputs(
+    model: str, data: Path, out: Path, resume: bool, reference: Path | None = None, labels: str = ""
+) -> None:
+    """Say what is wrong before a process is started: model, annotated images, label codes, run folder, references."""
+    from ..engine.annotation_set import label_map_for, read_cases
     from ..engine.errors import OutputRefused
     from ..engine.reference import check_reference
     from ..engine.registry import open_model
 
     task = open_model(model).header.task
+    label_map_for(data, labels)
     included = [c for c in read_cases(data) if c.include]
     if not included:
         raise ValueError(f"{data} holds no annotated image that is included; expected at least one; mend a mask first")

@@ -13,7 +13,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from .errors import OutputRefused, UnreadableInput
+from .io import parse_label_map
 from .label_checks import IGNORE, Finding, check_labels
 from .pixel_files import read_labels, read_pixels, write_labels, write_pixels
 from .records import Scan
@@ -102,16 +103,30 @@ def _stem(path: Path) -> str:
     return path.name[:-7] if path.name.lower().endswith(".nii.gz") else path.stem
 
 
-def load_case(folder: str | Path, case: Case) -> tuple[Scan, NDArray[np.uint8]]:
-    """The scan of a case and its labels, uint8 in the scan's shape, 255 = not labelled.
+def label_map_for(folder: str | Path, text: str) -> dict[int, int] | None:
+    """What the foreign label codes of a plain folder mean, from '0:2,128:1,255:0'; None for ''.
 
-    Raises UnreadableInput if a file is missing or the two do not fit.
+    Raises ValueError for another form, and for an annotation set, whose masks have no foreign codes.
+    """
+    if not text.strip():
+        return None
+    if (Path(folder) / FILE).exists():
+        raise ValueError(f"{folder} is an annotation set, whose masks have the task's own codes; leave --labels out")
+    return parse_label_map(text)
+
+
+def load_case(
+    folder: str | Path, case: Case, label_map: Mapping[int, int] | None = None
+) -> tuple[Scan, NDArray[np.uint8]]:
+    """The scan of a case and its labels, uint8 in the scan's shape, 255 = not labelled. label_map: foreign -> ours.
+
+    Raises UnreadableInput if a file is missing or the two do not fit, UnsupportedInput for codes not in the map.
     """
     folder = Path(folder)
     scan = read_pixels(folder / case.image)
     if case.image_sha256:  # made by `add`: the list knows what the file cannot say
         scan = Scan(scan.pixels, case.spacing_mm, case.stem)
-    labels = read_labels(folder / case.label, scan)
+    labels = read_labels(folder / case.label, scan, label_map)
     if labels.shape != scan.grid_shape:
         raise UnreadableInput(
             f"{case.stem}: the mask has shape {labels.shape}, its image {scan.grid_shape}; expected equal shapes; "

@@ -37,6 +37,7 @@ class FineTuneSpec(Frozen):
     )
     seed: int = Field(0, ge=0, description="Seed of everything random.")
     device: str = Field("auto", description="auto, cpu, cuda or mps.")
+    labels: str = Field("", description="Foreign label codes of a plain folder: 0:2,128:1; empty = the task's own.")
     name: str = Field("", description="Name of the new model; empty = the parent's name with '-tuned'.")
     reference: str = Field("", description="Folder of images of the original domain, for the gate; empty = none.")
 

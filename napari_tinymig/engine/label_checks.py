@@ -44,8 +44,8 @@ def check_labels(
         return [
             Finding(
                 "error",
-                f"The mask holds the values {wrong[:5]}; expected {names}, 255 = not labelled; repaint them or map "
-                "them with --labels.",
+                f"The mask holds the values {wrong[:5]}; expected {names}, 255 = not labelled; repaint them, or say "
+                f"what the codes of a foreign mask mean, e.g. tinymig finetune --labels 0:0,{wrong[0]}:1.",
             )
         ]
     if found == {IGNORE}:

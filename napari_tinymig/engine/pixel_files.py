@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +61,9 @@ def read_pixels(path: Path) -> Scan:
     return open_input(path).scan
 
 
-def read_labels(path: Path, scan: Scan) -> NDArray[np.uint8]:
-    """The labels of a mask file, uint8, 2-D for a photograph and 3-D for a volume."""
-    labels = read_mask(path)
+def read_labels(path: Path, scan: Scan, label_map: Mapping[int, int] | None = None) -> NDArray[np.uint8]:
+    """The labels of a mask file, uint8, 2-D for a photograph and 3-D for a volume. label_map: foreign code -> ours."""
+    labels = read_mask(path, label_map)
     if scan.kind == "volume" and labels.ndim == 2:
         return labels[None]
     return labels[0] if scan.kind == "photograph" and labels.ndim == 3 and len(labels) == 1 else labels
