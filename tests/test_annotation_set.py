@@ -51,6 +51,15 @@ def test_an_image_and_its_mask_come_back_pixel_for_pixel(tmp_path):
     assert np.array_equal(mask, labels)
 
 
+def test_what_is_not_labelled_does_not_count_as_mended(tmp_path):
+    predicted = disc()
+    labels = np.full_like(predicted, 255)
+    labels[20, :10] = 1  # ten pixels of the background that the model should have called rim
+    with AnnotationSet(tmp_path, OPTIC) as project:
+        case, _ = project.add(eye(), labels, prediction=predicted)
+    assert case.changed_fraction == pytest.approx(10 / labels.size)
+
+
 def test_a_set_of_ours_takes_no_foreign_label_codes(tmp_path):
     with AnnotationSet(tmp_path / "set", OPTIC) as project:
         project.add(eye(), disc())

@@ -54,7 +54,7 @@ class Case(Frozen):
     label_sha256: str = Field("", description="Hash of the labels (16 hex digits).")
     prediction_sha256: str = Field("", description="Hash of the prediction's labels that was mended.")
     labelled_fraction: float = Field(1.0, ge=0, le=1, description="Part of the pixels that is not 255.")
-    changed_fraction: float | None = Field(None, description="Part of the pixels that differs from the prediction.")
+    changed_fraction: float | None = Field(None, description="Part of the pixels labelled otherwise than predicted.")
     spacing_mm: tuple[float, ...] | None = Field(None, description="Spacing in array order; None = unknown.")
 
 
@@ -223,7 +223,7 @@ class AnnotationSet:
             label_sha256=label_sha,
             prediction_sha256="" if prediction is None else sha16(prediction.astype(np.uint8)),
             labelled_fraction=float(np.mean(mask != IGNORE)),
-            changed_fraction=None if prediction is None else float(np.mean(mask != prediction)),
+            changed_fraction=None if prediction is None else float(np.mean((mask != prediction) & (mask != IGNORE))),
             spacing_mm=scan.spacing_mm,
         )
         if known:
