@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from qtpy.QtGui import QShowEvent
+from qtpy.QtWidgets import QApplication
 from viewer_parts import click, dock, photograph, wait_until
 
 from napari_tinymig.engine.config import Lineage
@@ -97,6 +99,12 @@ def test_rename_export_import_and_delete(panel, tmp_path):
     (tmp_path / "sent.safetensors").write_bytes(b"not a model")
     panel.import_from(tmp_path / "sent.safetensors")
     assert "sent.safetensors" in panel.message.text()
+
+
+def test_a_model_kept_elsewhere_is_there_when_the_panel_is_shown_again(panel, make_model, family):
+    make_model("kept-elsewhere", OPTIC, [0.0, 0.5], folder=family)
+    QApplication.sendEvent(panel, QShowEvent())  # what a press on the panel's tab sends; the test's window is hidden
+    assert "kept-elsewhere" in titles(panel.tree.invisibleRootItem())
 
 
 def test_models_of_the_package_can_neither_be_renamed_nor_deleted(panel):

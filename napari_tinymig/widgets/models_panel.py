@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QFileDialog, QLineEdit
 
 from napari_tinymig.engine import lineage
@@ -18,7 +19,6 @@ from .model_card import show_card
 from .model_tree import ModelTree, facts_of, short_hashes, verdict_of
 from .numbers import NumberRows
 from .predicting import forget_models, preferred_model
-from .project import project
 from .style import EmptyState, Panel, button, primary_button, row, text_label
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ class ModelsPanel(Panel):
         self._model_section()
         self.swipe = Swipe(self)
         self.column.addWidget(self.swipe)
-        project.moved.connect(self.refresh)
         self.refresh()
 
     # --- parts -------------------------------------------------------------------------------------------------
@@ -217,8 +216,11 @@ class ModelsPanel(Panel):
     def _show_card(self) -> None:
         show_card(self.tree.chosen_name, self)
 
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self.refresh()  # another panel may have kept a model meanwhile
+
     def released(self) -> None:
-        project.moved.disconnect(self.refresh)
         self.swipe.work.cancel()
 
 
