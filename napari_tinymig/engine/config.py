@@ -244,7 +244,6 @@ class Recipe(Frozen):
             )
         return self
 
-
     def without_paths(self) -> Recipe:
         """The recipe as a model file tells it: no path of this machine in it."""
         student = self.student.model_copy(update={"init_weights": None})

@@ -71,6 +71,9 @@ def validate(model: type[T], raw: dict[str, Any], source: str) -> T:
 def _key_sentence(error: dict[str, Any], model: type[BaseModel]) -> str:
     """A sentence for one pydantic error; unknown keys name the nearest known one."""
     where = ".".join(str(p) for p in error["loc"])
+    if error["type"] == "value_error":  # our own validators, which say found and expected themselves
+        said = error["msg"].removeprefix("Value error, ")
+        return f"{where}: {said}" if where else said
     if error["type"] != "extra_forbidden":
         return f"{where}: {error['msg']} (found {error.get('input')!r})"
     known = _keys_of(model, error["loc"][:-1])
