@@ -148,7 +148,7 @@ def ceiling_rows(ground: Ground, k: int = 50) -> list[Row]:
     taught = np.random.default_rng(1000 * k).choice(len(ground.cases), k, replace=False).tolist()
     tested = [i for i in range(len(ground.cases)) if i not in taught]
     out: list[Row] = []
-    for scope, steps in (("decoder", 800), ("whole", 400)):
+    for scope, steps in (("decoder", 800), ("whole", 200)):
         with tempfile.TemporaryDirectory() as folder:
             run, told = tuned(ground, taught, 0, Path(folder), scope=scope, steps=steps, guard=False, folds="none")
             ground.target.maps = ground.source.maps = None
