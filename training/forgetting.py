@@ -142,8 +142,8 @@ def judge(
     measured = bool(gains) and bool(names)
     if not measured:
         refused.append(
-            "Not made the default: nothing was held out (a single annotated image, or stopped before the folds ended), "
-            "so that the gain is unknown; annotate a second one, let the run end, or keep this model knowingly."
+            "Not made the default: nothing was held out (a single annotated image, no folds, or stopped before their "
+            "end), so that the gain is unknown; annotate a second one, let the run end, or keep this model knowingly."
         )
     else:
         overall = float(np.mean([g.gain for g in gains]))

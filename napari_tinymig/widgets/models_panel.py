@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QFileDialog, QLineEdit
 
 from napari_tinymig.engine import lineage
@@ -216,7 +215,7 @@ class ModelsPanel(Panel):
     def _show_card(self) -> None:
         show_card(self.tree.chosen_name, self)
 
-    def showEvent(self, event: QShowEvent) -> None:
+    def showEvent(self, event: Any) -> None:
         super().showEvent(event)
         self.refresh()  # another panel may have kept a model meanwhile
 
