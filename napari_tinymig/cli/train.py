@@ -180,12 +180,16 @@ def follow(messages: Iterable[Message]) -> Message | None:
                     bar.update(task, completed=message.step, total=message.total)
                 else:
                     bar.update(task, description=f"epoch {message.step}/{message.total} {scores(message.values)}")
+            elif message.kind == "log" and message.total:  # a long preparation: the bar tells how far it is
+                bar.update(task, description=message.text, completed=message.step, total=message.total)
             elif message.kind in ("validation", "saved", "warning", "log", "started", "done", "stopped"):
                 console.print(f"{message.kind}: {message.text} {scores(message.values)}".strip(), highlight=False)
     return last
 
 
 def scores(values: dict[str, float]) -> str:
-    """Dice values of a message in a few words."""
+    """Dice values of a message in a few words; of a fine-tuning run, before and after on held-out cases."""
+    if {"before", "after"} <= values.keys():
+        return f"Dice {100 * values['before']:.1f} -> {100 * values['after']:.1f}"
     shown = {k: v for k, v in values.items() if k.startswith("dice_") or k in ("false_positive_rate", "vcdr_error")}
     return " ".join(f"{k.removeprefix('dice_')} {v:.3f}" for k, v in shown.items())
