@@ -163,6 +163,7 @@ def follow(messages: Iterable[Message]) -> Message | None:
     )
 
     last: Message | None = None
+    told = ""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
@@ -180,10 +181,11 @@ def follow(messages: Iterable[Message]) -> Message | None:
                     bar.update(task, completed=message.step, total=message.total)
                 else:
                     bar.update(task, description=f"epoch {message.step}/{message.total} {scores(message.values)}")
-            elif message.kind == "log" and message.total:  # a long preparation: the bar tells how far it is
-                bar.update(task, description=message.text, completed=message.step, total=message.total)
+            elif message.kind == "log" and message.text == told:  # the same again: the bar tells how far it is
+                bar.update(task, completed=message.step, total=message.total or None)
             elif message.kind in ("validation", "saved", "warning", "log", "started", "done", "stopped"):
                 console.print(f"{message.kind}: {message.text} {scores(message.values)}".strip(), highlight=False)
+                told = message.text
     return last
 
 
