@@ -308,7 +308,7 @@ class Tuning:
         )
         gains = held_out_gains(self.views, self.before, choice, [r.name for r in self.recipe.task.regions])
         names = [self.views[i].names[0] for i in choice.held]
-        proxy, missing = references(self.model, header, self.parent, student, self.spec.reference)
+        proxy, missing = references(self.model, header, self.parent, student, self.spec.reference, few=stopped)
         verdict = judge(gains, names, proxy, self.spec.margin, self.material.same_case, missing)
         self.result = Result(child, student, header, verdict)
         header = header.model_copy(update={"scores": header.scores | {"finetune": verdict.as_record()}})
