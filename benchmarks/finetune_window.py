@@ -12,56 +12,15 @@ worker is gone; the same for 'Stop and keep best'. Run it on a quiet machine; th
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-
-class Gaps:
-    """Times between two turns of the event loop, seconds."""
-
-    def __init__(self) -> None:
-        from qtpy.QtCore import Qt, QTimer
-
-        self.times: list[float] = []
-        self.last = time.perf_counter()
-        self.timer = QTimer()
-        self.timer.setTimerType(Qt.TimerType.PreciseTimer)
-        self.timer.setInterval(1)
-        self.timer.timeout.connect(self.tick)
-        self.timer.start()
-
-    def tick(self) -> None:
-        now = time.perf_counter()
-        self.times.append(now - self.last)
-        self.last = now
-
-    def reset(self) -> None:
-        """Forget what was."""
-        self.times, self.last = [], time.perf_counter()
-
-
-def wait(condition: Callable[[], bool], seconds: float, each: Callable[[], None] | None = None) -> bool:
-    """Run the event loop until the condition holds; `each` is called after every turn."""
-    from qtpy.QtWidgets import QApplication
-
-    end = time.perf_counter() + seconds
-    while not condition():
-        if time.perf_counter() > end:
-            return False
-        QApplication.processEvents()
-        if each:
-            each()
-        time.sleep(0.0005)
-    return True
+from event_loop import GapClock, run_until, tell
 
 
 def annotation_set(data: Path, k: int, seed: int, folder: Path) -> Path:
@@ -76,7 +35,7 @@ def annotation_set(data: Path, k: int, seed: int, folder: Path) -> Path:
     return folder
 
 
-def one_run(panel: Any, labels: Any, gaps: Gaps, data: Path) -> dict[str, float]:
+def one_run(panel: Any, labels: Any, gaps: GapClock, data: Path) -> dict[str, float]:
     """A whole run, kept at the end."""
     panel.folder.setText(str(data))
     panel._refresh()
@@ -94,7 +53,7 @@ def one_run(panel: Any, labels: Any, gaps: Gaps, data: Path) -> dict[str, float]
 
     gaps.reset()
     panel.start()
-    if not wait(lambda: not panel.running, 600, each):
+    if not run_until(lambda: not panel.running, 600, each):
         raise SystemExit("the run did not end within ten minutes")
     if panel.best is None:
         raise SystemExit(f"no model: {panel.message.text()}")
@@ -116,11 +75,11 @@ def ended_early(panel: Any, data: Path, button: str) -> tuple[float, float]:
     panel._refresh()
     panel.start()
     began = time.perf_counter()
-    wait(lambda: time.perf_counter() - began > 8, 60)
+    run_until(lambda: time.perf_counter() - began > 8, 60)
     click = time.perf_counter()
     getattr(panel.run, button)()
     held = (time.perf_counter() - click) * 1e3
-    wait(lambda: not panel.running, 60)
+    run_until(lambda: not panel.running, 60)
     return held, time.perf_counter() - click
 
 
@@ -145,11 +104,11 @@ def main() -> None:
         viewer.window.add_dock_widget(panel, name="Fine-tune")
         viewer.add_image(np.random.default_rng(0).integers(0, 255, (512, 512, 3), np.uint8), rgb=True)
         labels = viewer.add_labels(np.zeros((512, 512), np.uint8), name="mask")
-        gaps = Gaps()
-        wait(lambda: False, 3)
+        gaps = GapClock()
+        run_until(lambda: False, 3)
         gaps.reset()
-        wait(lambda: False, 3)
-        result: dict[str, Any] = {"idle_gap_max_ms": max(gaps.times) * 1e3, "k": args.k, "runs": []}
+        run_until(lambda: False, 3)
+        result: dict[str, Any] = {"idle_gap_max_ms": gaps.longest * 1e3, "k": args.k, "runs": []}
         for seed in range(args.runs):
             data = annotation_set(args.data, args.k, seed, Path(folder) / f"set{seed}")
             result["runs"].append(one_run(panel, labels, gaps, data))
@@ -157,11 +116,7 @@ def main() -> None:
         data = annotation_set(args.data, args.k, 99, Path(folder) / "set99")
         result["stop_ack_ms"], result["stopped_s"] = ended_early(panel, data, "stop")
         result["cancel_ack_ms"], result["cancelled_s"] = ended_early(panel, data, "discard")
-        result["machine"] = f"{os.cpu_count()} cores, {platform.machine()}, load {os.getloadavg()[0]:.1f}"
-        text = json.dumps(result, indent=1)
-        print(text)
-        if args.out:
-            args.out.write_text(text + "\n", encoding="utf-8")
+        tell(result, args.out)
         viewer.close()
 
 

@@ -11,44 +11,11 @@ the floor of this machine at this moment.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import time
 from pathlib import Path
 
 import numpy as np
-
-
-class GapClock:
-    """The longest pause between two turns of the event loop, by a timer that wants to fire every millisecond."""
-
-    def __init__(self):
-        from qtpy.QtCore import Qt, QTimer
-
-        self.timer = QTimer()
-        self.timer.setTimerType(Qt.TimerType.PreciseTimer)
-        self.timer.setInterval(1)
-        self.timer.timeout.connect(self.tick)
-        self.reset()
-        self.timer.start()
-
-    def reset(self):
-        self.last, self.longest = time.perf_counter(), 0.0
-
-    def tick(self):
-        now = time.perf_counter()
-        self.longest = max(self.longest, now - self.last)
-        self.last = now
-
-
-def run_until(condition, seconds=120.0):
-    from qtpy.QtWidgets import QApplication
-
-    end = time.perf_counter() + seconds
-    while not condition() and time.perf_counter() < end:
-        QApplication.processEvents()
-        time.sleep(0.0005)
+from event_loop import GapClock, run_until, tell
 
 
 def volume():
@@ -74,7 +41,7 @@ def one_round(viewer, panel, image, clock):
     clock.reset()
     start = time.perf_counter()
     panel.segment()
-    run_until(lambda: "add" in added)
+    run_until(lambda: "add" in added, 120)
     panel.work.on_result = answered
     wall = time.perf_counter() - start
     return {
@@ -139,12 +106,8 @@ def main():
     viewer.window.add_dock_widget(readout, name="Read-out")
     labels.brush_size, labels.selected_label = 30, 1  # more than a rounded mL
     result |= painting(viewer, readout, labels, 5)
-    result["machine"] = f"{os.cpu_count()} cores, {platform.machine()}, load {os.getloadavg()[0]:.1f}"
     result["shape"], result["rounds"] = list(scan.pixels.shape), options.rounds
-    text = json.dumps(result, indent=1)
-    print(text)
-    if options.out:
-        options.out.write_text(text + "\n", encoding="utf-8")
+    tell(result, options.out)
     viewer.close()
 
 

@@ -130,6 +130,50 @@ def test_a_reference_folder_that_is_not_there_is_said_before_anything_starts(vie
     assert tune.reference.line.text() == "3 image(s) are compared."
 
 
+def test_foreign_label_codes_of_a_plain_folder_are_named_in_the_panel(viewer, home):
+    """Masks of 0, 128 and 255: a plain folder may say what they mean, a set of the panel has no such field."""
+    from PIL import Image
+
+    from napari_tinymig.engine.annotation_set import AnnotationSet
+    from napari_tinymig.training.tune_data import gather
+    from napari_tinymig.widgets.finetune_panel import FineTunePanel
+
+    data = drawn.write_domain(home / "plain", range(100, 103))
+    for path in (data / "labels").iterdir():
+        ours = np.asarray(Image.open(path))
+        Image.fromarray(np.array([0, 128, 255], np.uint8)[ours]).save(path)
+    tune = dock(viewer, FineTunePanel)
+    tune.folder.setText(str(data))
+    tune._refresh()
+    assert tune.codes.isVisibleTo(tune)
+    tune.codes.setText("0:0,128=1")
+    click(tune, "Fine-tune")
+    assert "128=1" in tune.message.text()
+    assert not tune.running
+    tune.codes.setText("0:0,128:1,255:2")
+    spec = tune.settings()["spec"]
+    assert spec["labels"] == "0:0,128:1,255:2"
+    material = gather(data, drawn.tiny_model(home / "m.safetensors"), spec["labels"])
+    assert material.units == 3
+    assert not material.warnings
+    assert set(np.unique(material.items[0].labels)) == {0, 1, 2}
+    AnnotationSet(home / "set", "optic").close()
+    tune.folder.setText(str(home / "set"))
+    tune._refresh()
+    assert not tune.codes.isVisibleTo(tune)
+    assert tune.settings()["spec"]["labels"] == ""
+
+
+def test_a_default_named_in_the_preferences_goes_first_and_is_said(viewer, home, monkeypatch):
+    from napari_tinymig.widgets import predicting
+
+    assert predicting.default_told("optic", "optic") == ("'optic' is now the default for optic.", True)
+    monkeypatch.setattr(predicting, "setting", lambda group, key: "another" if group == "models" else 0)
+    words, used = predicting.default_told("optic-mine", "optic")
+    assert not used
+    assert "Preferences name 'another'" in words
+
+
 def test_cancel_and_discard_answers_at_once_and_leaves_nothing(viewer, home):
     from napari_tinymig.widgets.finetune_panel import FineTunePanel
 

@@ -103,6 +103,11 @@ def _stem(path: Path) -> str:
     return path.name[:-7] if path.name.lower().endswith(".nii.gz") else path.stem
 
 
+def is_set(folder: str | Path) -> bool:
+    """True for an annotation set, False for a plain folder of images/ and labels/."""
+    return (Path(folder) / FILE).exists()
+
+
 def label_map_for(folder: str | Path, text: str) -> dict[int, int] | None:
     """What the foreign label codes of a plain folder mean, from '0:2,128:1,255:0'; None for ''.
 
@@ -110,7 +115,7 @@ def label_map_for(folder: str | Path, text: str) -> dict[int, int] | None:
     """
     if not text.strip():
         return None
-    if (Path(folder) / FILE).exists():
+    if is_set(folder):
         raise ValueError(f"{folder} is an annotation set, whose masks have the task's own codes; leave --labels out")
     return parse_label_map(text)
 

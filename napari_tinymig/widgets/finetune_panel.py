@@ -10,7 +10,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QPixmap
 from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QFileDialog, QLabel, QLineEdit
 
-from napari_tinymig.engine.annotation_set import read_cases
+from napari_tinymig.engine.annotation_set import is_set, label_map_for, read_cases
 from napari_tinymig.engine.config import ModelHeader
 from napari_tinymig.engine.errors import TinyMIGError
 from napari_tinymig.engine.lineage import GateRefused, keep, rollback
@@ -22,7 +22,7 @@ from napari_tinymig.engine.tasks import TASKS
 from .compare_swipe import Swipe
 from .model_chooser import ModelChooser
 from .numbers import NumberRows
-from .predicting import forget_models
+from .predicting import default_told, forget_models, preferred_model
 from .project import project
 from .reference_field import ReferenceField
 from .run_controls import RunControls, run_stamp
@@ -58,7 +58,7 @@ class FineTunePanel(Panel):
     # --- parts -------------------------------------------------------------------------------------------------
 
     def _settings_section(self) -> None:
-        section = self.add_section("What teaches what")
+        section = self.what_teaches = self.add_section("What teaches what")
         self.folder = QLineEdit()
         self.folder.setPlaceholderText("annotation set")
         self.folder.editingFinished.connect(self._refresh)
@@ -67,6 +67,10 @@ class FineTunePanel(Panel):
         self.empty = section.add(EmptyState(FIRST_STEPS))
         self.model = ModelChooser()
         section.field("start from", self.model, "The model that learns; it stays as it is, the child is new.")
+        self.codes = QLineEdit()
+        self.codes.setPlaceholderText("the task's own; others: 0:2,128:1,255:0")
+        section.field("label codes", self.codes, "What other numbers in the masks of this folder mean: theirs:ours.")
+        section.show_field(self.codes, False)
         self.minutes = QDoubleSpinBox()
         self.minutes.setRange(0.2, 120.0)
         self.minutes.setSingleStep(0.5)
@@ -146,12 +150,18 @@ class FineTunePanel(Panel):
             except TinyMIGError as e:
                 words = str(e)
         self.set_line.setText(words)
+        self.what_teaches.show_field(self.codes, folder is not None and bool(cases) and not is_set(folder))
         self.empty.setVisible(not cases)
         task = (project.task_in(folder) if folder else None) or project.task or "optic"
         if task in TASKS:
             self.model.offer(TASKS[task].input, task)
         self.go.setEnabled(bool(cases) and not self.running and self.model.count() > 0)
         self.go.setToolTip("" if cases else FIRST_STEPS)
+
+    @property
+    def _labels_mean(self) -> str:
+        """The foreign label codes, '' where the field is not offered."""
+        return "" if self.codes.isHidden() else self.codes.text().strip()
 
     def settings(self) -> dict[str, Any]:
         """The job's settings, plain values."""
@@ -160,6 +170,7 @@ class FineTunePanel(Panel):
             "guard": self.guard.isChecked(),
             "reference": str(self.reference.folder or ""),
             "device": str(setting("general", "device")),
+            "labels": self._labels_mean,
         }
         return {
             "model": self.model.model_name,
@@ -175,11 +186,13 @@ class FineTunePanel(Panel):
         if problem := self.reference.check():
             self.say_error(problem)
             return
-        folder = Path(self.folder.text()).expanduser() / "runs" / run_stamp()
+        data = Path(self.folder.text()).expanduser()
+        folder = data / "runs" / run_stamp()
         self.parent_name, self.best = self.model.model_name, None
         try:
+            label_map_for(data, self._labels_mean)
             self.run.start("finetune", self.settings(), folder)
-        except TinyMIGError as e:
+        except (TinyMIGError, ValueError) as e:
             self.say_error(e)
 
     def _running_changed(self, on: bool) -> None:
@@ -281,7 +294,8 @@ class FineTunePanel(Panel):
         self.best = kept.path
         if kept.header is not None:
             self._offer_pair(kept.header)
-        self.say(f"'{kept.name}' is now the default for {kept.task}.", "good")
+        words, used = default_told(kept.name, kept.task)
+        self.say(words, "good" if used else "warn")
         self._refresh()
 
     def roll_back(self) -> None:
@@ -293,7 +307,9 @@ class FineTunePanel(Panel):
             self.say_error(e)
             return
         forget_models()
-        self.say(f"'{name}' is the default for {task} again; the new model is still in your list.", "good")
+        used = preferred_model(task) == name
+        words = f"'{name}' is the default for {task} again; the new model is still in your list."
+        self.say(words if used else default_told(name, task)[0], "good" if used else "warn")
         self._refresh()
 
     def theme_changed(self) -> None:

@@ -17,7 +17,7 @@ from .compare_swipe import Swipe
 from .model_card import show_card
 from .model_tree import ModelTree, facts_of, short_hashes, verdict_of
 from .numbers import NumberRows
-from .predicting import forget_models, preferred_model
+from .predicting import default_told, forget_models, preferred_model
 from .style import EmptyState, Panel, button, primary_button, row, text_label
 
 if TYPE_CHECKING:
@@ -159,9 +159,7 @@ class ModelsPanel(Panel):
 
         def use() -> str:
             lineage.use(entry.name)
-            if (first := preferred_model(entry.task)) != entry.name:
-                return f"The Preferences name '{first}' for {entry.task}, which goes first; change it there."
-            return f"'{entry.name}' is now the default for {entry.task}."
+            return default_told(entry.name, entry.task)[0]
 
         self._do(use)
 

@@ -81,6 +81,14 @@ def preferred_model(task: str) -> str | None:
         return None
 
 
+def default_told(name: str, task: str) -> tuple[str, bool]:
+    """The sentence after a model became the default of the registry, and False where the Preferences name another."""
+    first = preferred_model(task)
+    if first == name:
+        return f"'{name}' is now the default for {task}.", True
+    return f"'{name}' is the default for {task} on the command line; the Preferences name '{first}' for napari.", False
+
+
 def rectangle_of(shapes: Shapes, image: Layer) -> tuple[float, float, float, float]:
     """The square box (y0, x0, y1, x1), in pixel edges of `image`, around the selected or last rectangle.
 
