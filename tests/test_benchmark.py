@@ -270,6 +270,21 @@ def test_one_patient_gets_no_p_value():
     assert verdict(low, low, p) == "one patient: no test"
 
 
+def test_few_patients_get_no_small_p_value_and_too_narrow_an_interval():
+    """Three patients, all better: an exact sign-flip test gives 2 / 2^3. Five: the interval holds the truth in 83 %."""
+    mean, low, _, p = cluster_bootstrap(np.array([0.1, 0.2, 0.3]), ["x", "y", "z"])
+    assert mean == pytest.approx(0.2)
+    assert low > 0
+    assert p == pytest.approx(0.25)
+    assert verdict(low, 0.3, p) == "open"
+    rng = np.random.default_rng(0)
+    holds = []
+    for _ in range(300):
+        _, low, high, _ = cluster_bootstrap(rng.normal(0, 1, 5), list("abcde"), rounds=500)
+        holds.append(low <= 0 <= high)
+    assert 0.75 < np.mean(holds) < 0.9
+
+
 def test_holm_by_hand_and_verdicts():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.5, math.nan, 0.6])[0] == pytest.approx(1.0)

@@ -9,7 +9,7 @@ import math
 import pytest
 import torch
 from napari_tinymig.training.benchmark import Cell
-from napari_tinymig.training.benchmark_report import development_targets, error_columns, write_report
+from napari_tinymig.training.benchmark_report import comparison_table, development_targets, error_columns, write_report
 from napari_tinymig.training.machine import device_name
 
 from napari_tinymig.engine.config import load_recipe
@@ -103,3 +103,11 @@ def test_an_empty_marker_still_counts(tmp_path, text):
     cells = drawn_benchmark(tmp_path, numbers=OPTIC)
     (tmp_path / "far" / "development.txt").write_text(text)
     assert development_targets(cells) == {"far": "no reason given"}
+
+
+def test_few_patients_are_said_beside_their_intervals():
+    row = {"recipe": "b", "metric": "dice_gland", "mean": 0.1, "low": 0.05, "high": 0.2, "p_holm": 0.25}
+    few = comparison_table([row | {"n": 3, "verdict": "open"}])
+    assert "Few patients (3)" in few[0]
+    assert "| b | dice_gland | +10 | +5 to +20 | 0.2500 | 3 | open |" in few
+    assert "Few patients" not in comparison_table([row | {"n": 40, "verdict": "better"}])[0]

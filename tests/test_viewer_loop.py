@@ -132,10 +132,10 @@ def test_a_reference_folder_that_is_not_there_is_said_before_anything_starts(vie
 
 def test_foreign_label_codes_of_a_plain_folder_are_named_in_the_panel(viewer, home):
     """Masks of 0, 128 and 255: a plain folder may say what they mean, a set of the panel has no such field."""
+    from napari_tinymig.training.tune_data import gather
     from PIL import Image
 
     from napari_tinymig.engine.annotation_set import AnnotationSet
-    from napari_tinymig.training.tune_data import gather
     from napari_tinymig.widgets.finetune_panel import FineTunePanel
 
     data = drawn.write_domain(home / "plain", range(100, 103))
