@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 BOOTSTRAP_ROUNDS = 10_000
 EQUAL_POINTS = 0.5
 FEW_PATIENTS = 15
-"""Below this a percentile bootstrap of the mean covers clearly less than its 95 %: 73 % at n = 3, 83 % at 5, 90 % at 10,
-93 % at 15 (normal differences, 2,000 samples of each size; `tests/test_benchmark.py` repeats it for 5)."""
+"""Below this a percentile bootstrap of the mean covers clearly less than its 95 %: 73 % at n = 3, 83 % at 5, 90 % at
+10, 93 % at 15 (normal differences, 2,000 samples of each size; `tests/test_benchmark.py` repeats it for 5)."""
 
 Row = dict[str, Any]
 
