@@ -33,6 +33,8 @@ def model_card(model: ModelFile, failures: Sequence[str] = (), terms: Sequence[s
     seconds = float(header.extra.get("train_seconds", 0))
     lines += [f"- Network: {_network(model)}; {parameters:.2f} M parameters, {macs:.2f} GMAC at {header.input.size} px"]
     lines += [f"- Encoder starts from: {start}", f"- Made {header.lineage.created} with {header.lineage.software}"]
+    if taught := header.extra.get("taught_by"):
+        lines += [f"- Taught by the mean answer of {len(taught)} students of the same source: {', '.join(taught)}"]
     if seconds:
         lines += [f"- Wall time {seconds / 60:.0f} min on one shared thread of a 2-core CPU"]
     if command:

@@ -61,9 +61,16 @@ class SupervisedObjective(nn.Module):
 def build_objective(recipe: Recipe, student: nn.Module, device: torch.device) -> Objective:
     """The objective of a recipe: supervised, or TinyMIG's when it has a teacher and a distillation weight.
 
-    Raises ValueError for half of that (a teacher that nothing asks, weights without a teacher), and for a teacher
-    beside a baseline network, which has no stages that could follow one.
+    With an ensemble: the supervised terms and the members' mean answer. Raises ValueError for half a distillation (a
+    teacher that nothing asks, weights without a teacher), for a teacher beside a baseline network, which has no stages
+    that could follow one, and for a teacher beside an ensemble.
     """
+    if recipe.ensemble is not None:
+        if recipe.teacher is not None:
+            raise ValueError(f"'{recipe.name}' names a teacher and an ensemble; expected one of them; take one out")
+        from .ensemble import EnsembleObjective
+
+        return EnsembleObjective(recipe, recipe.ensemble, device)
     wanted = any(recipe.loss.lambdas[2:])
     if wanted and recipe.teacher is None:
         raise ValueError(

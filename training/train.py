@@ -18,6 +18,7 @@ from napari_tinymig.engine.config import Lineage, ModelHeader, Recipe
 from napari_tinymig.engine.errors import ModelFileError, OutputRefused, TinyMIGError
 from napari_tinymig.engine.model_file import ModelFile, read_model_file
 from napari_tinymig.engine.records import Message, MessageKind
+from napari_tinymig.engine.registry import open_model
 from napari_tinymig.engine.safe_files import FolderLock
 
 from .baselines import build_network
@@ -260,8 +261,14 @@ def make_header(recipe: Recipe, cases: Sequence[Case], run: Run, data: ImageSet)
         extra={
             "encoder_start": _start_of(start),
             "train_seconds": run.progress.seconds,
-        },
+        }
+        | taught_by(recipe),
     )
+
+
+def taught_by(recipe: Recipe) -> dict[str, list[str]]:
+    """The model ids of the ensemble that taught, {} without one."""
+    return {"taught_by": [open_model(m).model_id for m in recipe.ensemble.members]} if recipe.ensemble else {}
 
 
 def _start_of(init_weights: str | None) -> str:

@@ -139,6 +139,13 @@ class TeacherSpec(Frozen):
     cache: Literal["none", "memory", "disk"] = Field("memory", description="Where features of clean views are kept.")
 
 
+class EnsembleSpec(Frozen):
+    """Finished students whose mean answer a new student learns to give."""
+
+    members: tuple[str, ...] = Field(min_length=1, description="Segmenters of the same task: names or model files.")
+    weight: float = Field(1.0, gt=0, description="Weight of the answers beside the supervised terms [chosen].")
+
+
 class LossSpec(Frozen):
     """L = l1 Dice + l2 CE + l3 GDC + l4 LRA_sem + l5 LRA_gen (METHODS; map of lambdas is chosen)."""
 
@@ -223,6 +230,7 @@ class Recipe(Frozen):
     student: StudentSpec = StudentSpec()
     augment: AugmentSpec = AugmentSpec()
     teacher: TeacherSpec | None = None
+    ensemble: EnsembleSpec | None = None
     loss: LossSpec = LossSpec()
     optim: OptimSpec = OptimSpec()
     data: DataSpec = DataSpec()
@@ -248,7 +256,7 @@ class Recipe(Frozen):
         """The recipe as a model file tells it: no path of this machine in it."""
         student = self.student.model_copy(update={"init_weights": None})
         teacher = None if self.teacher is None else self.teacher.model_copy(update={"weights": None})
-        return self.model_copy(update={"student": student, "teacher": teacher})
+        return self.model_copy(update={"student": student, "teacher": teacher, "ensemble": None})
 
 
 class Lineage(Frozen):
