@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +40,42 @@ def make_model(tmp_path):
         return write_model_file(path, ModelHeader(name=name, task=task, **header), weights, threshold_graph(levels))
 
     return make
+
+
+@pytest.fixture
+def tinymig(tmp_path, make_model):
+    """A function that runs `tinymig ARGS` in a process of its own, with toy models in TINYMIG_HOME.
+
+    tinymig(*args, code=None, **of subprocess.run) -> CompletedProcess. A traceback fails the test, and so does an exit
+    code other than `code`. tinymig.env: the environment of such a process.
+    """
+    from napari_tinymig.engine.config import InputSpec
+    from napari_tinymig.engine.tasks import OPTIC, POLYP, PROSTATE
+
+    home = tmp_path / "home"
+    (home / "models").mkdir(parents=True)
+    z = {"normalisation": "percentile_z"}
+    for name, task, levels, spec, kind in (
+        ("finder", OPTIC, (0.0, 0.5), {}, "locator"),
+        ("toy-optic", OPTIC, (0.0, 0.5), {"roi_scale": 2.2, "locator": "finder"}, "segmenter"),
+        ("toy-prostate", PROSTATE, (1.0,), z, "segmenter"),
+        ("toy-polyp", POLYP, (0.2,), {}, "segmenter"),
+    ):
+        make_model(name, task, levels, folder=home / "models", kind=kind, input=InputSpec(size=128, **spec))
+    defaults = {"optic": "toy-optic", "prostate": "toy-prostate", "polyp": "toy-polyp"}
+    (home / "models" / "defaults.json").write_text(json.dumps(defaults))
+    env = os.environ | {"TINYMIG_HOME": str(home), "COLUMNS": "200"}
+
+    def run(*args, code=None, **kw):
+        command = [sys.executable, "-m", "napari_tinymig", *map(str, args)]
+        done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=tmp_path, timeout=120, **kw)
+        assert "Traceback" not in done.stderr + done.stdout, done.stderr
+        if code is not None:
+            assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
+        return done
+
+    run.env = env
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from cli_parts import rows_of
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -63,8 +64,7 @@ def test_classify_writes_a_row_per_image_and_names_what_it_could_not_read(place)
     command = ("classify", "new", "--model", "run/classifier.safetensors", "--weights", "w.safetensors", "-o", "out")
     done = tinymig(root, *command)
     assert done.returncode == 1, done.stderr
-    with (root / "out" / "classes.csv").open(newline="") as stream:
-        rows = {row["file"].rsplit("/", 1)[-1].rsplit("\\", 1)[-1]: row for row in csv.DictReader(stream)}
+    rows = {Path(row["file"]).name: row for row in rows_of(root / "out" / "classes.csv")}
     columns = ["file", "class", "probability_across", "probability_along", "shift_score", "seconds", "error"]
     assert list(rows["fine.png"]) == columns
     row = rows["fine.png"]

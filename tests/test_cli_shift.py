@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from cli_parts import rows_of
 from PIL import Image
 
 from napari_tinymig.engine.config import InputSpec
@@ -41,11 +41,6 @@ def world(tmp_path, make_model):
 def run(*arguments, cwd):
     command = [sys.executable, "-m", "napari_tinymig", "shift", *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
-
-
-def rows_of(path):
-    with path.open(newline="") as stream:
-        return list(csv.DictReader(stream))
 
 
 def test_two_folders_give_tables_figures_and_a_page(world):
