@@ -93,7 +93,7 @@ def test_finetune_says_what_is_wrong_before_it_starts(home, tmp_path):
     for words, sentence in (
         (("--model", "optik", "--data", home / "set"), "did you mean 'optic'?"),
         (("--model", "optic", "--data", tmp_path / "empty"), "no annotated image"),
-        (("--model", "optic", "--data", tmp_path / "nowhere"), "holds no annotation set"),
+        (("--model", "optic", "--data", tmp_path / "nowhere"), "nowhere does not exist"),
         (("--model", "optic", "--data", home / "set", "--reference", tmp_path / "nope"), "nope does not exist"),
         (("--model", "optic", "--data", home / "set", "--reference", tmp_path / "empty"), "holds no image"),
         (("--model", "optic", "--data", home / "set", "--labels", "0-1"), "expected foreign:ours pairs"),
@@ -112,7 +112,7 @@ def test_foreign_label_codes_are_read_as_what_the_option_says(home, tmp_path):
     words = ("finetune", "--model", "optic", "--data", tmp_path / "foreign", "--steps", 5)
     done = tinymig(home, *words, "-o", tmp_path / "no")
     assert done.returncode != 0
-    assert "tinymig finetune --labels" in done.stderr
+    assert "(--labels) 0:?,128:?,255:?" in done.stderr
     done = tinymig(home, *words, "-o", tmp_path / "yes", "--labels", "0:2,128:1,255:0")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "yes" / "best.safetensors").is_file()

@@ -133,7 +133,7 @@ def test_a_wrong_mask_is_left_out_and_named(parent, second, tmp_path):
     warnings = " ".join(m.text for m in messages if m.kind == "warning")
     assert "second_100" in warnings
     assert "values [7]" in warnings
-    assert "second_101: the mask has shape (90, 96), its image (96, 96)" in warnings
+    assert "second_101.png has 90 x 96 pixels and its image second_101 96 x 96" in warnings
     assert messages[-1].kind == "done"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from napari_tinymig.engine.annotation_set import read_cases
 from napari_tinymig.engine.config import DataSpec
 from napari_tinymig.engine.errors import UnreadableInput
 from napari_tinymig.engine.label_checks import IGNORE
+from napari_tinymig.engine.plain_folder import listed_pairs
 from napari_tinymig.engine.tasks import Task
 
 from .read import read_label, stem_of
@@ -54,7 +54,7 @@ def find_cases(folder: str | Path, spec: DataSpec | None = None, need_labels: bo
     spec = spec or DataSpec()
     folder = Path(folder)
     if (folder / "imagesTr").is_dir():
-        pairs = list(_listed_pairs(folder))
+        pairs = list(listed_pairs(folder))
     elif (folder / "images").is_dir():
         pairs = list(_stem_pairs(folder / "images", folder / "labels"))
     else:
@@ -95,22 +95,6 @@ def _stem_pairs(images: Path, labels: Path) -> Iterable[tuple[str, Path, Path | 
     for path in images.iterdir():
         if not path.name.startswith(".") and path.is_file():
             yield stem_of(path), path, by_stem.get(stem_of(path))
-
-
-def _listed_pairs(folder: Path) -> Iterable[tuple[str, Path, Path | None]]:
-    """nnU-Net raw (imagesTr/NAME_0000.ext, labelsTr/NAME.ext) or Decathlon (dataset.json 'training' list)."""
-    listed = json.loads((folder / "dataset.json").read_text()) if (folder / "dataset.json").is_file() else {}
-    if isinstance(listed.get("training"), list):
-        for row in listed["training"]:
-            if isinstance(row, dict) and "image" in row:
-                image = folder / row["image"]
-                yield stem_of(image), image, folder / row["label"] if "label" in row else None
-        return
-    by_stem = {stem_of(p): p for p in (folder / "labelsTr").iterdir()} if (folder / "labelsTr").is_dir() else {}
-    for path in (folder / "imagesTr").iterdir():
-        stem = stem_of(path)
-        if stem.endswith("_0000"):  # other channels of a multi-channel case are not read
-            yield stem[:-5], path, by_stem.get(stem[:-5])
 
 
 def split_cases(cases: Sequence[Case], spec: DataSpec, seed: int) -> tuple[list[Case], list[Case]]:

@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from napari_tinymig.engine.annotation_set import label_map_for, load_case, read_cases, sha16
+from napari_tinymig.engine.annotation_set import is_set, label_map_for, load_case, read_cases, sha16
 from napari_tinymig.engine.config import ModelHeader, Recipe
 from napari_tinymig.engine.errors import TinyMIGError, UnreadableInput
+from napari_tinymig.engine.io import as_photograph, as_volume
 from napari_tinymig.engine.label_checks import IGNORE, check_labels
 from napari_tinymig.engine.model_file import ModelFile
+from napari_tinymig.engine.plain_folder import without_mask
 from napari_tinymig.engine.predict import Predictor
 from napari_tinymig.engine.records import Scan
 from napari_tinymig.engine.reference import check_reference, reference_scans
@@ -33,6 +35,7 @@ from .torch_network import TorchNetwork
 DRAWINGS = 6
 STYLED = 6
 STOPPED = 2
+MOST_LEFT_OUT = 5
 USERS_OWN = "your reference folder"
 
 log = logging.getLogger(__name__)
@@ -69,20 +72,22 @@ def gather(folder: Path, model: ModelFile, labels_mean: str = "") -> Material:
     hashes: list[str] = []
     roles: list[str] = []
     warnings: list[str] = []
+    odd: dict[str, list[str]] = {}
     label_map = label_map_for(folder, labels_mean)
     for case in [c for c in read_cases(folder) if c.include]:
         try:
             scan, labels = load_case(folder, case, label_map)
+            scan = as_photograph(scan) if task.input == "photograph" else as_volume(scan)
+            labels = labels.reshape(scan.grid_shape)
         except TinyMIGError as e:
             warnings.append(f"Left out: {e}")
             continue
-        if task.input != scan.kind:
-            warnings.append(f"Left out: {case.stem} is a {scan.kind}; '{task.name}' reads {task.input}s.")
-            continue
-        errors = [f.text for f in check_labels(labels, scan, task) if f.severity == "error"]
-        if errors:
+        findings = check_labels(labels, scan, task, foreign=not case.image_sha256 and label_map is None)
+        if errors := [f.text for f in findings if f.severity == "error"]:
             warnings.append(f"Left out: {case.stem}: {errors[0]}")
             continue
+        for finding in findings:
+            odd.setdefault(finding.text, []).append(case.stem)
         items.append(Annotated(case.stem, scan, labels))
         hashes += [sha16(np.frombuffer((sha16(scan.pixels) + sha16(labels)).encode(), np.uint8))]
         roles += [case.role]
@@ -90,12 +95,30 @@ def gather(folder: Path, model: ModelFile, labels_mean: str = "") -> Material:
         raise ValueError(
             f"no usable annotated image in {folder}; expected at least one mended mask. " + " ".join(warnings[:2])
         )
+    if len(items) < len(warnings) and not is_set(folder):  # what is wrong with most of them is wrong with the folder
+        raise ValueError(
+            f"only {len(items)} of {len(items) + len(warnings)} annotated images in {folder} can be used; expected "
+            f"most of them. {warnings[0]}"
+        )
+    warnings = _few(warnings) + [f"{_names(stems)}: {text}" for text, stems in odd.items()]
+    if not is_set(folder) and (alone := without_mask(folder)):
+        warnings.append(alone)
     if model.header.input.roi_scale is not None:
         items = [_with_roi(i, model) for i in items]
     cases = len(items)
     items, roles = _by_slices(items, roles)
     units = sum(len(i.labelled_slices) for i in items)
     return Material(items, units, hashes, roles, warnings, same_case=len(items) > cases)
+
+
+def _few(sentences: list[str]) -> list[str]:
+    """The first sentences, and how many more there are: two hundred would hide the others."""
+    more = len(sentences) - MOST_LEFT_OUT
+    return sentences if more <= 0 else [*sentences[:MOST_LEFT_OUT], f"Left out: {more} more for such reasons."]
+
+
+def _names(stems: list[str]) -> str:
+    return ", ".join(stems[:3]) + (f" and {len(stems) - 3} more" if len(stems) > 3 else "")
 
 
 def _by_slices(items: list[Annotated], roles: list[str]) -> tuple[list[Annotated], list[str]]:

@@ -24,7 +24,8 @@ from pydantic import Field, ValidationError
 from .errors import OutputRefused, UnreadableInput
 from .io import parse_label_map
 from .label_checks import IGNORE, Finding, check_labels
-from .pixel_files import read_labels, read_pixels, write_labels, write_pixels
+from .pixel_files import read_pair, write_labels, write_pixels
+from .plain_folder import plain_pairs
 from .records import Scan
 from .safe_files import FolderLock, write_atomic
 from .tasks import Frozen, Task
@@ -77,7 +78,7 @@ def read_cases(folder: str | Path) -> list[Case]:
     folder = Path(folder)
     path = folder / FILE
     if not path.exists():
-        return _plain_pairs(folder)
+        return [Case(stem=stem, image=image, label=label) for stem, image, label in plain_pairs(folder)]
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         if int(raw["version"]) > VERSION:
@@ -87,20 +88,6 @@ def read_cases(folder: str | Path) -> list[Case]:
         raise UnreadableInput(
             f"{path} is damaged ({str(e)[:120]}); move it away, and the set is read from images/ and labels/"
         ) from e
-
-
-def _plain_pairs(folder: Path) -> list[Case]:
-    """Pairs of images/ and labels/ with equal stems."""
-    images, labels = folder / "images", folder / "labels"
-    if not images.is_dir() or not labels.is_dir():
-        raise UnreadableInput(f"{folder} holds no annotation set; expected images/ and labels/ with equal stems")
-    by_stem = {_stem(p): p for p in sorted(labels.iterdir()) if p.is_file() and not p.name.startswith(".")}
-    pairs = [(p, by_stem[_stem(p)]) for p in sorted(images.iterdir()) if _stem(p) in by_stem and p.is_file()]
-    return [Case(stem=_stem(i), image=f"images/{i.name}", label=f"labels/{m.name}") for i, m in pairs]
-
-
-def _stem(path: Path) -> str:
-    return path.name[:-7] if path.name.lower().endswith(".nii.gz") else path.stem
 
 
 def is_set(folder: str | Path) -> bool:
@@ -125,18 +112,12 @@ def load_case(
 ) -> tuple[Scan, NDArray[np.uint8]]:
     """The scan of a case and its labels, uint8 in the scan's shape, 255 = not labelled. label_map: foreign -> ours.
 
-    Raises UnreadableInput if a file is missing or the two do not fit, UnsupportedInput for codes not in the map.
+    Raises UnreadableInput if a file is missing, UnsupportedInput for two that do not fit and for codes not in the map.
     """
     folder = Path(folder)
-    scan = read_pixels(folder / case.image)
+    scan, labels = read_pair(folder / case.image, folder / case.label, label_map)
     if case.image_sha256:  # made by `add`: the list knows what the file cannot say
         scan = Scan(scan.pixels, case.spacing_mm, case.stem)
-    labels = read_labels(folder / case.label, scan, label_map)
-    if labels.shape != scan.grid_shape:
-        raise UnreadableInput(
-            f"{case.stem}: the mask has shape {labels.shape}, its image {scan.grid_shape}; expected equal shapes; "
-            "annotate the image again or exclude it"
-        )
     return scan, labels
 
 

@@ -56,14 +56,12 @@ def write_labels(path: Path, labels: NDArray[np.uint8], scan: Scan) -> None:
         write_atomic(path, _nifti_bytes(labels, scan.spacing_mm))
 
 
-def read_pixels(path: Path) -> Scan:
-    """The scan of an image file of a set, whatever format a domain folder has."""
-    return open_input(path).scan
+def read_pair(image: Path, label: Path, label_map: Mapping[int, int] | None = None) -> tuple[Scan, NDArray[np.uint8]]:
+    """An image file's scan and its mask's labels, uint8 in the scan's shape. label_map: foreign code -> ours.
 
-
-def read_labels(path: Path, scan: Scan, label_map: Mapping[int, int] | None = None) -> NDArray[np.uint8]:
-    """The labels of a mask file, uint8, 2-D for a photograph and 3-D for a volume. label_map: foreign code -> ours."""
-    labels = read_mask(path, label_map)
-    if scan.kind == "volume" and labels.ndim == 2:
-        return labels[None]
-    return labels[0] if scan.kind == "photograph" and labels.ndim == 3 and len(labels) == 1 else labels
+    The mask lies where its image lies: a photograph's turn and a volume's place in the scanner are followed. Raises
+    UnreadableInput, and UnsupportedInput for another grid or place and for codes that are not in the map.
+    """
+    opened = open_input(image)
+    labels = read_mask(label, label_map, like=opened)
+    return opened.scan, labels.reshape(opened.scan.grid_shape)
