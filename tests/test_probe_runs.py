@@ -129,7 +129,7 @@ def test_a_finished_run_is_not_overwritten(backbone_file, stripes, tmp_path):
 
 def test_cached_features_need_no_backbone(backbone_file, stripes, tmp_path, monkeypatch):
     run(recipe(backbone_file, method="lp"), stripes, tmp_path / "first")
-    monkeypatch.setattr("napari_tinymig.training.probe_methods.open_backbone", None)
+    monkeypatch.setattr("napari_tinymig.training.lazy_backbone.open_backbone", None)
     (tmp_path / "second").mkdir()
     cache = tmp_path / "first" / "cache"
     targets = [stripes / "there"]

@@ -10,7 +10,7 @@ import torch
 from napari_tinymig.training.backbone import open_backbone
 from napari_tinymig.training.classify_data import load_pixels, read_image_set
 from napari_tinymig.training.probe import probe
-from napari_tinymig.training.probe_methods import text_embeddings, zero_shot_logits
+from napari_tinymig.training.zero_shot import text_embeddings, zero_shot_logits
 from probe_parts import recipe, run
 from safetensors.torch import save_file
 

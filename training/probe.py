@@ -18,11 +18,13 @@ from napari_tinymig.engine.records import Message, MessageKind
 
 from .classify_data import ImageSet, Pixels, load_pixels, read_image_set
 from .classify_splits import Split, colour_notes, split_by_case
+from .lazy_backbone import LazyBackbone
 from .movl import infer, pick_device, softmax
 from .probe_features import FeatureCache, FeatureRows, cache_folder, feature_rows
-from .probe_methods import Fitted, Ground, LazyBackbone, fit, text_embeddings, zero_shot_logits
+from .probe_methods import Fitted, Ground, fit
 from .probe_report import SetResult, write_failures, write_report
 from .probe_save import save_classifier
+from .zero_shot import text_embeddings, zero_shot_logits
 
 CLASSIFIER = "classifier.safetensors"
 

@@ -6,7 +6,6 @@ import copy
 import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -15,56 +14,21 @@ from numpy.typing import NDArray
 from torch import nn
 
 from napari_tinymig.engine.errors import MissingExtra, ModelFileError
-from napari_tinymig.engine.probe_config import BackboneCard, BackboneSpec, ProbeRecipe, PromptSpec
+from napari_tinymig.engine.probe_config import BackboneSpec, ProbeRecipe, PromptSpec
 from napari_tinymig.engine.records import Message
 
-from .backbone import Backbone, folded, open_backbone, trainable, with_local_weights
+from .backbone import open_backbone, trainable
 from .classify_data import Pixels
-from .linear_probe import L2_GRID, choose_linear_probe, feature_moments
-from .movl import FeatureHead, PromptedClassifier, Stage, autocast, channels_last, infer, train_stage, validate
-from .probe_features import FeatureCache, FeatureRows
+from .lazy_backbone import LazyBackbone
+from .linear_probe import L2_GRID, LinearProbe, choose_linear_probe, feature_moments
+from .movl import FeatureHead, PromptedClassifier, Stage, autocast, channels_last, train_stage, validate
+from .probe_features import FeatureRows
 from .probe_losses import class_weights
 from .prompt import Prompt
+from .zero_shot import text_embeddings, zero_shot_logits
 
 RATE_FACTORS = (1.0, 3.0, 0.3, 10.0, 0.1, 2.0, 0.5, 30.0)
 """Factors on the learning rates, in the order in which a growing budget of trials tries them."""
-
-
-class LazyBackbone:
-    """A backbone that is opened only when an image must go through it; its card may be known from the cache."""
-
-    def __init__(self, spec: BackboneSpec, cache: FeatureCache, device: torch.device, keep_head: bool = False):
-        spec = with_local_weights(spec)
-        self.spec, self.device, self.keep_head = spec, device, keep_head
-        self._original: Backbone | None = None
-        self._fast: Backbone | None = None
-        remembered = None if keep_head else cache.remembered_card(spec)
-        self.card: BackboneCard = remembered or self.original().card
-        if remembered is None and not keep_head:
-            cache.remember_card(spec, self.card)
-
-    def original(self) -> Backbone:
-        """The backbone as it came, on the CPU."""
-        if self._original is None:
-            self._original = open_backbone(self.spec, self.keep_head)
-        return self._original
-
-    def fast(self) -> Backbone:
-        """The same function with BatchNorm folded, on the device, in the memory order that is fast."""
-        if self._fast is None:
-            body = folded(self.original())
-            self._fast = body.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return self._fast
-
-    def features(self, pixels: Pixels, precision: str, data: object) -> NDArray[np.float32]:
-        """Plain features (N, F) of pixels."""
-        classifier = PromptedClassifier(
-            self.fast(),
-            Prompt(PromptSpec(kind="none"), self.card.size).to(self.device),
-            FeatureHead(self.card.features, 2).to(self.device),
-            data,  # type: ignore[arg-type]
-        )
-        return infer(classifier, pixels, np.arange(len(pixels)), self.fast().normalise, precision, prompted=False)[1]
 
 
 @dataclass
@@ -150,22 +114,21 @@ def _quietly(messages: Generator[Message, None, Fitted]) -> Generator[Message, N
             yield
 
 
-def _fit_linear(ground: Ground) -> Generator[Message, None, Fitted]:
-    recipe, labels = ground.recipe, ground.rows.labels
+def _linear_probe(ground: Ground, recipe: ProbeRecipe) -> tuple[LinearProbe, dict[float, float]]:
+    """The linear probe that is best on source validation, and the loss there of each penalty tried."""
     penalties = L2_GRID[: recipe.optim.trials] if recipe.optim.trials > 1 else (recipe.optim.l2,)
-    best, losses = choose_linear_probe(
-        (ground.rows.values[ground.train], labels[ground.train]),
-        (ground.rows.values[ground.val], labels[ground.val]),
-        len(ground.classes),
-        penalties,
-        ground.class_weight(),
-    )
+    train, val = ((ground.rows.values[part], ground.rows.labels[part]) for part in (ground.train, ground.val))
+    return choose_linear_probe(train, val, len(ground.classes), penalties, ground.class_weight())
+
+
+def _fit_linear(ground: Ground) -> Generator[Message, None, Fitted]:
+    best, losses = _linear_probe(ground, ground.recipe)
     for l2, loss in losses.items():
         yield Message("log", values={"val_loss": loss, "l2": l2}, text=f"Linear probe with penalty {l2:g}")
     head = FeatureHead(ground.rows.values.shape[1], len(ground.classes))
     head.take(best)
     prompt = Prompt(PromptSpec(kind="none"), ground.backbone.card.size)
-    model = PromptedClassifier(nn.Identity(), prompt, head, recipe.data)
+    model = PromptedClassifier(nn.Identity(), prompt, head, ground.recipe.data)
     return Fitted(model, best.weight.size + best.bias.size, losses[best.l2], {"l2": best.l2})
 
 
@@ -244,21 +207,24 @@ def _starting_head(ground: Ground, recipe: ProbeRecipe) -> tuple[FeatureHead, tu
     head = FeatureHead(features.shape[1], len(ground.classes))
     fitted = recipe.method == "movl" and (recipe.strategy != "joint" or recipe.head_init == "lp")
     if fitted:
-        penalties = L2_GRID[: recipe.optim.trials] if recipe.optim.trials > 1 else (recipe.optim.l2,)
-        val = (ground.rows.values[ground.val], ground.rows.labels[ground.val])
-        probe, _ = choose_linear_probe((features, labels), val, len(ground.classes), penalties, ground.class_weight())
-        head.take(probe)
+        head.take(_linear_probe(ground, recipe)[0])
         return head, ()
     if recipe.method == "vp":
         return _mapped_head(ground, head, features, labels)
-    mean, std = feature_moments(features)
-    with torch.no_grad():
-        head.mean.copy_(torch.from_numpy(mean))
-        head.std.copy_(torch.from_numpy(std))
-        if recipe.head_init == "zero":
+    _standardise(head, features)
+    if recipe.head_init == "zero":
+        with torch.no_grad():
             head.linear.weight.zero_()
             head.linear.bias.zero_()
     return head, ()
+
+
+@torch.no_grad()
+def _standardise(head: FeatureHead, features: NDArray[np.float32]) -> None:
+    """Give the head mean and deviation of the training features (N, F)."""
+    mean, std = feature_moments(features)
+    head.mean.copy_(torch.from_numpy(mean))
+    head.std.copy_(torch.from_numpy(std))
 
 
 def _mapped_head(
@@ -271,9 +237,7 @@ def _mapped_head(
     """
     own = _own_linear(ground.backbone.spec)
     if own is None or own.in_features != features.shape[1]:
-        mean, std = feature_moments(features)
-        head.mean.copy_(torch.from_numpy(mean))
-        head.std.copy_(torch.from_numpy(std))
+        _standardise(head, features)
         return head, ("The backbone has no linear head of its own: VP trains against a fixed random head.",)
     with torch.no_grad():
         says = own(torch.from_numpy(features)).argmax(1).numpy()
@@ -328,44 +292,3 @@ def _fit_zero_shot(ground: Ground) -> Generator[Message, None, Fitted]:
     yield Message("log", text="Zero-shot: nothing is trained.")
     loss = validate(zero_shot_logits(features[ground.val], weights), ground.rows.labels[ground.val])["val_loss"]
     return Fitted(None, 0, loss, zero_shot=weights)
-
-
-def zero_shot_logits(features: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, C): 100 times the cosine between images (N, F) and class texts (C, F)."""
-    unit = features / np.linalg.norm(features, axis=1, keepdims=True).clip(1e-12)
-    return 100 * unit @ (weights / np.linalg.norm(weights, axis=1, keepdims=True).clip(1e-12)).T
-
-
-def text_embeddings(path: str | None, classes: tuple[str, ...]) -> NDArray[np.float32]:
-    """(C, F): one vector per class name from an .npz or .safetensors with arrays (F,) or (sentences, F).
-
-    Several sentences of a class are brought to length 1 and averaged (prompt ensembling, CLIP).
-    """
-    if path is None:
-        raise ValueError(
-            "zero_shot needs text_embeddings: an .npz or .safetensors with one array per class name, made with the "
-            "text tower of the same CLIP model"
-        )
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise ValueError(f"no text embeddings at {file}; expected an .npz or .safetensors with one array per class")
-    if file.suffix == ".safetensors":
-        from safetensors.numpy import load_file
-
-        arrays = load_file(file)
-    else:
-        try:
-            with np.load(file, allow_pickle=False) as archive:
-                arrays = {k: archive[k] for k in archive.files}
-        except (OSError, ValueError, AttributeError) as e:
-            raise ValueError(f"{file} cannot be read as an .npz; expected one array per class name") from e
-    absent = [c for c in classes if c not in arrays]
-    if absent:
-        raise ValueError(
-            f"{file} has embeddings for {', '.join(arrays)}; expected one for each of {', '.join(classes)}"
-        )
-    rows = [np.atleast_2d(arrays[c]).astype(np.float32) for c in classes]
-    if any(r.ndim != 2 or not np.isfinite(r).all() for r in rows) or len({r.shape[1] for r in rows}) > 1:
-        shapes = ", ".join(f"{c} {arrays[c].shape}" for c in classes)
-        raise ValueError(f"{file} holds {shapes}; expected finite numbers, (F,) or (sentences, F) with one F for all")
-    return np.stack([(r / np.linalg.norm(r, axis=1, keepdims=True).clip(1e-12)).mean(0) for r in rows])
