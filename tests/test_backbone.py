@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from napari_tinymig.training import backbone as backbones
 from napari_tinymig.training.backbone import folded, open_backbone, reopen_backbone
 from safetensors.torch import save_file
 from torch import nn
@@ -90,6 +89,6 @@ def test_an_unreachable_hub_is_said_at_once_with_the_way_out(monkeypatch, tmp_pa
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty"))
-    monkeypatch.setattr(backbones, "HUB_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("napari_tinymig.training.backbone_weights.HUB_TIMEOUT_S", 1.0)
     with pytest.raises(HubUnreachable, match=r"test_resnet.*--weights FILE"):
         open_backbone(BackboneSpec(name="test_resnet"))
