@@ -40,7 +40,7 @@ def test_a_photograph_becomes_a_labels_layer_in_the_same_place(viewer, models):
     assert set(np.unique(labels.data)) == {0, 1, 2}
     assert list(labels.features["class"]) == ["background", "disc rim", "cup"]
     assert {None, 0, 1, 2} <= set(labels.colormap.color_dict)
-    assert float(panel.rows.rows()["vertical CDR"]) == pytest.approx(0.5, abs=0.02)  # 61 px over 121 px
+    assert float(panel.result_card.rows.rows()["vertical CDR"]) == pytest.approx(0.5, abs=0.02)  # 61 px over 121 px
 
 
 def test_only_layers_that_fit_are_listed(viewer, models):
@@ -72,7 +72,7 @@ def test_a_volume_gives_millilitres_and_probability_layers(viewer, models):
     labels = segment(panel, None)
     assert np.mean((labels.data > 0) == ball) > 0.98
     expected = np.count_nonzero(labels.data) * 3 * 0.5 * 0.5 / 1000
-    assert panel.rows.rows()["gland volume"] == f"{expected:.1f} mL"
+    assert panel.result_card.rows.rows()["gland volume"] == f"{expected:.1f} mL"
     assert viewer.layers["T2 p(gland)"].data.shape == pixels.shape
 
 
@@ -85,8 +85,8 @@ def test_nothing_found_is_said_with_a_cause(viewer, models):
     viewer.add_image(dark, rgb=True, name="dark")
     labels = segment(panel, "optic")
     assert not labels.data.any()
-    assert panel.verdict.text() == "nothing found"
-    assert len(panel.notes.text()) > 20
+    assert panel.result_card.verdict.text() == "nothing found"
+    assert len(panel.result_card.notes.text()) > 20
 
 
 def test_an_image_that_cannot_be_used_gives_a_sentence_and_no_layer(viewer, models):

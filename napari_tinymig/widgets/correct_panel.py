@@ -15,7 +15,8 @@ from napari_tinymig.engine.tasks import Task
 
 from .choosers import LayerChooser
 from .journal_keeper import hold_keeper, let_keeper_go
-from .layers import KEY, changed_by_user, put_labels, task_of_labels
+from .layers import changed_by_user, put_labels, task_of_labels
+from .locked_edits import is_locked, lock
 from .style import EmptyState, Panel, button, row, text_label
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class CorrectPanel(Panel):
         self.cup.setVisible(task is not None and "cup_disc" in task.measures)
         if layer is not None:
             self.lock.blockSignals(True)
-            self.lock.setChecked(bool(layer.metadata.get(KEY, {}).get("locked")))
+            self.lock.setChecked(is_locked(layer))
             self.lock.blockSignals(False)
         self._say_locked()
 
@@ -197,7 +198,7 @@ class CorrectPanel(Panel):
     def _lock_toggled(self, on: bool) -> None:
         layer = self.layers.layer
         if layer is not None:
-            layer.metadata.setdefault(KEY, {})["locked"] = on
+            lock(layer, on)
         self._say_locked()
 
     def _say_locked(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from napari.layers import Labels, Layer, Shapes
 from qtpy.QtWidgets import QCheckBox, QComboBox, QProgressBar
 
@@ -17,11 +16,11 @@ from napari_tinymig.layer_geometry import scan_file_of
 
 from .choosers import LayerChooser
 from .journal_keeper import hold_keeper, let_keeper_go
-from .layers import KEY, changed_by_user, grid_shape, kind_of, probability_layers, result_layer, scan_of
+from .layers import grid_shape, kind_of, probability_layers, result_layer, scan_of
+from .locked_edits import locked_layers, with_locked_edits
 from .model_card import show_card
-from .numbers import NumberRows
 from .predicting import Request, predict, preferred_model, rectangle_of
-from .result_text import result_rows, verdict, why_nothing
+from .result_card import ResultCard
 from .settings import setting
 from .style import Badge, EmptyState, Panel, button, primary_button, row, text_label
 from .task_guess import TaskGuess, guess_task
@@ -47,7 +46,8 @@ class SegmentPanel(Panel):
         self._image_section()
         self._model_section()
         self._run_section()
-        self._result_section()
+        self.result_card = ResultCard()
+        self.column.addWidget(self.result_card)
         self.guessing = Work(self, self._guessed, self.say_error)
         self.work = Work(self, self._answered, self._failed, self._progressed, self._ticked, self._ended)
         self.images.changed.connect(self._image_changed)
@@ -105,13 +105,6 @@ class SegmentPanel(Panel):
         section.add(row(self.elapsed, self.cancel))
         self.bar.hide()
         self.cancel.hide()
-
-    def _result_section(self) -> None:
-        self.result_card = self.add_section("Result")
-        self.verdict = self.result_card.add(Badge())
-        self.rows = self.result_card.add(NumberRows())
-        self.notes = self.result_card.add(text_label("", "hint", selectable=True))
-        self.result_card.hide()
 
     # --- choices -----------------------------------------------------------------------------------------------
 
@@ -194,7 +187,7 @@ class SegmentPanel(Panel):
         self.roi.setEnabled(photograph)
         self.image_section.show_field(self.shapes, photograph and ROIS[self.roi.currentText()] == "rectangle")
         self.card.setEnabled(self.model.count() > 0)
-        kept = self._locked_layers(layer) if layer is not None else []
+        kept = locked_layers(self.viewer.layers, layer) if layer is not None else []
         self.locked.setText(f"Your edits in {', '.join(f'{k.name!r}' for k in kept)} are locked and will be kept.")
         self.locked.setVisible(bool(kept))
         reason = self._why_not()
@@ -211,17 +204,6 @@ class SegmentPanel(Panel):
         if self.model.count() == 0:
             return f"No model for task '{self.chosen_task}' is installed; add one with: tinymig models add FILE."
         return ""
-
-    def _locked_layers(self, image: Layer) -> list[Labels]:
-        """Labels layers on the image's grid whose edits the annotator locked (Correct panel)."""
-        return [
-            layer
-            for layer in self.viewer.layers
-            if isinstance(layer, Labels)
-            and layer.metadata.get(KEY, {}).get("locked")
-            and tuple(layer.data.shape) == grid_shape(image)
-            and np.allclose(layer.data_to_world((1,) * layer.ndim), image.data_to_world((1,) * image.ndim))
-        ]
 
     def _show_card(self) -> None:
         try:
@@ -293,20 +275,15 @@ class SegmentPanel(Panel):
 
     def _answered(self, answer: tuple[Prediction, Task]) -> None:
         """Add the mask as a new layer and say what was found."""
-        from napari_tinymig.engine.correct import keep_locked  # scipy: only when there is something to keep
-
         prediction, task = answer
         image, _ = self._asked or (None, None)
         if image is None or image not in self.viewer.layers:
             self.say("The image was closed while it was segmented; nothing was added.", "warn")
             return
-        self._show_result(prediction)
-        labels = prediction.labels.reshape(grid_shape(image))
-        kept = 0
-        for mine in self._locked_layers(image):
-            locked = changed_by_user(mine)
-            kept += int(np.count_nonzero(locked))
-            labels = keep_locked(labels, np.asarray(mine.data), locked)
+        self.result_card.show_prediction(prediction)
+        self.elapsed.setText(f"{prediction.seconds:.2f} s, {prediction.model_id.split('@')[0]}")
+        locked = locked_layers(self.viewer.layers, image)
+        labels, kept = with_locked_edits(prediction.labels.reshape(grid_shape(image)), locked)
         if kept:
             self.say(f"{kept} locked pixels were kept as you painted them.", "good")
         about: dict[str, Any] = {
@@ -320,16 +297,6 @@ class SegmentPanel(Panel):
         for extra in probability_layers(image, prediction, task):
             self.viewer.add_layer(extra)
         self.viewer.add_layer(self.result)
-
-    def _show_result(self, prediction: Prediction) -> None:
-        found = prediction.status == "ok"
-        text, tone = verdict(prediction)
-        self.verdict.say(text, tone=tone)
-        self.rows.set_rows(result_rows(prediction))
-        self.notes.setText(" ".join(prediction.notes) if found else why_nothing(prediction))
-        self.notes.setVisible(bool(self.notes.text()))
-        self.result_card.show()
-        self.elapsed.setText(f"{prediction.seconds:.2f} s, {prediction.model_id.split('@')[0]}")
 
     def released(self) -> None:
         self.work.cancel()
