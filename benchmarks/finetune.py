@@ -118,7 +118,7 @@ def random_rows(ground: Ground, k: int, draw: int) -> list[Row]:
         out.append({"method": "fine-tuning as shipped"} | ground.row(run.result.student, tested, inner) | told)
         child = run.result.child  # the same steps without mixing, thresholds or gate
         out.append({"method": "plain fine-tuning"} | ground.row(child, tested) | {"share": 1.0, "keep": 1.0})
-        out[-1]["proxy"] = run.drift_of(child)
+        out[-1]["proxy"] = run.scoring.drift_of(child)
     return out
 
 

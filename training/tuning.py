@@ -29,14 +29,13 @@ from napari_tinymig.engine.safe_files import write_atomic
 from .annotations import annotated_set
 from .export import load_student, save_model
 from .forgetting import judge
-from .replay import soft_answers
 from .train import pick_device
 from .tune_course import Course, DecoderCourse
 from .tune_data import gather, reference_problem, references, rehearsal
 from .tune_parts import EPOCH, Views, child_recipe, mixed
-from .tune_picture import draw_preview
-from .tune_plan import SHARES, THRESHOLDS, Choice, Plan, choose, load_plan
+from .tune_plan import SHARES, Choice, Plan, choose, load_plan
 from .tune_result import Result, child_header, held_out_gains
+from .tune_scores import Scoring
 
 LONG_MINUTES = 10.0
 """From this budget on even a slow encoder is trained whole on the CPU."""
@@ -63,7 +62,6 @@ class Tuning:
         self.data, self.out, self.spec, self.resume, self.stop = data, out, spec, resume, stop
         self.device = pick_device(spec.device)
         self.last_preview = -math.inf
-        self._old_answers: np.ndarray | None = None
 
     @property
     def seconds(self) -> float:
@@ -84,14 +82,15 @@ class Tuning:
         self.recipe: Recipe = child_recipe(self.header, self.spec, self.shot, self.shot.most_steps)
         self.images, self.rows = annotated_set(material.items, self.recipe)
         self.views = [Views(self.images, rows, self.recipe) for rows in self.rows]
-        self.before = [v.dice(v.probabilities(self.parent), self.thresholds)[0] for v in self.views]
+        self.scoring = Scoring(self.parent, self.views, self.header.thresholds, self.recipe)
         threads = torch.get_num_threads()
         where = f"{self.device.type.upper()}, {threads} thread{'s' if threads > 1 else ''}"
         text = f"{material.units} annotated image(s) of {len(material.items)} file(s), on {where}, {self._budget()}"
         yield Message("started", 0, 0, {"images": material.units, "threads": threads}, text)
         guard = self.spec.guard
-        extra, grids = rehearsal(material, self.images, self.rows, self.parent, self.recipe, self.header)
-        self.extra_grids = grids
+        extra, self.scoring.rehearsed = rehearsal(
+            material, self.images, self.rows, self.parent, self.recipe, self.header
+        )
         self.plan: Any = load_plan(self.out, self.model.model_id, material.hashes) if self.resume else None
         share = self.shot.replay if self.spec.replay is None else self.spec.replay
         kind = DecoderCourse if (self.plan.scope if self.plan else self._scope()) == "decoder" else Course
@@ -123,11 +122,6 @@ class Tuning:
             return "whole"
         cheap = self.device.type != "cpu" or self.header.student.encoder == "dense" or self.spec.minutes >= LONG_MINUTES
         return "whole" if cheap else "decoder"
-
-    @property
-    def thresholds(self) -> list[float]:
-        """The parent's probability thresholds, per region."""
-        return [self.header.thresholds.get(r.name, 0.5) for r in self.recipe.task.regions]
 
     def _budget(self) -> str:
         return f"{self.spec.minutes:g} min" if self.spec.steps is None else f"{self.spec.steps} steps"
@@ -218,81 +212,36 @@ class Tuning:
             if self.stop():
                 break
             run.finish_epoch()
-            scores = self._scores(run.student, shown)
-            values = {k: float(v) for k, v in scores.items()} | {"held_out": float(bool(held)), "part": float(number)}
+            scores = self.scoring.dice(run.student, shown)
+            values = scores | {"held_out": float(bool(held)), "part": float(number)}
             values["seconds"] = self.seconds
             yield Message("epoch", (number * epochs + run.progress.epoch) * EPOCH, total, values)
             yield from self._preview(run.student, shown, bool(held))
         child = run.student.cpu().eval()
         if held and not self.stop():
-            self.plan.results.append(self._fold_result(child, held))
+            shares = SHARES if self.spec.guard else (1.0,)
+            self.plan.results.append(self.scoring.of_a_fold(child, held, shares))
             self.plan.save(self.out)
         return child
-
-    def _scores(self, student: nn.Module, items: list[int]) -> dict[str, float]:
-        """Mean Dice per region and overall, now and before, of some items."""
-        after = np.mean(
-            [self.views[i].dice(self.views[i].probabilities(student), self.thresholds)[0] for i in items], 0
-        )
-        before = np.mean([self.before[i] for i in items], 0)
-        names = [r.name for r in self.recipe.task.regions]
-        out = {f"dice_{n}": a for n, a in zip(names, after)} | {f"before_{n}": b for n, b in zip(names, before)}
-        return out | {"score": float(after.mean()), "before": float(before.mean())}
 
     def _preview(self, student: nn.Module, items: list[int], held: bool) -> Iterator[Message]:
         """A picture of one case, before and now, at most every two seconds."""
         if time.monotonic() - self.last_preview < PREVIEW_S:
             return
         self.last_preview = time.monotonic()
-        item = min(items, key=lambda i: float(self.before[i].mean()))
-        view, path = self.views[item], self.out / "preview.png"
-        row = int(view.truth[:, 0].sum((1, 2)).argmax())
-        now, old = view.probabilities(student), view.probabilities(self.parent)
-        write_atomic(path, draw_preview(view, row, old[row], now[row], self.thresholds, self.recipe.task))
-        values = {
-            "before": float(self.before[item].mean()),
-            "now": float(view.dice(now, self.thresholds)[0].mean()),
-            "held_out": float(held),
-            "seconds": self.seconds,
-        }
+        path = self.out / "preview.png"
+        png, scores = self.scoring.picture(student, items)
+        write_atomic(path, png)
+        values = scores | {"held_out": float(held), "seconds": self.seconds}
         yield Message("preview", values=values, text=str(path))
 
-    # ------------------------------------------------------------------------------------ folds, mixing, gate
-
-    def _fold_result(self, child: nn.Module, held: list[int]) -> dict[str, Any]:
-        """Held-out Dice of the fold's child at every share and threshold of the innermost region."""
-        table: dict[str, Any] = {}
-        shares = SHARES if self.spec.guard else (1.0,)
-        for share in shares:
-            student = mixed(self.parent, child, share)
-            rows = []
-            for i in held:
-                p = self.views[i].probabilities(student)
-                rows.append([self.views[i].dice(p, [*self.thresholds[:-1], t])[0].tolist() for t in self._limits()])
-            table[str(share)] = rows
-        return {"held": held, "dice": table, "drift": self._drift(child, shares)}
-
-    def _limits(self) -> list[float]:
-        """Thresholds tried for the innermost region, its present one first."""
-        return [self.thresholds[-1], *THRESHOLDS.tolist()]
-
-    def _drift(self, child: nn.Module, shares: tuple[float, ...]) -> dict[str, float]:
-        """Agreement with the parent on the rehearsal pictures, per share."""
-        if not self.extra_grids:
-            return {}
-        return {str(share): self.drift_of(mixed(self.parent, child, share)) for share in shares}
-
-    def drift_of(self, student: nn.Module) -> float:
-        """Mean Dice of a student's and the parent's answers on the rehearsal pictures."""
-        if self._old_answers is None:
-            self._old_answers = soft_answers(self.parent, self.extra_grids, self.recipe) >= 0.5
-        old, new = self._old_answers, soft_answers(student, self.extra_grids, self.recipe) >= 0.5
-        size, both = old.sum((2, 3)) + new.sum((2, 3)), (old & new).sum((2, 3))
-        return float(np.where(size > 0, 2 * both / np.maximum(size, 1), 1.0).mean())
+    # ------------------------------------------------------------------------------------- mixing and the gate
 
     def _choose(self) -> Choice:
         """Share and innermost threshold from the folds."""
-        return choose(self.plan, self._limits(), self.spec.guard, self.spec.margin, len(self.recipe.task.regions))
+        return choose(
+            self.plan, self.scoring.limits(), self.spec.guard, self.spec.margin, len(self.recipe.task.regions)
+        )
 
     def _finish(self, child: nn.Module | None) -> Iterator[Message]:
         """Mix, export, ask the gate, write it all down."""
@@ -306,7 +255,7 @@ class Tuning:
         header = header.model_copy(
             update={"extra": header.extra | {"finetune_seconds": round(self.seconds, 1), "device": str(self.device)}}
         )
-        gains = held_out_gains(self.views, self.before, choice, [r.name for r in self.recipe.task.regions])
+        gains = held_out_gains(self.views, self.scoring.before, choice, [r.name for r in self.recipe.task.regions])
         names = [self.views[i].names[0] for i in choice.held]
         proxy, missing = references(self.model, header, self.parent, student, self.spec.reference, few=stopped)
         verdict = judge(gains, names, proxy, self.spec.margin, self.material.same_case, missing)
