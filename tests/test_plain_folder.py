@@ -191,3 +191,12 @@ def test_many_masks_of_one_fault_are_told_in_a_few_sentences(tmp_path, model):
     assert material.units == 1
     assert len(material.warnings) == 6
     assert "3 more" in material.warnings[-1]
+
+
+def test_a_set_of_another_task_does_not_teach(tmp_path, model):
+    """A polyp is 1, and so is the disc's rim: an optic model would learn that eyes have no cup."""
+    scan, labels = drawn.eye(0)
+    with AnnotationSet(tmp_path, POLYP) as project:
+        project.add(scan, (labels > 0).astype(np.uint8))
+    with pytest.raises(ValueError, match="masks of the task 'polyp', the model is for 'optic'"):
+        gather(tmp_path, model)

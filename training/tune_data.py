@@ -12,7 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from napari_tinymig.engine.annotation_set import is_set, label_map_for, load_case, read_cases, sha16
+from napari_tinymig.engine.annotation_set import (
+    check_task_of_set,
+    is_set,
+    label_map_for,
+    load_case,
+    read_cases,
+    sha16,
+)
 from napari_tinymig.engine.config import ModelHeader, Recipe
 from napari_tinymig.engine.errors import TinyMIGError, UnreadableInput
 from napari_tinymig.engine.io import as_photograph, as_volume
@@ -63,7 +70,7 @@ def gather(folder: Path, model: ModelFile, labels_mean: str = "") -> Material:
 
     One volume with several labelled slices becomes one item per slice, so that slices can be held out.
     labels_mean: foreign label codes of a plain folder, e.g. '0:2,128:1,255:0'.
-    Raises UnreadableInput for a folder that is no set, ValueError if nothing is left.
+    Raises UnreadableInput for a folder that is no set, ValueError for a set of another task and if little is left.
     """
     task = model.header.task
     if task is None:
@@ -74,6 +81,7 @@ def gather(folder: Path, model: ModelFile, labels_mean: str = "") -> Material:
     warnings: list[str] = []
     odd: dict[str, list[str]] = {}
     label_map = label_map_for(folder, labels_mean)
+    check_task_of_set(folder, task)
     for case in [c for c in read_cases(folder) if c.include]:
         try:
             scan, labels = load_case(folder, case, label_map)

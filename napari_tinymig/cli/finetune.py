@@ -92,13 +92,15 @@ def check_inputs(
     model: str, data: Path, out: Path, resume: bool, reference: Path | None = None, labels: str = ""
 ) -> None:
     """Say what is wrong before a process is started: model, annotated images, label codes, run folder, references."""
-    from ..engine.annotation_set import label_map_for, read_cases
+    from ..engine.annotation_set import check_task_of_set, label_map_for, read_cases
     from ..engine.errors import OutputRefused
     from ..engine.reference import check_reference
     from ..engine.registry import open_model
 
     task = open_model(model).header.task
     label_map_for(data, labels)
+    if task is not None:
+        check_task_of_set(data, task)
     included = [c for c in read_cases(data) if c.include]
     if not included:
         raise ValueError(f"{data} holds no annotated image that is included; expected at least one; mend a mask first")

@@ -95,6 +95,24 @@ def is_set(folder: str | Path) -> bool:
     return (Path(folder) / FILE).exists()
 
 
+def task_of_set(folder: str | Path) -> str:
+    """The task that an annotation set names; '' for a plain folder, a new one, or a list that cannot be read."""
+    try:
+        return str(json.loads((Path(folder) / FILE).read_text(encoding="utf-8"))["task"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def check_task_of_set(folder: str | Path, task: Task) -> None:
+    """Raise ValueError where a set's masks are of another task: its codes would be learned as other classes."""
+    held = task_of_set(folder)
+    if held not in ("", task.name):
+        raise ValueError(
+            f"{folder} holds masks of the task '{held}', the model is for '{task.name}'; expected one task; choose a "
+            f"model for '{held}'"
+        )
+
+
 def label_map_for(folder: str | Path, text: str) -> dict[int, int] | None:
     """What the foreign label codes of a plain folder mean, from '0:2,128:1,255:0'; None for ''.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +11,13 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QPixmap
 from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QFileDialog, QLabel, QLineEdit
 
-from napari_tinymig.engine.annotation_set import is_set, label_map_for, read_cases
+from napari_tinymig.engine.annotation_set import label_map_for
 from napari_tinymig.engine.config import ModelHeader
 from napari_tinymig.engine.errors import TinyMIGError
 from napari_tinymig.engine.lineage import GateRefused, keep, rollback
 from napari_tinymig.engine.model_file import read_header
 from napari_tinymig.engine.records import Message
-from napari_tinymig.engine.registry import user_folder
+from napari_tinymig.engine.registry import entry, find_model, user_folder
 from napari_tinymig.engine.tasks import TASKS
 
 from .compare_swipe import Swipe
@@ -28,10 +29,12 @@ from .reference_field import ReferenceField
 from .run_controls import RunControls, run_stamp
 from .settings import setting
 from .style import Badge, EmptyState, Panel, button, row, text_label
+from .teaching_set import look_into
 
 if TYPE_CHECKING:
     import napari.viewer
 
+CODES_TIP = "What the numbers in these masks mean, theirs:ours; empty: they are the task's own, 255 = not labelled."
 FIRST_STEPS = "Collect mended masks in 'Annotate cases', or choose a folder with images/ and labels/."
 
 
@@ -68,8 +71,8 @@ class FineTunePanel(Panel):
         self.model = ModelChooser()
         section.field("start from", self.model, "The model that learns; it stays as it is, the child is new.")
         self.codes = QLineEdit()
-        self.codes.setPlaceholderText("the task's own; others: 0:2,128:1,255:0")
-        section.field("label codes", self.codes, "What other numbers in the masks of this folder mean: theirs:ours.")
+        self.codes.setPlaceholderText("e.g. 0:0,128:1,255:2")
+        section.field("label codes", self.codes, CODES_TIP)
         section.show_field(self.codes, False)
         self.minutes = QDoubleSpinBox()
         self.minutes.setRange(0.2, 120.0)
@@ -140,23 +143,19 @@ class FineTunePanel(Panel):
 
     def _refresh(self) -> None:
         folder = Path(self.folder.text()).expanduser() if self.folder.text().strip() else None
-        cases, words = [], ""
-        if folder is not None:
-            try:
-                cases = [c for c in read_cases(folder) if c.include]
-                words = f"{len(cases)} case(s) are used."
-                if len(cases) == 1:
-                    words += " With one, the gain cannot be measured on another; a second one helps."
-            except TinyMIGError as e:
-                words = str(e)
-        self.set_line.setText(words)
-        self.what_teaches.show_field(self.codes, folder is not None and bool(cases) and not is_set(folder))
-        self.empty.setVisible(not cases)
-        task = (project.task_in(folder) if folder else None) or project.task or "optic"
-        if task in TASKS:
-            self.model.offer(TASKS[task].input, task)
-        self.go.setEnabled(bool(cases) and not self.running and self.model.count() > 0)
-        self.go.setToolTip("" if cases else FIRST_STEPS)
+        found = look_into(folder)
+        self.set_line.setText(found.words)
+        self.set_line.setVisible(bool(found.words))
+        self.what_teaches.show_field(self.codes, found.plain and bool(found.cases))
+        self.empty.setVisible(not found.cases)
+        if found.task:
+            self.model.offer(found.kind, found.task, among="task")
+        else:
+            usual = "optic" if found.kind == "photograph" else "prostate"
+            fits = project.task in TASKS and TASKS[project.task].input == found.kind
+            self.model.offer(found.kind, project.task if fits else usual, among="all" if found.plain else "kind")
+        self.go.setEnabled(bool(found.cases) and not self.running and self.model.count() > 0)
+        self.go.setToolTip("" if found.cases else FIRST_STEPS)
 
     @property
     def _labels_mean(self) -> str:
@@ -187,7 +186,8 @@ class FineTunePanel(Panel):
             self.say_error(problem)
             return
         data = Path(self.folder.text()).expanduser()
-        folder = data / "runs" / run_stamp()
+        home = data if os.access(data, os.W_OK) else user_folder().parent  # a set on a read-only share teaches, too
+        folder = home / "runs" / run_stamp()
         self.parent_name, self.best = self.model.model_name, None
         try:
             label_map_for(data, self._labels_mean)
@@ -300,8 +300,8 @@ class FineTunePanel(Panel):
 
     def roll_back(self) -> None:
         """Return to the default before."""
-        task = project.task or (project.task_in(Path(self.folder.text())) or "optic")
         try:
+            task = entry(self.model.model_name, find_model(self.model.model_name)).task
             name = rollback(task)
         except (TinyMIGError, ValueError) as e:
             self.say_error(e)

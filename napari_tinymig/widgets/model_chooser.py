@@ -31,14 +31,18 @@ class ModelChooser(QComboBox):
     def _touch(self, _index: int) -> None:
         self.touched = True
 
-    def offer(self, kind: str, task: str | None = None, forget: bool = False) -> None:
+    def offer(self, kind: str, task: str | None = None, forget: bool = False, among: str = "kind") -> None:
         """List the segmenters whose task reads `kind` ('photograph' or 'volume'), and choose the best of `task`.
 
-        forget: do not keep what was chosen before.
+        forget: do not keep what was chosen before. among: 'task' lists the models of the task alone, 'all' every
+        segmenter, where the kind is a guess.
         """
-        entries = [e for e in list_models() if _fits(e, kind)]
-        before = self.model_name if kind == self._input and not forget else ""
-        self._input = kind
+        entries = [e for e in list_models() if _fits(e, kind if among != "all" else "")]
+        if among == "task":
+            entries = [e for e in entries if e.task == task]
+        group = task if among == "task" and task else kind
+        before = self.model_name if group == self._input and not forget else ""
+        self._input = group
         self.blockSignals(True)
         self.clear()
         if self._none_text:
@@ -54,4 +58,6 @@ class ModelChooser(QComboBox):
 
 def _fits(entry: Entry, kind: str) -> bool:
     header = entry.header
-    return header is not None and header.kind == "segmenter" and header.task is not None and header.task.input == kind
+    if header is None or header.kind != "segmenter" or header.task is None:
+        return False
+    return kind in ("", header.task.input)

@@ -17,7 +17,7 @@ class ReferenceField(QLineEdit):
 
     def __init__(self) -> None:
         super().__init__()
-        self.setPlaceholderText("optional: images of the original domain")
+        self.setPlaceholderText("folder, optional")
         self.line = text_label("", "hint")
         self.line.hide()
         self.editingFinished.connect(self.check)

@@ -1,0 +1,92 @@
+"""The fine-tuning panel before a run: which folders it takes, which models it offers, what it says about masks."""
+
+from __future__ import annotations
+
+import os
+
+import nibabel as nib
+import numpy as np
+import pytest
+import tune_drawn as drawn
+from PIL import Image
+from viewer_parts import click, dock
+
+from napari_tinymig.engine.annotation_set import AnnotationSet
+from napari_tinymig.engine.tasks import POLYP
+
+pytestmark = pytest.mark.viewer
+
+
+@pytest.fixture
+def tune(viewer, models):
+    """The panel, with small models named optic and prostate beside the bundled ones, and no open set."""
+    from napari_tinymig.widgets.finetune_panel import FineTunePanel
+    from napari_tinymig.widgets.project import project
+
+    project.folder, project.task = None, ""
+    return dock(viewer, FineTunePanel)
+
+
+def choose(panel, folder):
+    panel.folder.setText(str(folder))
+    panel.folder.editingFinished.emit()
+    return [panel.model.itemData(i) for i in range(panel.model.count())]
+
+
+def test_a_plain_folder_of_volumes_offers_the_prostate_model_first(tune, tmp_path):
+    for name in ("images", "labels"):
+        (tmp_path / name).mkdir()
+        values = np.zeros((40, 40, 6), np.int16)
+        values[10:30, 10:30, 2:5] = 1
+        nib.save(nib.Nifti1Image(values, np.diag([-1.0, -1.0, 3.0, 1.0])), tmp_path / name / "case.nii.gz")
+    assert "prostate" in choose(tune, tmp_path)
+    assert tune.model.model_name == "prostate"
+    drawn.write_domain(tmp_path / "eyes", range(2))
+    choose(tune, tmp_path / "eyes")
+    assert tune.model.model_name == "optic"
+
+
+def test_a_set_offers_only_models_of_its_task(tune, tmp_path):
+    scan, labels = drawn.eye(0)
+    with AnnotationSet(tmp_path, POLYP) as project:
+        project.add(scan, (labels > 0).astype(np.uint8))
+    assert choose(tune, tmp_path) == ["polyp"]
+
+
+def test_the_numbers_in_the_masks_of_a_plain_folder_are_told_and_what_has_no_mask(tune, tmp_path):
+    drawn.write_domain(tmp_path, range(3))
+    for path in sorted((tmp_path / "labels").iterdir()):
+        Image.fromarray((np.asarray(Image.open(path)) > 0).astype(np.uint8) * 255).save(path)
+    path.rename(path.with_name("other.png"))
+    choose(tune, tmp_path)
+    assert tune.set_line.text() == (
+        "2 case(s) are used. No mask of the same name in labels/ for second_2. "
+        "Numbers in the mask second_0.png: 0, 255."
+    )
+    assert tune.codes.isVisibleTo(tune)
+    choose(tune, "")
+    assert not tune.set_line.isVisibleTo(tune)
+
+
+def test_roll_back_goes_by_the_chosen_model_and_not_by_the_set_that_is_open_elsewhere(tune, tmp_path):
+    from napari_tinymig.engine.registry import add_model, defaults, find_model, set_default
+    from napari_tinymig.widgets.project import project
+
+    add_model(find_model("optic"), "optic-mine")
+    set_default("optic", "optic-mine")
+    project.task = "polyp"
+    drawn.write_domain(tmp_path, range(2))
+    choose(tune, tmp_path)
+    tune.roll_back()
+    assert defaults() == {}, tune.message.text()
+
+
+def test_a_folder_that_cannot_be_written_gets_its_run_beside_the_models(tune, tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr(tune.run, "start", lambda kind, settings, folder: started.append(folder))
+    drawn.write_domain(tmp_path / "set", range(2))
+    choose(tune, tmp_path / "set")
+    click(tune, "Fine-tune")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    click(tune, "Fine-tune")
+    assert [f.parent.parent for f in started] == [tmp_path / "set", tmp_path / "home"]
