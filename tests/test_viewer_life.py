@@ -135,7 +135,7 @@ def test_progress_stops_a_cancelled_call_at_its_next_report(qtbot):
 
 def test_an_error_in_the_thread_is_a_sentence_in_the_panel(make_napari_viewer_proxy, qtbot):
     from napari_tinymig.engine.errors import ModelFileError
-    from napari_tinymig.widgets.style import Panel
+    from napari_tinymig.widgets.panel import Panel
     from napari_tinymig.widgets.work import Work
 
     panel = dock(make_napari_viewer_proxy(), Panel)

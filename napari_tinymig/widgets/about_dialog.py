@@ -13,7 +13,8 @@ from qtpy.QtWidgets import QDialog, QDialogButtonBox, QLabel, QVBoxLayout, QWidg
 from napari_tinymig.engine.network import resolve_device
 from napari_tinymig.engine.registry import list_models
 
-from .style import MARGIN, palette, style_sheet, text_label
+from .style import text_label
+from .theme import MARGIN, palette, style_sheet
 
 NOTICE = (
     "For research use only. Not a medical device: not for diagnosis, not for decisions about the treatment of "

@@ -21,8 +21,9 @@ from .choosers import LayerChooser
 from .journal_keeper import hold_keeper, let_keeper_go, restored_layer
 from .layers import KEY, grid_shape, kind_of, scan_of, task_of_labels
 from .next_list import NextList
+from .panel import Panel
 from .project import project
-from .style import EmptyState, Panel, button, primary_button, row, text_label
+from .style import EmptyState, button, primary_button, row, text_label
 
 if TYPE_CHECKING:
     import napari.viewer

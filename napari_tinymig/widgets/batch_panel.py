@@ -28,9 +28,10 @@ from napari_tinymig.engine.tasks import TASKS
 
 from .layers import changed_by_user, result_layer
 from .numbers import with_unit
+from .panel import Panel
 from .predicting import preferred_model
 from .settings import setting
-from .style import EmptyState, Panel, button, primary_button, row, text_label
+from .style import EmptyState, button, primary_button, row, text_label
 from .work import Work
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from napari.layers import Layer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox
 
-from .style import Panel
+from .panel import Panel
 
 
 class LayerChooser(QComboBox):

@@ -14,7 +14,8 @@ from napari_tinymig.layer_geometry import KEY
 
 from .layers import geometry_of, grid_shape
 from .numbers import NumberRows
-from .style import Badge, Panel, Section, button, row, text_label
+from .panel import Panel
+from .style import Badge, Section, button, row, text_label
 
 LOOKS = {"covering parts (occlusion)": "occlusion", "gradient": "gradient"}
 FAR = 95.0  # percentile of the source validation images beyond which an image is called unlike the examples

@@ -12,7 +12,8 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QHeaderView, QLineEdit, QTableWidget, QTableWidgetItem, QVBoxLayout, QWidget
 
 from .layers import kind_of, scan_of
-from .style import Panel, button, row, text_label
+from .panel import Panel
+from .style import button, row, text_label
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".nii", ".nii.gz", ".mha", ".nrrd", ".dcm")
 FEWEST = 3

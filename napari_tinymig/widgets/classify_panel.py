@@ -19,9 +19,10 @@ from .classify_answer import Answer
 from .classify_examples import Examples
 from .layers import kind_of, scan_of
 from .numbers import NumberRows
+from .panel import Panel
 from .run_controls import RunControls, run_stamp
 from .settings import setting
-from .style import EmptyState, Panel, button
+from .style import EmptyState, button
 from .work import Work
 
 if TYPE_CHECKING:

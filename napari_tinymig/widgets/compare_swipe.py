@@ -16,8 +16,9 @@ from napari_tinymig.engine.tasks import Task
 
 from .choosers import LayerChooser
 from .layers import class_colours, geometry_of, grid_shape, kind_of, scan_of
+from .panel import Panel
 from .predicting import Request, predict
-from .style import Panel, Section, button, row, text_label
+from .style import Section, button, row, text_label
 from .work import Work
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from .choosers import LayerChooser
 from .journal_keeper import hold_keeper, let_keeper_go
 from .layers import changed_by_user, put_labels, task_of_labels
 from .locked_edits import is_locked, lock
-from .style import EmptyState, Panel, button, row, text_label
+from .panel import Panel
+from .style import EmptyState, button, row, text_label
 
 if TYPE_CHECKING:
     import napari.viewer

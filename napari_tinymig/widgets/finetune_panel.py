@@ -23,12 +23,13 @@ from napari_tinymig.engine.tasks import TASKS
 from .compare_swipe import Swipe
 from .model_chooser import ModelChooser
 from .numbers import NumberRows
+from .panel import Panel
 from .predicting import default_told, forget_models, preferred_model
 from .project import project
 from .reference_field import ReferenceField
 from .run_controls import RunControls, run_stamp
 from .settings import setting
-from .style import Badge, EmptyState, Panel, button, row, text_label
+from .style import Badge, EmptyState, button, row, text_label
 from .teaching_set import look_into
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from napari_tinymig.layer_geometry import KEY
 from .choosers import LayerChooser
 from .layers import kind_of
 from .model_chooser import ModelChooser
-from .style import EmptyState, Panel, Section
+from .panel import Panel
+from .style import EmptyState, Section
 
 MAP, WHAT_IF = KEY + "-map", KEY + "-what-if"  # metadata keys of layers that are made from an image, and are none
 

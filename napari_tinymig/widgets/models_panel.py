@@ -17,8 +17,9 @@ from .compare_swipe import Swipe
 from .model_card import show_card
 from .model_tree import ModelTree, facts_of, short_hashes, verdict_of
 from .numbers import NumberRows
+from .panel import Panel
 from .predicting import default_told, forget_models, preferred_model
-from .style import EmptyState, Panel, button, primary_button, row, text_label
+from .style import EmptyState, button, primary_button, row, text_label
 
 if TYPE_CHECKING:
     import napari.viewer

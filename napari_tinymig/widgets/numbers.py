@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 
-from .style import GAP, text_label, with_role
+from .style import text_label, with_role
+from .theme import GAP
 
 NOT_MEASURABLE = "not measurable"
 

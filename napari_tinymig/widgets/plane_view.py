@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from napari_tinymig.engine.spatial import Geometry, index_at, world_mm
 
-from .style import Palette
+from .theme import Palette
 
 
 class PlaneView(QWidget):

@@ -12,9 +12,10 @@ from qtpy.QtWidgets import QCheckBox
 from napari_tinymig.engine.spatial import Geometry
 from napari_tinymig.layer_geometry import geometry_of, point_at, world_mm
 
+from .panel import Panel
 from .plane_view import PlaneView
 from .scanner_space import in_scanner_space, toggle_scanner_space
-from .style import EmptyState, Panel, button, row, text_label
+from .style import EmptyState, button, row, text_label
 
 if TYPE_CHECKING:
     import napari.viewer

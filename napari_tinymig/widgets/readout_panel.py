@@ -16,8 +16,9 @@ from napari_tinymig.engine.tasks import TASKS, Task
 from .choosers import LayerChooser
 from .layers import KEY, spacing_mm, task_of_labels
 from .numbers import BigNumber, NumberRows, with_unit
+from .panel import Panel
 from .rim_plot import RimPlot
-from .style import EmptyState, Panel, text_label
+from .style import EmptyState, text_label
 
 if TYPE_CHECKING:
     import napari.viewer

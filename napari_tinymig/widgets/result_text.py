@@ -5,7 +5,7 @@ from __future__ import annotations
 from napari_tinymig.engine.records import Prediction
 
 from .numbers import with_unit
-from .style import Tone
+from .theme import Tone
 
 MAIN = {
     "vcdr": ("vertical CDR", "", 2),

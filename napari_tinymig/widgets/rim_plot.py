@@ -10,7 +10,7 @@ from napari_tinymig.engine.measure import RimProfile
 from napari_tinymig.engine.tasks import OPTIC
 
 from .charts import Chart
-from .style import Palette
+from .theme import Palette
 
 RIM_COLOUR, CUP_COLOUR = (QColor(region.colour) for region in OPTIC.regions)
 

@@ -14,8 +14,10 @@ from napari_tinymig import jobs
 from napari_tinymig.engine.records import Message
 
 from .charts import LineChart
+from .panel import Panel
 from .run_watch import RunWatch
-from .style import Palette, Panel, Section, button, primary_button, row, text_label
+from .style import Section, button, primary_button, row, text_label
+from .theme import Palette
 
 
 class RunControls:

@@ -22,8 +22,9 @@ from napari_tinymig.layer_geometry import KEY, scan_file_of
 from .choosers import LayerChooser
 from .journal_keeper import mark_saved
 from .layers import changed_by_user, geometry_of, grid_shape, kind_of, scan_of, spacing_mm, task_of_labels
+from .panel import Panel
 from .report import report_bytes, write_report
-from .style import EmptyState, Panel, button, primary_button, row, text_label
+from .style import EmptyState, button, primary_button, row, text_label
 from .work import Work
 
 if TYPE_CHECKING:

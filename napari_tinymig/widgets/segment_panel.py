@@ -19,10 +19,11 @@ from .journal_keeper import hold_keeper, let_keeper_go
 from .layers import grid_shape, kind_of, probability_layers, result_layer, scan_of
 from .locked_edits import locked_layers, with_locked_edits
 from .model_card import show_card
+from .panel import Panel
 from .predicting import Request, predict, preferred_model, rectangle_of
 from .result_card import ResultCard
 from .settings import setting
-from .style import Badge, EmptyState, Panel, button, primary_button, row, text_label
+from .style import Badge, EmptyState, button, primary_button, row, text_label
 from .task_guess import TaskGuess, guess_task
 from .work import Work
 

@@ -9,8 +9,8 @@ from qtpy.QtWidgets import QComboBox, QFileDialog
 from .choosers import LayerChooser
 from .image_and_models import is_an_image
 from .layers import kind_of, scan_of
+from .panel import Panel
 from .set_comparison import SetSpec
-from .style import Panel
 
 TRAINING, LAYERS, FOLDER = "training images of the model", "images open here", "choose a folder..."
 

@@ -8,7 +8,8 @@ from napari_tinymig.engine.records import Prediction
 
 from .charts import BarChart
 from .numbers import NumberRows, with_unit
-from .style import Badge, Palette, Section, Tone, text_label
+from .style import Badge, Section, text_label
+from .theme import Palette, Tone
 
 TONES: dict[str, Tone] = {"known ground": "good", "some shift": "warn", "far away": "bad"}
 

@@ -14,7 +14,7 @@ from qtpy.QtGui import QColor, QImage, QPainter, QPen, QPixmap, QPolygonF
 from napari_tinymig.engine.shift_plots import LOOKS, Look
 
 from .charts import Chart
-from .style import Palette
+from .theme import Palette
 
 HIT = 9.0  # a click this near to a point opens it, px
 

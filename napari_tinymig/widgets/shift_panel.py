@@ -18,12 +18,13 @@ from napari_tinymig.layer_geometry import scan_file_of
 from .charts import BarChart
 from .image_and_models import MAP, ImageAndModels
 from .layers import geometry_of, grid_shape, scan_of
+from .panel import Panel
 from .set_chooser import LAYERS, SetChooser
 from .set_comparison import Compared, SetSpec, compare_in_steps, judge_image
 from .settings import setting
 from .shift_card import ShiftCard
 from .shift_charts import ChannelHistogram, SetPoint, SetScatter
-from .style import Panel, button, primary_button, row, text_label
+from .style import button, primary_button, row, text_label
 from .task_guess import TaskGuess, guess_task
 from .work import Work
 

@@ -1,8 +1,7 @@
-"""The visual language of all panels: colours from napari's theme, spacing, and the few parts every panel is made of.
+"""The few parts every panel is made of: cards, buttons, labels, states and messages.
 
-A panel is a `Panel`: a scrolling column of `Section` cards under one sentence that says what the panel is for. In it
-live at most one `primary_button`, a `Badge` for a state, an `EmptyState` where there is nothing yet, and one
-`MessageLine` that says what went wrong and what to do. Nothing sets colours or fonts by itself: widgets carry a
+In a panel live at most one `primary_button`, a `Badge` for a state, an `EmptyState` where there is nothing yet, and
+one `MessageLine` that says what went wrong and what to do. Nothing sets colours or fonts by itself: widgets carry a
 dynamic property `role`, and the style sheet of the panel, made from napari's theme, gives each role its looks.
 """
 
@@ -11,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
@@ -19,35 +18,12 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
-    QScrollArea,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
 
-from .theme import GAP, MARGIN, MIN_WIDTH, Palette, Role, Tone, palette, style_sheet
-
-__all__ = [
-    "GAP",
-    "MARGIN",
-    "MIN_WIDTH",
-    "Badge",
-    "EmptyState",
-    "MessageLine",
-    "Palette",
-    "Panel",
-    "Role",
-    "Section",
-    "Tone",
-    "button",
-    "palette",
-    "primary_button",
-    "restyle",
-    "row",
-    "style_sheet",
-    "text_label",
-    "with_role",
-]
+from .theme import GAP, MARGIN, Role, Tone
 
 
 def with_role(widget: QWidget, role: Role) -> Any:
@@ -199,129 +175,3 @@ class Section(QFrame):
         for form in self.findChildren(QFormLayout):
             if form.indexOf(native) >= 0:
                 form.setRowVisible(native, shown)
-
-
-class Panel(QWidget):
-    """A docked panel: title sentence, sections, one message line; follows napari's theme and cleans up after itself.
-
-    Subclasses set `purpose`, call `super().__init__(napari_viewer)`, and connect to napari events only through
-    `listen`, so that a closed panel is left by everything it listened to. `released` is called once, when the panel
-    is removed from its dock or destroyed: stop work there.
-    """
-
-    purpose = ""
-
-    def __init__(self, napari_viewer: Any):
-        super().__init__()
-        self.viewer = napari_viewer
-        self._listening: list[tuple[Any, Callable[..., Any]]] = []
-        self._docked = False
-        self._gone = False
-        self.message = MessageLine()
-        self._content = QWidget()
-        # A stretch below the column keeps it at the top; an alignment would squeeze wrapped lines into each other.
-        whole = QVBoxLayout(self._content)
-        whole.setContentsMargins(GAP, GAP, GAP, GAP)
-        self.column = QVBoxLayout()
-        self.column.setSpacing(GAP + 2)
-        whole.addLayout(self.column)
-        whole.addStretch(1)
-        if self.purpose:
-            self.column.addWidget(text_label(self.purpose, "title"))
-        self._lay_out()
-        self.setMinimumWidth(MIN_WIDTH)
-        self.listen(napari_viewer.events.theme, self._follow_theme)
-        self._follow_theme()
-        # A closure over plain objects: by the time `destroyed` is sent, the panel's own methods are gone.
-        self.destroyed.connect(lambda *_, listening=self._listening: _stop_listening(listening))
-
-    def _lay_out(self) -> None:
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(self._content)
-        self._content.installEventFilter(self)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.setSpacing(0)
-        outer.addWidget(scroll, 1)
-        foot = QVBoxLayout()
-        foot.setContentsMargins(MARGIN, 2, MARGIN, 4)
-        foot.addWidget(self.message)
-        outer.addLayout(foot)
-
-    def add_section(self, heading: str = "") -> Section:
-        """A new card at the end of the panel."""
-        section = Section(heading)
-        self.column.addWidget(section)
-        return section
-
-    def listen(self, emitter: Any, callback: Callable[..., Any]) -> None:
-        """Connect `callback` to a napari event for as long as the panel lives.
-
-        `emitter` is an event emitter, e.g. `viewer.layers.events.inserted`. The callback takes the event or nothing.
-        """
-        emitter.connect(callback)
-        self._listening.append((emitter, callback))
-
-    def stop_listening_to(self, emitter: Any, callback: Callable[..., Any]) -> None:
-        """Undo one `listen`, e.g. for a layer that is no longer shown."""
-        if (emitter, callback) in self._listening:
-            self._listening.remove((emitter, callback))
-            emitter.disconnect(callback)
-
-    @property
-    def palette_colours(self) -> Palette:
-        """Colours of the theme the viewer shows now (for charts)."""
-        return palette(self.viewer.theme)
-
-    def _follow_theme(self, event: Any = None) -> None:
-        self.setStyleSheet(style_sheet(self.palette_colours))
-        self.theme_changed()
-
-    def theme_changed(self) -> None:
-        """Called after the theme changed; charts repaint here."""
-
-    def say(self, text: str, tone: Tone = "plain") -> None:
-        """Show one sentence at the foot of the panel; '' hides it."""
-        self.message.say(text, tone)
-
-    def say_error(self, error: BaseException | str) -> None:
-        """Show an error's sentence at the foot of the panel."""
-        self.message.say(str(error) or type(error).__name__, "bad")
-
-    def released(self) -> None:
-        """Called once when the panel is taken out of its dock; subclasses stop their work here."""
-
-    def release(self) -> None:
-        """Leave all events and stop work; called by the panel itself when it is closed."""
-        if self._gone:
-            return
-        self._gone = True
-        _stop_listening(self._listening)
-        self.released()
-
-    def eventFilter(self, watched: Any, event: Any) -> bool:
-        # Never cut a card at its right edge, also when numbers appear later: as wide as the widest part.
-        if watched is self._content and event.type() == QEvent.Type.LayoutRequest:
-            wanted = min(440, max(MIN_WIDTH, self._content.minimumSizeHint().width() + 2 * MARGIN))
-            if wanted > self.minimumWidth():
-                self.setMinimumWidth(wanted)
-        return False
-
-    def event(self, event: Any) -> bool:
-        # napari takes a closed plugin widget out of its dock (parent -> None) and never deletes it.
-        if event.type() == QEvent.Type.ParentChange:
-            if self.parent() is not None:
-                self._docked = True
-            elif self._docked and not self._gone:
-                self.release()
-                self.deleteLater()
-        return super().event(event)
-
-
-def _stop_listening(listening: list[tuple[Any, Callable[..., Any]]]) -> None:
-    for emitter, callback in listening:
-        emitter.disconnect(callback)
-    listening.clear()

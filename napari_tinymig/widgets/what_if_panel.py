@@ -19,8 +19,9 @@ from .choosers import LayerChooser
 from .image_and_models import WHAT_IF, ImageAndModels
 from .layers import grid_shape, kind_of, scan_of
 from .numbers import NumberRows, with_unit
+from .panel import Panel
 from .shift_card import TONES
-from .style import Badge, Panel, button, primary_button, row, text_label
+from .style import Badge, button, primary_button, row, text_label
 from .what_if_bench import Curves, Opened, curves_in_steps, open_benches, try_all
 from .what_if_layers import show_tries
 from .work import Work
