@@ -90,3 +90,42 @@ def test_a_folder_that_cannot_be_written_gets_its_run_beside_the_models(tune, tm
     monkeypatch.setattr(os, "access", lambda *_: False)
     click(tune, "Fine-tune")
     assert [f.parent.parent for f in started] == [tmp_path / "set", tmp_path / "home"]
+
+
+def refused_run(folder):
+    """A run's best.safetensors that the gate refused, with gains and agreement as long as they get."""
+    from napari_tinymig.engine.model_file import read_model_file, write_model_file
+    from napari_tinymig.engine.registry import find_model
+
+    model = read_model_file(find_model("optic"))
+    gain = {"name": "cup", "before": [0.5] * 6, "after": [0.9] * 6, "low": 0.356, "high": 0.41, "gain": 0.4}
+    record = {"keep": False, "reasons": ["Refused."], "gains": [gain, gain | {"name": "disc"}]}
+    record["proxy"] = {"drawn pictures": 0.623, "your reference folder": 1.0}
+    header = model.header.model_copy(update={"name": "optic-tuned", "scores": {"finetune": record}})
+    path = folder / "run" / "best.safetensors"
+    path.parent.mkdir()
+    write_model_file(path, header, model.weights(), model.onnx)
+    return path
+
+
+def test_what_was_kept_is_said_and_is_not_kept_twice(tune, tmp_path):
+    from napari_tinymig.engine.registry import default_model, model_paths
+
+    tune.model.offer("photograph", "optic")
+    tune._saved(refused_run(tmp_path))
+    assert (tune.badge.text(), tune.keep_button.isEnabled()) == ("not made the default", False)
+    click(tune, "Keep it all the same")
+    assert (tune.badge.text(), default_model("optic")) == ("kept", "optic-tuned")
+    assert not tune.keep_button.isEnabled()
+    assert not tune.knowingly.isVisibleTo(tune)
+    click(tune, "Roll back")
+    assert (tune.badge.text(), default_model("optic")) == ("not the default", "optic")
+    click(tune, "Keep it all the same")
+    assert default_model("optic") == "optic-tuned"
+    assert not [name for name in model_paths() if name.startswith("optic-tuned-")]
+
+
+def test_the_verdict_fits_into_a_narrow_panel(tune, tmp_path):
+    tune._saved(refused_run(tmp_path))
+    assert tune.rows.minimumSizeHint().width() < 300
+    assert tune.picture.minimumWidth() == 1

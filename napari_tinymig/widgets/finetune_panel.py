@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QFileDialog, QLabel, QLine
 from napari_tinymig.engine.annotation_set import label_map_for
 from napari_tinymig.engine.config import ModelHeader
 from napari_tinymig.engine.errors import TinyMIGError
-from napari_tinymig.engine.lineage import GateRefused, keep, rollback
+from napari_tinymig.engine.lineage import GateRefused, keep, rollback, use
 from napari_tinymig.engine.model_file import read_header
 from napari_tinymig.engine.records import Message
 from napari_tinymig.engine.registry import entry, find_model, user_folder
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     import napari.viewer
 
 CODES_TIP = "What the numbers in these masks mean, theirs:ours; empty: they are the task's own, 255 = not labelled."
+SHORT = {"drawn pictures": "drawings agree", "your reference folder": "reference agrees"}
+"""Kinds of reference as a narrow panel names them."""
 FIRST_STEPS = "Collect mended masks in 'Annotate cases', or choose a folder with images/ and labels/."
 
 
@@ -105,6 +107,7 @@ class FineTunePanel(Panel):
         )
         self.go = self.run.go
         self.picture = section.add(QLabel())
+        self.picture.setMinimumWidth(1)  # else the panel could never be made narrower than the picture
         self.picture_line = section.add(text_label("", "hint"))
         self.picture.hide()
         self.picture_line.hide()
@@ -247,10 +250,12 @@ class FineTunePanel(Panel):
         rows = {}
         for gain in record.get("gains", ()):
             before, after = (sum(gain[k]) / max(1, len(gain[k])) for k in ("before", "after"))
-            interval = "" if gain.get("low") is None else f" [{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]"
-            rows[f"{gain['name']} Dice"] = f"{100 * before:.1f} -> {100 * after:.1f}{interval}"
+            rows[f"{gain['name']} Dice"] = f"{100 * before:.1f} -> {100 * after:.1f}"
+            if gain.get("low") is not None:
+                interval = f"[{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]"
+                rows[f"{gain['name']} gain, 95 %"] = f"{100 * (after - before):+.1f} {interval}"
         for kind, value in (record.get("proxy") or {}).items():
-            rows[f"agreement, {kind}"] = f"{100 * value:.1f} %"
+            rows[SHORT.get(kind, kind)] = f"{100 * value:.1f} %"
         self.rows.set_rows(rows)
         self.badge.say(
             "better" if self.verdict_keep else "not made the default",
@@ -259,9 +264,7 @@ class FineTunePanel(Panel):
         )
         self.verdict.setText(" ".join(record.get("reasons", ())))
         self.name.setText(header.name)
-        self.keep_button.setEnabled(self.verdict_keep)
-        self.keep_button.setToolTip("" if self.verdict_keep else "The gate refused; see the reason.")
-        self.knowingly.setVisible(not self.verdict_keep)
+        self._offer_keeping(True)
         self.result_card.show()
         self._offer_pair(header)
         self.swipe.show()
@@ -287,7 +290,11 @@ class FineTunePanel(Panel):
         name = self.name.text().strip()
         try:
             default = read_header(self.best)[0].name
-            kept = keep(self.best, None if name in ("", default) else name, knowingly)
+            if self.best.parent == user_folder():  # kept before, and rolled back since
+                use(self.best.stem)
+                kept = entry(self.best.stem, self.best)
+            else:
+                kept = keep(self.best, None if name in ("", default) else name, knowingly)
         except (GateRefused, TinyMIGError, ValueError) as e:
             self.say_error(e)
             return
@@ -297,7 +304,17 @@ class FineTunePanel(Panel):
             self._offer_pair(kept.header)
         words, used = default_told(kept.name, kept.task)
         self.say(words, "good" if used else "warn")
+        self.badge.say("kept", kept.model_id or kept.name, "good")
+        self.name.setText(kept.name)
+        self._offer_keeping(False)
         self._refresh()
+
+    def _offer_keeping(self, on: bool) -> None:
+        """The button that makes the new model the default: the usual one, or where the gate refused the other one."""
+        self.keep_button.setEnabled(on and self.verdict_keep)
+        refused = "" if self.verdict_keep else "The gate refused; see the reason."
+        self.keep_button.setToolTip(refused if on else "It is the default already.")
+        self.knowingly.setVisible(on and not self.verdict_keep)
 
     def roll_back(self) -> None:
         """Return to the default before."""
@@ -311,6 +328,9 @@ class FineTunePanel(Panel):
         used = preferred_model(task) == name
         words = f"'{name}' is the default for {task} again; the new model is still in your list."
         self.say(words if used else default_told(name, task)[0], "good" if used else "warn")
+        if self.best is not None and self.best.parent == user_folder() and self.best.stem != name:
+            self.badge.say("not the default", self.best.stem, "warn")
+            self._offer_keeping(True)
         self._refresh()
 
     def theme_changed(self) -> None:
