@@ -22,7 +22,8 @@ from statistics import median
 import numpy as np
 from PIL import Image
 
-from napari_tinymig.engine.batch import Options, plan, run_all, with_threads
+from napari_tinymig.engine.batch import plan, run_all, with_threads
+from napari_tinymig.engine.batch_job import Options
 from napari_tinymig.engine.network import usable_threads
 from napari_tinymig.engine.predict import Predictor
 from napari_tinymig.engine.records import Scan

@@ -193,12 +193,12 @@ def viewer(make_napari_viewer_proxy):
 @pytest.fixture
 def model_folder(tmp_path, monkeypatch):
     """An empty user folder of models for this test alone (TINYMIG_HOME/models); no model stays open across tests."""
-    from napari_tinymig.engine import batch
+    from napari_tinymig.engine import batch_job
     from napari_tinymig.widgets.predicting import forget_models
 
     def forget():
         forget_models()
-        for cached in (batch.ready, batch.gate, batch.model_id_of):
+        for cached in (batch_job.ready, batch_job.gate, batch_job.model_id_of):
             cached.cache_clear()
 
     folder = tmp_path / "home" / "models"

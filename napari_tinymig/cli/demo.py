@@ -14,7 +14,8 @@ def demo(
     sample: str = typer.Option("all", help="all, fundus, prostate, or retina (scikit-image's CC0 photograph)."),
 ) -> None:
     """Draw sample images, segment them, write masks, overlays and measurements.csv."""
-    from ..engine.batch import Options, check_folder, plan, run_all, with_threads
+    from ..engine.batch import check_folder, plan, run_all, with_threads
+    from ..engine.batch_job import Options
     from .segment import one_line
 
     choices = ("all", "fundus", "prostate", "retina")

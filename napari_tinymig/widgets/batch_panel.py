@@ -23,7 +23,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_tinymig._readers import read_layers
-from napari_tinymig.engine.batch import Options, plan, run_all
+from napari_tinymig.engine.batch import plan, run_all
+from napari_tinymig.engine.batch_job import Options
 from napari_tinymig.engine.tasks import TASKS
 
 from .layers import changed_by_user, result_layer

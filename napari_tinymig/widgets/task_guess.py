@@ -20,7 +20,7 @@ class TaskGuess:
 
 def guess_task(scan: Scan, metadata: Mapping[str, Any], report: Callable[[Any], None]) -> TaskGuess:
     """The task of a scan; runs in a thread."""
-    from napari_tinymig.engine.batch import gate
+    from napari_tinymig.engine.batch_job import gate
 
     report(None)
     try:
