@@ -27,7 +27,7 @@ def measure(name: str, size: int | None) -> str:
     import torch
     from napari_tinymig.training.teacher import build_teacher
 
-    from napari_tinymig.engine.config import TeacherSpec
+    from napari_tinymig.engine.train_config import TeacherSpec
 
     torch.set_num_threads(1)
     Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # forget the peak of the imports

@@ -12,7 +12,8 @@ from napari_tinymig.training.augment import Augmenter
 from napari_tinymig.training.augment_parts import View
 from torch import Generator, Tensor
 
-from napari_tinymig.engine.config import AugmentSpec, InputSpec
+from napari_tinymig.engine.config import InputSpec
+from napari_tinymig.engine.train_config import AugmentSpec
 
 SIDE = 64
 

@@ -13,9 +13,10 @@ from napari_tinymig.training.data import concatenate, load_set, middle_views, ro
 from napari_tinymig.training.negatives import empty_frames, painted_over, window_without
 from PIL import Image
 
-from napari_tinymig.engine.config import DataSpec, InputSpec, LossSpec, Recipe
+from napari_tinymig.engine.config import InputSpec, Recipe
 from napari_tinymig.engine.errors import TinyMIGError, UnreadableInput
 from napari_tinymig.engine.tasks import OPTIC, POLYP, PROSTATE
+from napari_tinymig.engine.train_config import DataSpec, LossSpec
 
 
 def recipe(task=OPTIC, roi_scale=2.2, **more) -> Recipe:

@@ -17,8 +17,8 @@ from napari_tinymig.training.objective import build_objective
 from napari_tinymig.training.student import Student
 from napari_tinymig.training.train import train
 
-from napari_tinymig.engine.config import EnsembleSpec, TeacherSpec
 from napari_tinymig.engine.model_file import read_model_file
+from napari_tinymig.engine.train_config import EnsembleSpec, TeacherSpec
 
 CPU = torch.device("cpu")
 

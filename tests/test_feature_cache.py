@@ -20,7 +20,8 @@ from napari_tinymig.training.feature_cache import (
 from napari_tinymig.training.student import Student
 from napari_tinymig.training.teacher import build_teacher
 
-from napari_tinymig.engine.config import TeacherSpec, recipe_from_dict
+from napari_tinymig.engine.config import recipe_from_dict
+from napari_tinymig.engine.train_config import TeacherSpec
 
 SPEC = TeacherSpec(name="resnet18", weights="random", size=64)
 

@@ -6,8 +6,9 @@ from napari_tinymig.training.baselines import build_network
 from napari_tinymig.training.feature_style import attach_feature_style, mixstyle, statistics, trid
 from napari_tinymig.training.student import Student
 
-from napari_tinymig.engine.config import AugmentSpec, StudentSpec, load_recipe, shipped_recipes
+from napari_tinymig.engine.config import StudentSpec, load_recipe, shipped_recipes
 from napari_tinymig.engine.teacher_cards import RECOMMENDED
+from napari_tinymig.engine.train_config import AugmentSpec
 
 SPEC = StudentSpec(widths=(16, 16, 32, 32), blocks=(0, 0, 0, 0), decoder=16)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FLOOR_0 = {"records", "tasks", "config", "errors", "probe_config", "recipe_file"}
+FLOOR_0 = {"records", "tasks", "config", "train_config", "errors", "probe_config", "recipe_file"}
 FLOOR_3 = {  # the runs, and what opens a finished model
     "__main__",
     "train",

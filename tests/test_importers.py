@@ -10,9 +10,10 @@ from napari_tinymig.training.read import read_image, read_label
 from PIL import Image
 from scipy.io import savemat
 
-from napari_tinymig.engine.config import DataSpec, InputSpec, Recipe
+from napari_tinymig.engine.config import InputSpec, Recipe
 from napari_tinymig.engine.errors import OutputRefused, UnreadableInput
 from napari_tinymig.engine.tasks import OPTIC
+from napari_tinymig.engine.train_config import DataSpec
 
 H, W = 40, 48
 

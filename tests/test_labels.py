@@ -16,10 +16,11 @@ from napari_tinymig.training.evaluate import evaluate
 from PIL import Image
 
 from napari_tinymig.engine.annotation_set import AnnotationSet
-from napari_tinymig.engine.config import DataSpec, InputSpec, Recipe
+from napari_tinymig.engine.config import InputSpec, Recipe
 from napari_tinymig.engine.errors import UnreadableInput
 from napari_tinymig.engine.records import Scan
 from napari_tinymig.engine.tasks import OPTIC, POLYP, PROSTATE
+from napari_tinymig.engine.train_config import DataSpec
 
 
 def recipe(task=OPTIC, roi_scale=2.2, **more) -> Recipe:

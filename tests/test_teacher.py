@@ -18,9 +18,10 @@ from napari_tinymig.training.teacher import (
 )
 from safetensors.torch import save_file
 
-from napari_tinymig.engine.config import StudentSpec, TeacherSpec, recipe_from_dict
+from napari_tinymig.engine.config import StudentSpec, recipe_from_dict
 from napari_tinymig.engine.errors import HubUnreachable, ModelFileError
 from napari_tinymig.engine.teacher_cards import RECOMMENDED, teacher_table
+from napari_tinymig.engine.train_config import TeacherSpec
 
 SMALL = StudentSpec(widths=(16, 16, 32, 32), blocks=(0, 0, 0, 0), decoder=16)
 

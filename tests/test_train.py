@@ -18,10 +18,11 @@ from napari_tinymig.training.train import pick_device, to_toml, train
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from napari_tinymig.engine.config import OptimSpec, load_recipe, recipe_from_dict, shipped_recipes
+from napari_tinymig.engine.config import load_recipe, recipe_from_dict, shipped_recipes
 from napari_tinymig.engine.errors import ModelFileError, OutputRefused, UnreadableInput
 from napari_tinymig.engine.model_file import read_model_file
 from napari_tinymig.engine.records import Message
+from napari_tinymig.engine.train_config import OptimSpec
 
 TINY = {
     "name": "tiny",

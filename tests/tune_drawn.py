@@ -14,10 +14,11 @@ from napari_tinymig.training.objective import SupervisedObjective
 from napari_tinymig.training.student import Student
 from PIL import Image
 
-from napari_tinymig.engine.config import AugmentSpec, InputSpec, Lineage, ModelHeader, OptimSpec, Recipe, StudentSpec
+from napari_tinymig.engine.config import InputSpec, Lineage, ModelHeader, Recipe, StudentSpec
 from napari_tinymig.engine.model_file import ModelFile
 from napari_tinymig.engine.records import Scan
 from napari_tinymig.engine.tasks import OPTIC, PROSTATE
+from napari_tinymig.engine.train_config import AugmentSpec, OptimSpec
 
 torch.set_num_threads(1)  # tiny batches: a second thread only waits
 

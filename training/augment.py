@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from napari_tinymig.engine.config import AugmentSpec, InputSpec
+from napari_tinymig.engine.config import InputSpec
+from napari_tinymig.engine.train_config import AugmentSpec
 
 from .augment_parts import View, apply_parts, uniform
 from .augment_photo import PHOTOGRAPH_PARTS, enlarge

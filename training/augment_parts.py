@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from napari_tinymig.engine.config import AugmentSpec
+from napari_tinymig.engine.train_config import AugmentSpec
 
 
 def uniform(n: int, low: float, high: float, g: Generator) -> Tensor:

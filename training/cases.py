@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from napari_tinymig.engine.annotation_set import FILE as ANNOTATIONS
 from napari_tinymig.engine.annotation_set import read_cases
-from napari_tinymig.engine.config import DataSpec
 from napari_tinymig.engine.errors import UnreadableInput
 from napari_tinymig.engine.label_checks import IGNORE
 from napari_tinymig.engine.plain_folder import listed_pairs
 from napari_tinymig.engine.tasks import Task
+from napari_tinymig.engine.train_config import DataSpec
 
 from .read import read_label, stem_of
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from napari_tinymig.engine.config import LossSpec, Recipe
+from napari_tinymig.engine.config import Recipe
+from napari_tinymig.engine.train_config import LossSpec
 
 from .losses import (
     Moments,

@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_tinymig.engine.config import EnsembleSpec, InputSpec, ModelHeader, Recipe
+from napari_tinymig.engine.config import InputSpec, ModelHeader, Recipe
 from napari_tinymig.engine.registry import open_model
+from napari_tinymig.engine.train_config import EnsembleSpec
 
 from .augment import Batch
 from .export import load_student

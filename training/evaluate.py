@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_tinymig.engine.config import DataSpec, ModelHeader
+from napari_tinymig.engine.config import ModelHeader
 from napari_tinymig.engine.errors import OutputRefused, TinyMIGError
 from napari_tinymig.engine.label_checks import IGNORE
 from napari_tinymig.engine.metrics import dice, score_case, summarise_scores, vertical_ratio
@@ -18,6 +18,7 @@ from napari_tinymig.engine.predict import Predictor
 from napari_tinymig.engine.records import Message, Scan
 from napari_tinymig.engine.spatial import square_box
 from napari_tinymig.engine.tasks import Task
+from napari_tinymig.engine.train_config import DataSpec
 
 from .cases import Case, find_cases, labels_of
 from .data import roi_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from napari_tinymig.engine.config import AugmentSpec
+from napari_tinymig.engine.train_config import AugmentSpec
 
 MIXSTYLE_ALPHA = 0.1
 """Of the Beta distribution that mixes two images' statistics (the paper's)."""

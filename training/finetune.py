@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from napari_tinymig.engine.config import validate
 from napari_tinymig.engine.errors import OutputRefused
 from napari_tinymig.engine.finetune_config import FineTuneSpec
 from napari_tinymig.engine.model_file import ModelFile
+from napari_tinymig.engine.recipe_file import validate
 from napari_tinymig.engine.records import Message
 
 from .train import never

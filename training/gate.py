@@ -15,13 +15,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
-from napari_tinymig.engine.config import AugmentSpec, InputSpec, Lineage, ModelHeader, StudentSpec
+from napari_tinymig.engine.config import InputSpec, Lineage, ModelHeader, StudentSpec
 from napari_tinymig.engine.errors import TinyMIGError, UnreadableInput
 from napari_tinymig.engine.io import as_photograph, find_inputs, open_input
 from napari_tinymig.engine.model_file import read_model_file
 from napari_tinymig.engine.records import Message, Scan
 from napari_tinymig.engine.samples import fundus_sample
 from napari_tinymig.engine.spatial import place, square_box, whole_box
+from napari_tinymig.engine.train_config import AugmentSpec
 
 from .augment import draw_theta, sampling_grid
 from .augment_parts import View, apply_parts

@@ -20,9 +20,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, safe_open, save_file
 from torch import Generator, Tensor, nn
 
-from napari_tinymig.engine.config import OptimSpec, Recipe
+from napari_tinymig.engine.config import Recipe
 from napari_tinymig.engine.errors import ModelFileError, OutputRefused
 from napari_tinymig.engine.records import Message
+from napari_tinymig.engine.train_config import OptimSpec
 
 from .augment import Batch
 from .batches import Batches

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from napari_tinymig.engine.config import TeacherSpec
+from napari_tinymig.engine.train_config import TeacherSpec
 
 from .losses import normalise_tokens
 from .pretrained import create_pretrained

@@ -11,18 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from napari_tinymig.engine.config import (
-    AugmentSpec,
-    LossSpec,
-    ModelHeader,
-    OptimSpec,
-    Recipe,
-    TeacherSpec,
-    recipe_from_dict,
-)
+from napari_tinymig.engine.config import ModelHeader, Recipe, recipe_from_dict
 from napari_tinymig.engine.finetune_config import FewShot, FineTuneSpec
 from napari_tinymig.engine.normalise import normalise
 from napari_tinymig.engine.spatial import place, square_box
+from napari_tinymig.engine.train_config import AugmentSpec, LossSpec, OptimSpec, TeacherSpec
 
 from .augment import Batch
 from .data import ImageSet, middle_views

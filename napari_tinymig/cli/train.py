@@ -80,8 +80,8 @@ def evaluate(
 ) -> None:
     """Score a model on annotated folders, on each image's own grid."""
     _training()
-    from ..engine.config import DataSpec
     from ..engine.io import parse_label_map
+    from ..engine.train_config import DataSpec
     from ..training.evaluate import evaluate as run
 
     data = DataSpec(label_map=parse_label_map(labels) if labels else {})
