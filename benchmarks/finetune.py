@@ -28,7 +28,7 @@ import torch
 from finetune_table import FIELDS, write_table
 from napari_tinymig.training.cases import Case, find_cases, split_cases
 from napari_tinymig.training.data import load_set
-from napari_tinymig.training.export import load_student
+from napari_tinymig.training.saved_student import load_student
 from napari_tinymig.training.tune_parts import Views
 from napari_tinymig.training.tuning import Tuning
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 from napari_tinymig.training.cases import find_cases, split_cases
 from napari_tinymig.training.data import load_set
-from napari_tinymig.training.export import load_student, save_model
+from napari_tinymig.training.export import save_model
+from napari_tinymig.training.saved_student import load_student
 from napari_tinymig.training.source_statistics import source_statistics
 
 from napari_tinymig.engine.config import recipe_from_dict

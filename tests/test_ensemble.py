@@ -11,9 +11,9 @@ import tune_drawn as drawn
 from drawn import fundus_domain
 from napari_tinymig.training.augment import Batch
 from napari_tinymig.training.ensemble import EnsembleObjective, answer_loss
-from napari_tinymig.training.export import load_student
 from napari_tinymig.training.losses import region_probabilities
 from napari_tinymig.training.objective import build_objective
+from napari_tinymig.training.saved_student import load_student
 from napari_tinymig.training.student import Student
 from napari_tinymig.training.train import train
 

@@ -13,12 +13,13 @@ from napari_tinymig.training.export import (
     ExportFailed,
     check_parity,
     export_model,
-    load_student,
     onnx_bytes,
     round_weights,
     save_model,
 )
-from napari_tinymig.training.gate import CLASSES, SPEC, GateNetwork
+from napari_tinymig.training.gate import CLASSES, SPEC
+from napari_tinymig.training.gate_network import GateNetwork
+from napari_tinymig.training.saved_student import load_student
 from napari_tinymig.training.student import Student, StudentOutput
 
 from napari_tinymig.engine.config import InputSpec, ModelHeader, StudentSpec

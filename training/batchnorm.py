@@ -32,7 +32,8 @@ def adapt_batchnorm(
     becomes (prior * source + n * new) / (prior + n). Everything else is kept, source statistics of the shift score
     included, so that before and after can be compared. Raises ValueError for fewer than 4 frames.
     """
-    from .export import load_student, save_model
+    from .export import save_model
+    from .saved_student import load_student
 
     if len(grids) < 4:
         raise ValueError(f"{len(grids)} frames are too few for BatchNorm statistics; expected at least 4.")

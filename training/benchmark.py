@@ -28,7 +28,7 @@ from napari_tinymig.engine.safe_files import FolderLock, write_atomic
 
 from .cases import find_cases
 from .evaluate import METRICS, score_one
-from .export import load_student
+from .saved_student import load_student
 from .student import count_macs, count_parameters
 
 log = logging.getLogger(__name__)

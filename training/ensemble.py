@@ -8,6 +8,8 @@ the supervised terms is chosen.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,9 +19,9 @@ from napari_tinymig.engine.registry import open_model
 from napari_tinymig.engine.train_config import EnsembleSpec
 
 from .augment import Batch
-from .export import load_student
 from .losses import region_probabilities
 from .objective import SupervisedObjective
+from .saved_student import load_student
 
 SMALLEST = 1e-6
 
@@ -43,7 +45,7 @@ class EnsembleObjective(SupervisedObjective):
         self.members.eval()
         return self
 
-    def parameters(self, recurse: bool = True) -> object:
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
         """Nothing of the members is trained."""
         return iter(())
 

@@ -26,7 +26,7 @@ from napari_tinymig.engine.config import ModelHeader
 from napari_tinymig.engine.errors import TinyMIGError
 from napari_tinymig.engine.model_file import ModelFile, write_model_file
 
-from .student import Student
+from .saved_student import load_student
 
 PARITY = 2e-3
 """Largest difference of a logit between torch and ONNX Runtime, relative to the logits' spread (chosen)."""
@@ -149,27 +149,6 @@ def save_model(path: str | Path, header: ModelHeader, student: nn.Module) -> Mod
     graph = onnx_bytes(student, header.input.size)
     check_parity(student, graph, header.input.size)
     return write_model_file(path, header.model_copy(update={"weights_sha256": ""}), stored_weights(student), graph)
-
-
-def load_student(model: ModelFile) -> nn.Module:
-    """The torch network of a model file, weights in place, evaluation mode."""
-    header = model.header
-    spec = header.student.model_copy(update={"init_weights": None})
-    outputs = len(header.classes) or (len(header.task.regions) if header.task else 1) + (header.head == "softmax")
-    if header.network == "student":
-        student: nn.Module = Student(spec, outputs)
-    else:
-        from .baselines import build_network
-
-        student = build_network(header.network, spec, outputs)
-    if header.kind == "gate":
-        from .gate import GateNetwork
-
-        student = GateNetwork(spec, outputs)
-    state = {k: torch.from_numpy(np.asarray(v).copy()) for k, v in model.weights().items()}
-    own = student.state_dict()
-    student.load_state_dict({k: state[k].to(v.dtype) if k in state else v for k, v in own.items()})
-    return student.eval()
 
 
 def export_model(model: ModelFile, to: str, path: str | Path) -> Path:

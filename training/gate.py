@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from napari_tinymig.engine.config import InputSpec, Lineage, ModelHeader, StudentSpec
 from napari_tinymig.engine.errors import TinyMIGError, UnreadableInput
@@ -27,8 +27,9 @@ from napari_tinymig.engine.train_config import AugmentSpec
 from .augment import draw_theta, sampling_grid
 from .augment_parts import View, apply_parts
 from .augment_photo import PHOTOGRAPH_PARTS
-from .export import load_student, save_model
-from .student import DenseEncoder, MobileEncoder
+from .export import save_model
+from .gate_network import GateNetwork
+from .saved_student import load_student
 
 CLASSES = ("optic", "prostate", "polyp", "none")
 SIZE = 96
@@ -46,20 +47,6 @@ AUGMENT = AugmentSpec(
     cutout=0.15,
     frame=0.15,
 )
-
-
-class GateNetwork(nn.Module):
-    """Encoder, mean and maximum over the deepest map, one linear layer: logits (B, K)."""
-
-    def __init__(self, spec: StudentSpec, classes: int):
-        super().__init__()
-        self.encoder: DenseEncoder | MobileEncoder
-        self.encoder = DenseEncoder(spec.widths, spec.blocks) if spec.encoder == "dense" else MobileEncoder(None)
-        self.head = nn.Linear(2 * self.encoder.widths[-1], classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        deepest = self.encoder(x)[-1]  # (B, C, h, w)
-        return self.head(torch.cat([deepest.mean((2, 3)), deepest.amax((2, 3))], 1))
 
 
 def gate_frames(paths: Sequence[Path], most: int, seed: int) -> NDArray[np.uint8]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from napari_tinymig.engine.model_file import ModelFile
 
-from .export import load_student
+from .saved_student import load_student
 from .student import count_macs, count_parameters
 
 

@@ -10,7 +10,8 @@ from torch import nn
 from napari_tinymig.engine.model_file import ModelFile
 from napari_tinymig.engine.network import NetworkOutput
 
-from .export import WithStageMoments, load_student
+from .export import WithStageMoments
+from .saved_student import load_student
 
 
 class TorchNetwork:

@@ -27,8 +27,9 @@ from napari_tinymig.engine.registry import open_model
 from napari_tinymig.engine.safe_files import write_atomic
 
 from .annotations import annotated_set
-from .export import load_student, save_model
+from .export import save_model
 from .forgetting import judge
+from .saved_student import load_student
 from .train import pick_device
 from .tune_course import Course, DecoderCourse
 from .tune_data import gather, reference_problem, references, rehearsal
