@@ -286,3 +286,13 @@ def test_stop_and_keep_best_leaves_a_usable_model(parent, second, tmp_path):
     assert outcome.saved == [tmp_path / "run" / "best.safetensors"]
     assert time.monotonic() - begin < 28  # two seconds on a quiet machine; beyond 30 the worker would be killed
     assert read_model_file(tmp_path / "run" / "best.safetensors").header.lineage.parent == parent.model_id
+
+
+def test_a_damaged_plan_is_said_in_a_sentence(tmp_path):
+    from napari_tinymig.training.tune_plan import load_plan
+
+    from napari_tinymig.engine.errors import ModelFileError
+
+    (tmp_path / "plan.json").write_text('{"scope": "who')
+    with pytest.raises(ModelFileError, match="plan.json is damaged.*start a new run"):
+        load_plan(tmp_path, "optic@1", [])

@@ -221,3 +221,30 @@ def test_the_job_file_names_kind_settings_and_threads(tmp_path):
     assert job["kind"] == "rehearsal"
     assert job["settings"] == {"steps": 1}
     assert job["threads"] == jobs.training_threads()
+
+
+def test_a_second_run_in_a_folder_where_one_is_at_work_is_refused(tmp_path):
+    first = rehearse(tmp_path / "run", steps=400, step_s=0.05)
+    first_step(first)
+    with pytest.raises(WorkerFailed, match="run's folder .* is open in another napari or command.*close it there"):
+        rehearse(tmp_path / "run", steps=1).result(60)
+    assert first.running
+    first.discard()
+    assert first.wait(30).status == "discarded"
+
+
+def test_a_stop_before_the_training_began_has_nothing_to_keep(tmp_path, monkeypatch):
+    from napari_tinymig.training import __main__ as worker
+
+    class Wire:
+        stopped_at = 1.0
+        sent: list[Message] = []
+
+        def send(self, message):
+            self.sent.append(message)
+
+    begun = []
+    monkeypatch.setattr(worker, "read_job", lambda path: (lambda *_: begun.append(1), {"settings": {}}))
+    assert worker.run(Wire(), tmp_path / "job.json") == 0
+    assert [(m.kind, "nothing to keep" in m.text) for m in Wire.sent] == [("stopped", True)]
+    assert not begun

@@ -168,3 +168,15 @@ def test_a_damaged_user_model_is_listed_with_its_problem(written, home):
     (entry,) = registry.list_models()
     assert entry.header is None
     assert "is not a napari-tinymig model" in entry.problem
+
+
+def test_one_changed_letter_in_the_header_is_found(written, tmp_path):
+    """A threshold that reads 0.9 where it was 0.5 would change every mask without a word."""
+    raw = written.path.read_bytes()
+    changed = raw.replace(b'\\"name\\":\\"disc\\"', b'\\"name\\":\\"dosc\\"', 1)
+    assert changed != raw
+    path = tmp_path / "changed.safetensors"
+    path.write_bytes(changed)
+    for read in (read_header, read_model_file):
+        with pytest.raises(ModelFileError, match="header does not match its recorded hash"):
+            read(path)

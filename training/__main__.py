@@ -28,6 +28,7 @@ from typing import Any
 
 from napari_tinymig.engine.errors import MissingExtra, TinyMIGError
 from napari_tinymig.engine.records import Message
+from napari_tinymig.engine.safe_files import FolderLock
 
 JOBS: dict[str, str] = {
     "rehearsal": "rehearsal:run_job",
@@ -158,9 +159,14 @@ def explain(error: BaseException, folder: Path) -> str:
 
 
 def run(wire: Wire, path: Path) -> int:
-    """Do the job and send its messages; the exit code."""
+    """Do the job and send its messages; the exit code. A folder in which another run is at work is refused."""
+    lock: FolderLock | None = None
     try:
+        lock = FolderLock(path.parent, what="the run's folder")
         function, job = read_job(path)
+        if wire.stopped_at is not None:
+            wire.send(Message("stopped", text="Stopped before the training began; there is nothing to keep."))
+            return 0
         messages = function(job["settings"], wire.stop)
         last = None
         for message in messages:
@@ -174,6 +180,9 @@ def run(wire: Wire, path: Path) -> int:
         log.exception("the run failed")
         wire.send(Message("failed", text=explain(e, path.parent)))
         return 1
+    finally:
+        if lock is not None:
+            lock.release()
     if last is None or last.kind not in TERMINAL:
         wire.send(Message("stopped" if wire.stop() else "done", text="Stopped." if wire.stop() else ""))
     return 1 if last is not None and last.kind == "failed" else 0

@@ -47,8 +47,11 @@ def load_plan(folder: Path, model_id: str, data: list[str]) -> Plan | None:
     path = folder / "plan.json"
     if not path.exists():
         return None
-    raw = json.loads(path.read_text(encoding="utf-8"))
-    plan = Plan(**raw | {"folds": [tuple(f) for f in raw["folds"]]})
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        plan = Plan(**raw | {"folds": [tuple(f) for f in raw["folds"]]})
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        raise ModelFileError(f"{path} is damaged ({str(e)[:80]}); start a new run in another folder") from e
     if plan.model_id != model_id or plan.data != data:
         raise ModelFileError(
             f"the run in {folder} began with another model or other masks; start a new run for the new ones"

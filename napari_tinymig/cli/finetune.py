@@ -52,7 +52,8 @@ def finetune(
 ) -> None:
     """Fine-tune a model on mended masks; before/after scores; a gate that refuses what got worse.
 
-    Exit code 0: done (whatever the gate says), 1: stopped early, 2: data or model that cannot be used.
+    Exit code 0: done (whatever the gate says), 1: stopped early, or refused by the gate and so not kept, 2: data or
+    model that cannot be used.
     """
     from .. import jobs
 
@@ -80,9 +81,14 @@ def finetune(
     best = out / "best.safetensors"
     typer.echo(f"{best}")
     if keep:
+        from ..engine.lineage import GateRefused
         from ..engine.lineage import keep as keep_model
 
-        kept = keep_model(best, name or None, knowingly)
+        try:
+            kept = keep_model(best, name or None, knowingly)
+        except GateRefused as e:  # the sentences of the verdict were said above
+            say("not made the default, because the gate refused; it can be kept with --keep --knowingly")
+            raise typer.Exit(SOME_FAILED) from e
         typer.echo(f"'{kept.name}' is now the default for {kept.task}; back with: tinymig models rollback {kept.task}")
     if outcome.status != "done":
         raise typer.Exit(SOME_FAILED)

@@ -116,7 +116,8 @@ def tree() -> None:
             continue
         verdict = header.scores.get("finetune")
         said = "" if not isinstance(verdict, dict) else ("  gate: kept" if verdict.get("keep") else "  gate: refused")
-        typer.echo(f"{'  ' * depth}{entry.model_id}  {entry.task}  {header.lineage.created[:10]}{said}")
+        gone = f"  from {header.lineage.parent}, which is not here" if header.lineage.parent and not depth else ""
+        typer.echo(f"{'  ' * depth}{entry.model_id}  {entry.task}  {header.lineage.created[:10]}{said}{gone}")
 
 
 @app.command()

@@ -1,7 +1,8 @@
 """One model = one .safetensors: weight tensors, the ONNX bytes made from them, and a JSON header. Never pickle.
 
 Layout: tensors by their training names; the tensor 'onnx' (U8) holds the ONNX graph; metadata 'tinymig' is the JSON of
-`config.ModelHeader`; 'onnx_sha256' is the hash of the graph; 'onnx_weights_sha256' names the weights it was made from.
+`config.ModelHeader`, 'header_sha256' its hash (absent in older files); 'onnx_sha256' is the hash of the graph;
+'onnx_weights_sha256' names the weights it was made from.
 """
 
 from __future__ import annotations
@@ -82,8 +83,10 @@ def write_model_file(path: str | Path, header: ModelHeader, weights: dict[str, N
             "make the ONNX bytes from the weights that are saved."
         )
     header = header.model_copy(update={"weights_sha256": digest})
+    text = header.model_dump_json()
     metadata = {
-        "tinymig": header.model_dump_json(),
+        "tinymig": text,
+        "header_sha256": hashlib.sha256(text.encode()).hexdigest(),
         "onnx_sha256": hashlib.sha256(onnx).hexdigest(),
         "onnx_weights_sha256": digest,
     }
@@ -198,6 +201,9 @@ def _header(metadata: dict[str, str], path: Path) -> ModelHeader:
             f"{path} was written by a newer version (header {version}, this version reads up to {HEADER_SCHEMA}); "
             "update with: pip install --upgrade napari-tinymig."
         )
+    recorded = metadata.get("header_sha256")
+    if recorded and hashlib.sha256(metadata["tinymig"].encode()).hexdigest() != recorded:
+        raise ModelFileError(f"{path} is damaged: its header does not match its recorded hash; {ADVICE}.")
     try:
         return ModelHeader.model_validate(raw)
     except ValidationError as e:

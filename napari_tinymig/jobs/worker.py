@@ -163,7 +163,8 @@ class WorkerRun:
         self._finish(code)
 
     def _take(self, message: Message) -> None:
-        if self._asked and self.acknowledged_s is None:
+        answers = ("log", *TERMINAL)  # a step may have been under way before it was asked
+        if self._asked and self.acknowledged_s is None and message.kind in answers:
             self.acknowledged_s = time.monotonic() - self._asked_at
         if message.kind == "saved" and message.text:
             path = Path(message.text)

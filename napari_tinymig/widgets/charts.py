@@ -106,8 +106,14 @@ class LineChart(Chart):
                         painter.drawEllipse(run[0], 1.5, 1.5)
                     painter.drawPolyline(QPolygonF(run))
                     run = []
-            painter.drawText(QPointF(left, plot.top() - 4), name)
-            left += painter.fontMetrics().horizontalAdvance(name) + 12
+            left = self._legend(painter, QPointF(left, plot.top() - 4), name, colour)
+
+    def _legend(self, painter: QPainter, at: QPointF, name: str, colour: QColor) -> float:
+        """A patch of the line's colour and its name in the text's, readable on every theme; where the next begins."""
+        painter.fillRect(QRectF(at.x(), at.y() - 7, 7, 7), colour)
+        painter.setPen(QColor(self.colours.text))
+        painter.drawText(QPointF(at.x() + 11, at.y()), name)
+        return at.x() + painter.fontMetrics().horizontalAdvance(name) + 22
 
     def _axes(self, painter: QPainter, plot: QRectF, limits: tuple[float, float, float, float]) -> None:
         x0, x1, y0, y1 = limits

@@ -68,7 +68,7 @@ class Swipe(Section):
             for name in names:
                 box.addItem(name, name)
             if new is not None:
-                box.addItem(f"{right} (this run, not kept yet)", str(new))
+                box.addItem(f"{right} (not kept yet)", str(new))
             at_file = new is not None and box is self.right
             box.setCurrentIndex(box.count() - 1 if at_file else max(0, box.findData(chosen)))
 
