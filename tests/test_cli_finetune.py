@@ -147,6 +147,16 @@ def test_next_looks_into_the_images_of_a_folder_with_labels(home, tmp_path):
     assert done.stdout == ""
 
 
+def test_next_does_not_rank_what_cannot_be_read(home, tmp_path):
+    drawn.write_domain(tmp_path, range(200, 202))
+    (tmp_path / "images" / "second_200.png").write_bytes(b"no picture")
+    done = tinymig(home, "next", tmp_path, "--model", "optic")
+    assert done.returncode == 1
+    assert [line[:2] for line in done.stdout.splitlines()] == ["1."]
+    assert "second_201" in done.stdout
+    assert "second_200.png starts with text" in done.stderr
+
+
 def test_the_most_doubtful_and_furthest_image_comes_first():
     sure = Candidate(Path("a"), "a", 0.05, 20.0)
     doubtful = Candidate(Path("b"), "b", 0.30, 90.0, "greener than the source.")

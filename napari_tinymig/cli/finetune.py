@@ -162,7 +162,10 @@ def next_image(
         candidates = list(look_at(items, predictor, lambda done, _total: bar.update(shown, completed=done)))
     ranking = rank(candidates)
     for place, entry in enumerate(ranking[:count], start=1):
-        typer.echo(f"{place}. {entry.candidate.path}: {entry.reason}")
+        if entry.candidate.problem:  # they come last, and nobody should annotate them
+            say(entry.reason)
+        else:
+            typer.echo(f"{place}. {entry.candidate.path}: {entry.reason}")
     if out is not None:
         _write_ranking(out, ranking)
     if any(c.problem for c in candidates):

@@ -85,7 +85,7 @@ class AnnotatePanel(Panel):
         self.images = LayerChooser(self, lambda layer: kind_of(layer) is not None, "no image")
         section.field("image", self.images, "The image that the mask belongs to; found by itself where it can be.")
         self.role = QComboBox()
-        for text, value in (("decided by the run", "auto"), ("training", "train"), ("validation", "val")):
+        for text, value in (("run decides", "auto"), ("training", "train"), ("validation", "val")):
             self.role.addItem(text, value)
         section.field("role", self.role, "Validation cases are scored and never trained on.")
         self.sparse = QCheckBox("unpainted = not labelled")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .annotate_panel import AnnotatePanel
 
 SIDE = 56
-ROLES = {"auto": "decided by the run", "train": "training", "val": "validation"}
+ROLES = {"auto": "run decides", "train": "training", "val": "validation"}
 
 
 def thumbnail(folder: Path, case: Case, task: Task) -> NDArray[np.uint8]:
