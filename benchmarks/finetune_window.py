@@ -55,9 +55,9 @@ def one_run(panel: Any, labels: Any, gaps: GapClock, data: Path) -> dict[str, fl
     panel.start()
     if not run_until(lambda: not panel.running, 600, each):
         raise SystemExit("the run did not end within ten minutes")
-    if panel.best is None:
+    if panel.card.best is None:
         raise SystemExit(f"no model: {panel.message.text()}")
-    panel.keep_knowingly()
+    panel.card.keep_knowingly()
     told = np.array(gaps.times) * 1e3
     return {
         "first_preview_s": first[0] if first else float("nan"),

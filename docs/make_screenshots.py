@@ -218,7 +218,7 @@ def loop():
         spin(1)
         tune.folder.setText("our camera")
         shot(viewer, "finetune")
-        tune.keep_knowingly()
+        tune.card.keep_knowingly()
         models = dock(viewer, "Models")
         models.refresh("optic-tuned")
         shot(viewer, "models")

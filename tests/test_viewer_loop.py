@@ -90,12 +90,12 @@ def test_three_images_are_mended_and_make_the_model_better_and_it_can_be_rolled_
         last = now
         time.sleep(0.002)
     assert not tune.running, tune.run.state.text()
-    assert tune.best is not None, tune.message.text()
+    assert tune.card.best is not None, tune.message.text()
     assert np.percentile(gaps, 99) < 0.25, "50 ms on a quiet machine"
     assert tune.run.curve
-    assert tune.result_card.isVisibleTo(tune)
+    assert tune.card.isVisibleTo(tune)
 
-    if tune.keep_button.isEnabled():
+    if tune.card.keep_button.isEnabled():
         click(tune, "Keep as default")
     else:
         click(tune, "Keep it all the same")

@@ -77,7 +77,7 @@ def test_roll_back_goes_by_the_chosen_model_and_not_by_the_set_that_is_open_else
     project.task = "polyp"
     drawn.write_domain(tmp_path, range(2))
     choose(tune, tmp_path)
-    tune.roll_back()
+    tune.card.roll_back()
     assert defaults() == {}, tune.message.text()
 
 
@@ -113,13 +113,13 @@ def test_what_was_kept_is_said_and_is_not_kept_twice(tune, tmp_path):
 
     tune.model.offer("photograph", "optic")
     tune._saved(refused_run(tmp_path))
-    assert (tune.badge.text(), tune.keep_button.isEnabled()) == ("not made the default", False)
+    assert (tune.card.badge.text(), tune.card.keep_button.isEnabled()) == ("not made the default", False)
     click(tune, "Keep it all the same")
-    assert (tune.badge.text(), default_model("optic")) == ("kept", "optic-tuned")
-    assert not tune.keep_button.isEnabled()
-    assert not tune.knowingly.isVisibleTo(tune)
+    assert (tune.card.badge.text(), default_model("optic")) == ("kept", "optic-tuned")
+    assert not tune.card.keep_button.isEnabled()
+    assert not tune.card.knowingly.isVisibleTo(tune)
     click(tune, "Roll back")
-    assert (tune.badge.text(), default_model("optic")) == ("not the default", "optic")
+    assert (tune.card.badge.text(), default_model("optic")) == ("not the default", "optic")
     click(tune, "Keep it all the same")
     assert default_model("optic") == "optic-tuned"
     assert not [name for name in model_paths() if name.startswith("optic-tuned-")]
@@ -127,5 +127,5 @@ def test_what_was_kept_is_said_and_is_not_kept_twice(tune, tmp_path):
 
 def test_the_verdict_fits_into_a_narrow_panel(tune, tmp_path):
     tune._saved(refused_run(tmp_path))
-    assert tune.rows.minimumSizeHint().width() < 300
+    assert tune.card.rows.minimumSizeHint().width() < 300
     assert tune.picture.minimumWidth() == 1
