@@ -92,8 +92,9 @@ def test_a_folder_that_cannot_be_written_gets_its_run_beside_the_models(tune, tm
     assert [f.parent.parent for f in started] == [tmp_path / "set", tmp_path / "home"]
 
 
-def refused_run(folder):
+def refused_run(folder, created=""):
     """A run's best.safetensors that the gate refused, with gains and agreement as long as they get."""
+    from napari_tinymig.engine.config import Lineage
     from napari_tinymig.engine.model_file import read_model_file, write_model_file
     from napari_tinymig.engine.registry import find_model
 
@@ -101,9 +102,11 @@ def refused_run(folder):
     gain = {"name": "cup", "before": [0.5] * 6, "after": [0.9] * 6, "low": 0.356, "high": 0.41, "gain": 0.4}
     record = {"keep": False, "reasons": ["Refused."], "gains": [gain, gain | {"name": "disc"}]}
     record["proxy"] = {"drawn pictures": 0.623, "your reference folder": 1.0}
-    header = model.header.model_copy(update={"name": "optic-tuned", "scores": {"finetune": record}})
+    lineage = Lineage(parent=model.model_id, created=created)
+    changes = {"name": "optic-tuned", "scores": {"finetune": record}, "lineage": lineage}
+    header = model.header.model_copy(update=changes)
     path = folder / "run" / "best.safetensors"
-    path.parent.mkdir()
+    path.parent.mkdir(parents=True)
     write_model_file(path, header, model.weights(), model.onnx)
     return path
 
@@ -129,3 +132,50 @@ def test_the_verdict_fits_into_a_narrow_panel(tune, tmp_path):
     tune._saved(refused_run(tmp_path))
     assert tune.card.rows.minimumSizeHint().width() < 300
     assert tune.picture.minimumWidth() == 1
+
+
+def test_a_model_that_was_finished_when_nobody_looked_is_offered_once(tune, tmp_path):
+    import datetime
+
+    drawn.write_domain(tmp_path / "set", range(2))
+    now = datetime.datetime.now(datetime.UTC)
+    left = refused_run(tmp_path / "set" / "runs", now.isoformat())
+    left.parent.rename(left.parent.with_name("20260101-110000"))
+    (tmp_path / "set" / "runs" / "20260101-120000").mkdir()  # crashed without a model
+    choose(tune, tmp_path / "set")
+    said = f"A model of {now.astimezone():%H:%M} was finished and not looked at yet."
+    assert tune.unseen_line.text() == said
+    assert tune.unseen_line.isVisibleTo(tune)
+    click(tune, "Show")
+    assert tune.card.isVisibleTo(tune)
+    assert tune.card.swipe.left.currentData() == "optic"
+    assert not tune.unseen_line.isVisibleTo(tune)
+    choose(tune, tmp_path / "set")
+    assert not tune.show_unseen.isVisibleTo(tune)
+    newer = refused_run(tmp_path / "set" / "runs")
+    newer.parent.rename(newer.parent.with_name("20260102-110000"))
+    choose(tune, tmp_path / "set")
+    assert tune.unseen_line.text() == "A model was finished and not looked at yet."
+
+
+def test_a_model_that_was_kept_elsewhere_is_not_offered(tune, tmp_path):
+    from napari_tinymig.engine.lineage import keep
+
+    drawn.write_domain(tmp_path / "set", range(2))
+    keep(refused_run(tmp_path / "set" / "runs"), "mine", knowingly=True)
+    choose(tune, tmp_path / "set")
+    assert not tune.unseen_line.isVisibleTo(tune)
+
+
+def test_beside_the_models_only_runs_of_the_same_set_are_offered(tune, tmp_path, monkeypatch):
+    import json
+
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    run = refused_run(tmp_path / "home" / "runs").parent
+    for name in ("set", "other"):
+        drawn.write_domain(tmp_path / name, range(2))
+    (run / "job.json").write_text(json.dumps({"settings": {"data": str(tmp_path / "set")}}))
+    choose(tune, tmp_path / "other")
+    assert not tune.unseen_line.isVisibleTo(tune)
+    choose(tune, tmp_path / "set")
+    assert tune.unseen_line.isVisibleTo(tune)

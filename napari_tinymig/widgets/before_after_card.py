@@ -9,9 +9,10 @@ from qtpy.QtWidgets import QLineEdit
 
 from napari_tinymig.engine.config import ModelHeader
 from napari_tinymig.engine.errors import TinyMIGError
-from napari_tinymig.engine.lineage import GateRefused, keep, rollback, use
+from napari_tinymig.engine.lineage import GateRefused, keep, parent_of, rollback, use
 from napari_tinymig.engine.model_file import read_header
 from napari_tinymig.engine.registry import entry, find_model, user_folder
+from napari_tinymig.engine.run_folders import mark_seen
 
 from .compare_swipe import Swipe
 from .numbers import NumberRows
@@ -26,8 +27,8 @@ SHORT = {"drawn pictures": "drawings agree", "your reference folder": "reference
 class BeforeAfterCard(Section):
     """The card of a finished run; hidden, and its swipe with it, until `show_verdict`.
 
-    parent_name: of the model that learned, chosen left in the swipe. chosen_model: name of the panel's chosen model,
-    by whose task *Roll back* goes. on_change: called when the default model has changed.
+    chosen_model: name of the panel's chosen model, by whose task *Roll back* goes. on_change: called when the default
+    model has changed.
     """
 
     def __init__(self, panel: Panel, chosen_model: Callable[[], str], on_change: Callable[[], None]):
@@ -57,8 +58,11 @@ class BeforeAfterCard(Section):
 
     def show_verdict(self, path: Path) -> None:
         """Before and after, what the gate says, and what can be done with a run's best model."""
-        self.best = path
         header, model_id = read_header(path)
+        self.best = path
+        mark_seen(path)
+        parent = parent_of(entry(header.name, path))
+        self.parent_name = parent.name if parent else ""
         record = header.scores.get("finetune") or {}
         self.verdict_keep = bool(record.get("keep"))
         rows = {}

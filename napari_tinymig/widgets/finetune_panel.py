@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QFileDialog, QLabel, QLine
 from napari_tinymig.engine.annotation_set import label_map_for
 from napari_tinymig.engine.errors import TinyMIGError
 from napari_tinymig.engine.records import Message
-from napari_tinymig.engine.registry import user_folder
+from napari_tinymig.engine.run_folders import UnseenModel, runs_folder, unseen_model
 from napari_tinymig.engine.tasks import TASKS
 
 from .before_after_card import BeforeAfterCard
@@ -95,6 +94,10 @@ class FineTunePanel(Panel):
             (0.0, 1.0),
         )
         self.go = self.run.go
+        self.unseen: UnseenModel | None = None
+        self.unseen_line = text_label("", "hint")
+        self.show_unseen = button("Show", self._show_unseen, "link", "Before and after, and whether to keep it.")
+        section.add(row(self.unseen_line, self.show_unseen))
         self.picture = section.add(QLabel())
         self.picture.setMinimumWidth(1)  # else the panel could never be made narrower than the picture
         self.picture_line = section.add(text_label("", "hint"))
@@ -135,6 +138,20 @@ class FineTunePanel(Panel):
             self.model.offer(found.kind, project.task if fits else usual, among="all" if found.plain else "kind")
         self.go.setEnabled(bool(found.cases) and not self.running and self.model.count() > 0)
         self.go.setToolTip("" if found.cases else FIRST_STEPS)
+        self._offer_unseen(folder if found.cases and not self.running else None)
+
+    def _offer_unseen(self, folder: Path | None) -> None:
+        """A model that was finished when nobody looked, of a viewer that was closed, say."""
+        self.unseen = None if folder is None else unseen_model(folder)
+        if self.unseen is not None:
+            of = f" of {self.unseen.finished}" if self.unseen.finished else ""
+            self.unseen_line.setText(f"A model{of} was finished and not looked at yet.")
+        self.unseen_line.setVisible(self.unseen is not None)
+        self.show_unseen.setVisible(self.unseen is not None)
+
+    def _show_unseen(self) -> None:
+        if self.unseen is not None:
+            self._saved(self.unseen.path)
 
     @property
     def _labels_mean(self) -> str:
@@ -165,12 +182,9 @@ class FineTunePanel(Panel):
             self.say_error(problem)
             return
         data = Path(self.folder.text()).expanduser()
-        home = data if os.access(data, os.W_OK) else user_folder().parent  # a set on a read-only share teaches, too
-        folder = home / "runs" / run_stamp()
-        self.card.parent_name = self.model.model_name
         try:
             label_map_for(data, self._labels_mean)
-            self.run.start("finetune", self.settings(), folder)
+            self.run.start("finetune", self.settings(), runs_folder(data) / run_stamp())
         except (TinyMIGError, ValueError) as e:
             self.say_error(e)
 
@@ -215,7 +229,11 @@ class FineTunePanel(Panel):
     # --- the end -----------------------------------------------------------------------------------------------
 
     def _saved(self, path: Path) -> None:
-        self.card.show_verdict(path)
+        try:
+            self.card.show_verdict(path)
+        except TinyMIGError as e:
+            self.say_error(e)
+        self._refresh()
 
     def theme_changed(self) -> None:
         if hasattr(self, "run"):
