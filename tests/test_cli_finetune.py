@@ -52,6 +52,15 @@ def test_finetune_keep_tree_and_rollback(home, tmp_path):
     assert (run / "best.safetensors").exists()
     assert (run / "gate.json").exists()
     assert "'camera-b' is now the default for optic" in done.stdout
+    words = ("finetune", "--model", "optic", "--data", home / "set", "-o", run, "--steps", 20)
+    again = tinymig(home, *words, "--resume")
+    assert again.returncode == 0
+    assert "is finished already" in again.stderr
+    assert str(run / "best.safetensors") in again.stdout
+    (run / "best.safetensors").unlink()
+    refused = tinymig(home, *words)
+    assert refused.returncode == 2
+    assert "not finished; go on with --resume" in refused.stderr
     tree = tinymig(home, "models", "tree").stdout
     assert "\n  camera-b@" in tree, "the child stands under its parent"
     assert "* camera-b" in tinymig(home, "models", "list").stdout

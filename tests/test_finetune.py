@@ -16,7 +16,7 @@ import pytest
 
 from napari_tinymig import jobs
 from napari_tinymig.engine.annotation_set import AnnotationSet
-from napari_tinymig.engine.errors import OutputRefused, UnreadableInput
+from napari_tinymig.engine.errors import ModelFileError, OutputRefused, UnreadableInput
 from napari_tinymig.engine.finetune_config import few_shot, folds_of
 from napari_tinymig.engine.model_file import read_model_file
 from napari_tinymig.engine.predict import Predictor
@@ -268,10 +268,26 @@ def test_a_run_killed_by_the_system_goes_on_to_the_same_bits(parent, second, tmp
             os.kill(killed.pid, signal.SIGKILL)
     assert killed.wait(30).status == "failed"
     assert not (tmp_path / "killed" / "best.safetensors").exists()
+    with pytest.raises(OutputRefused, match="not finished; go on with --resume"):
+        tune(parent.path, second, tmp_path / "killed", steps=10)
+    checkpoint = tmp_path / "killed" / "part1" / "last.safetensors"
+    whole = checkpoint.read_bytes()
+    checkpoint.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ModelFileError, match=r"part1.last\.safetensors is damaged .*delete this file"):
+        tune(parent.path, second, tmp_path / "killed", steps=10, resume=True)
+    checkpoint.write_bytes(whole)
     tune(parent.path, second, tmp_path / "killed", steps=10, resume=True)
     tune(parent.path, second, tmp_path / "whole", steps=10)
     a, b = (read_model_file(tmp_path / n / "best.safetensors").weights() for n in ("whole", "killed"))
     assert all(np.array_equal(a[k], b[k]) for k in a)
+
+
+def test_a_finished_run_is_not_trained_again(parent, second, tuned):
+    before = (tuned[1] / "best.safetensors").stat().st_mtime_ns
+    messages = tune(parent.path, second, tuned[1], steps=40, lr=3e-3, resume=True)
+    assert [m.kind for m in messages] == ["saved", "done"]
+    assert f"finished already; its model is {tuned[1] / 'best.safetensors'}" in messages[-1].text
+    assert (tuned[1] / "best.safetensors").stat().st_mtime_ns == before
 
 
 def test_stop_and_keep_best_leaves_a_usable_model(parent, second, tmp_path):
@@ -290,8 +306,6 @@ def test_stop_and_keep_best_leaves_a_usable_model(parent, second, tmp_path):
 
 def test_a_damaged_plan_is_said_in_a_sentence(tmp_path):
     from napari_tinymig.training.tune_plan import load_plan
-
-    from napari_tinymig.engine.errors import ModelFileError
 
     (tmp_path / "plan.json").write_text('{"scope": "who')
     with pytest.raises(ModelFileError, match="plan.json is damaged.*start a new run"):

@@ -159,6 +159,25 @@ def test_a_run_that_was_killed_is_not_overwritten(eyes, tmp_path):
     assert (tmp_path / "run" / "last.safetensors").read_bytes() == written
 
 
+def test_a_damaged_checkpoint_is_named_with_what_to_do(eyes, tmp_path):
+    run = train(recipe(), eyes, out=tmp_path / "run")
+    next(m for m in run if m.kind == "epoch")
+    run.close()
+    path = tmp_path / "run" / "last.safetensors"
+    whole = path.read_bytes()
+    for damage in (b"", whole[:5000], whole[: len(whole) // 2], b"no tensors at all"):
+        path.write_bytes(damage)
+        with pytest.raises(ModelFileError, match=r"last\.safetensors is damaged .*delete this file"):
+            list(train(recipe(), eyes, out=tmp_path / "run", resume=True))
+
+
+def test_a_finished_run_says_so_when_it_is_resumed(eyes, tmp_path):
+    list(train(recipe(optim__epochs=1), eyes, out=tmp_path / "run"))
+    messages = list(train(recipe(optim__epochs=1), eyes, out=tmp_path / "run", resume=True))
+    assert any("epoch 1 of 1 is done already" in m.text for m in messages)
+    assert not [m for m in messages if m.kind == "step"]
+
+
 def test_two_runs_do_not_share_a_folder(eyes, tmp_path):
     first = train(recipe(), eyes, out=tmp_path / "run")
     next(first)

@@ -12,9 +12,10 @@ from typing import Any
 
 from napari_tinymig.engine.errors import OutputRefused
 from napari_tinymig.engine.finetune_config import FineTuneSpec
-from napari_tinymig.engine.model_file import ModelFile
+from napari_tinymig.engine.model_file import ModelFile, read_header
 from napari_tinymig.engine.recipe_file import validate
 from napari_tinymig.engine.records import Message
+from napari_tinymig.engine.run_folders import BEST, is_finished, refuse_used
 
 from .train import never
 from .tuning import Tuning
@@ -34,16 +35,20 @@ def finetune(
 
     Writes out/{best.safetensors, gate.json, preview.png, log.jsonl, plan.json}. 'validation' messages carry held-out
     Dice, 'preview' the path of a picture, 'saved' the model, and the last message ('done', 'stopped') the verdict with
-    values {'keep': 1 or 0}. `stop()` ends the training soon and keeps what is there. settings: the other fields of
-    `FineTuneSpec`. Raises ValueError for data that cannot teach, OutputRefused for a
-    folder that cannot be written.
+    values {'keep': 1 or 0}. `stop()` ends the training soon and keeps what is there. resume: go on with the run in
+    `out`; a finished one is only told. settings: the other fields of `FineTuneSpec`. Raises ValueError for data that
+    cannot teach, OutputRefused for a folder that cannot be written or holds a run, ModelFileError for a damaged
+    checkpoint.
     """
     spec = validate(FineTuneSpec, {"minutes": minutes} | settings, "fine-tuning settings")
     out = Path(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        if not resume and (out / "best.safetensors").exists():
-            raise OutputRefused(f"{out} already holds a run; choose another folder, or go on with --resume")
+        if not resume:
+            refuse_used(out)
+        elif is_finished(out):
+            yield from _finished(out)
+            return
         log = (out / "log.jsonl").open("a" if resume else "w", encoding="utf-8")
     except OSError as e:
         raise OutputRefused(f"cannot write the run folder {out} ({e.strerror or e}); choose another folder") from e
@@ -52,6 +57,15 @@ def finetune(
             log.write(message.to_json() + "\n")
             log.flush()
             yield message
+
+
+def _finished(out: Path) -> Iterator[Message]:
+    """What a resumed run says that has nothing left to do."""
+    path = out / BEST
+    record = read_header(path)[0].scores.get("finetune") or {}
+    yield Message("saved", text=str(path))
+    values = {name: float(bool(record.get(name))) for name in ("keep", "measured")}
+    yield Message("done", values=values, text=f"The run in {out} is finished already; its model is {path}.")
 
 
 def run_job(settings: dict[str, Any], stop: Callable[[], bool]) -> Iterator[Message]:

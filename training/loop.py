@@ -203,17 +203,23 @@ class Run:
         self._save_s = self._saved_at - begun
 
     def load_last(self) -> None:
-        """Go on from last.safetensors. Raises ModelFileError where it is absent or of another recipe."""
+        """Go on from last.safetensors. Raises ModelFileError where it is absent, damaged or of another recipe."""
         path = self.out / "last.safetensors"
         if not path.is_file():
             raise ModelFileError(f"nothing to resume in {self.out}; expected last.safetensors; run without --resume")
-        with safe_open(path, "pt") as stored:
-            meta = stored.metadata()
+        try:
+            with safe_open(path, "pt") as stored:
+                meta = stored.metadata() or {}
+            tensors, progress = load_file(path), Progress(**json.loads(meta["progress"]))
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as e:
+            raise ModelFileError(
+                f"{path} is damaged ({str(e)[:80]}); expected the checkpoint of a run; delete this file, which gives "
+                "up what was trained in its folder, or start again in another folder"
+            ) from e
         if meta.get("recipe") != self.recipe.model_dump_json():
             raise ModelFileError(
                 f"{path} was made by another recipe; resume with the same one, or choose another folder"
             )
-        tensors = load_file(path)
 
         def part(prefix: str) -> dict[str, Tensor]:
             return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
@@ -230,7 +236,7 @@ class Run:
             state.setdefault(int(number), {})[key] = value
         whole = self.optimiser.state_dict()
         self.optimiser.load_state_dict({"state": state, "param_groups": whole["param_groups"]})
-        self.progress = Progress(**json.loads(meta["progress"]))
+        self.progress = progress
 
 
 def supervised_part(terms: dict[str, Tensor], lambdas: Sequence[float]) -> Tensor:
@@ -262,6 +268,8 @@ def wants_bf16(recipe: Recipe, device: torch.device) -> bool:
 def fit(run: Run, stop: Callable[[], bool]) -> Iterator[Message]:
     """Epochs until the recipe's end or `stop()`; messages 'step' and 'epoch' with measured seconds and ETA."""
     total = run.recipe.optim.epochs
+    if run.progress.epoch >= total:
+        yield Message("log", total, total, {}, f"epoch {total} of {total} is done already; nothing is trained again")
     while run.progress.epoch < total and not stop():
         start = time.monotonic()
         yield from run.train_epoch(stop)

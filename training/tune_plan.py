@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_tinymig.engine.errors import ModelFileError
+from napari_tinymig.engine.run_folders import PLAN
 from napari_tinymig.engine.safe_files import write_atomic
 
 SHARES = (0.25, 0.5, 0.75, 1.0)
@@ -36,7 +37,7 @@ class Plan:
 
     def save(self, folder: Path) -> None:
         """Write plan.json in one step."""
-        write_atomic(folder / "plan.json", json.dumps(asdict(self), indent=1).encode())
+        write_atomic(folder / PLAN, json.dumps(asdict(self), indent=1).encode())
 
 
 def load_plan(folder: Path, model_id: str, data: list[str]) -> Plan | None:
@@ -44,7 +45,7 @@ def load_plan(folder: Path, model_id: str, data: list[str]) -> Plan | None:
 
     Raises ModelFileError where the run began with another model or other masks.
     """
-    path = folder / "plan.json"
+    path = folder / PLAN
     if not path.exists():
         return None
     try:

@@ -56,6 +56,7 @@ def finetune(
     model that cannot be used.
     """
     from .. import jobs
+    from ..engine.run_folders import is_finished
 
     settings = {
         "minutes": minutes,
@@ -72,13 +73,18 @@ def finetune(
         "margin": margin or 1e-9,
     }
     check_inputs(model, data, out, resume, reference, labels)
-    job = {"model": _absolute(model), "data": str(data.resolve()), "resume": resume, "spec": settings}
-    run = jobs.start("finetune", job, out)
-    with stopping() as stop:
-        follow(_stoppable(run, stop))
-    outcome = run.result()
-    typer.echo(outcome.text)
     best = out / "best.safetensors"
+    status = "done"
+    if resume and is_finished(out):
+        say(f"The run in {out} is finished already; nothing is trained again. Its model:")
+    else:
+        job = {"model": _absolute(model), "data": str(data.resolve()), "resume": resume, "spec": settings}
+        run = jobs.start("finetune", job, out)
+        with stopping() as stop:
+            follow(_stoppable(run, stop))
+        outcome = run.result()
+        typer.echo(outcome.text)
+        status = outcome.status
     typer.echo(f"{best}")
     if keep:
         from ..engine.lineage import GateRefused
@@ -90,7 +96,7 @@ def finetune(
             say("not made the default, because the gate refused; it can be kept with --keep --knowingly")
             raise typer.Exit(SOME_FAILED) from e
         typer.echo(f"'{kept.name}' is now the default for {kept.task}; back with: tinymig models rollback {kept.task}")
-    if outcome.status != "done":
+    if status != "done":
         raise typer.Exit(SOME_FAILED)
 
 
@@ -99,9 +105,9 @@ def check_inputs(
 ) -> None:
     """Say what is wrong before a process is started: model, annotated images, label codes, run folder, references."""
     from ..engine.annotation_set import check_task_of_set, label_map_for, read_cases
-    from ..engine.errors import OutputRefused
     from ..engine.reference import check_reference
     from ..engine.registry import open_model
+    from ..engine.run_folders import refuse_used
 
     task = open_model(model).header.task
     label_map_for(data, labels)
@@ -114,8 +120,8 @@ def check_inputs(
         say("One annotated image: the gain cannot be measured on another; annotate a second one if you can.")
     if reference is not None and task is not None:
         check_reference(reference, task)
-    if not resume and (out / "best.safetensors").exists():
-        raise OutputRefused(f"{out} already holds a run; choose another folder, or go on with --resume")
+    if not resume:
+        refuse_used(out)
 
 
 def _absolute(model: str) -> str:

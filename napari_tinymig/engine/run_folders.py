@@ -1,4 +1,4 @@
-"""Folders of fine-tuning runs: where those of a set lie, and which of them left a model that nobody has looked at."""
+"""Folders of fine-tuning runs: where those of a set lie, which are used or finished, and what nobody has looked at."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import ModelFileError
+from .errors import ModelFileError, OutputRefused
 from .model_file import read_header
 from .registry import list_models, user_folder
 
 BEST = "best.safetensors"
+PLAN = "plan.json"
 SEEN = ".looked-at"
 """A run's folder with this file was shown to its user."""
 
@@ -36,6 +37,25 @@ def runs_folder(data: Path) -> Path:
     return home / "runs"
 
 
+def refuse_used(out: Path) -> None:
+    """Raise OutputRefused for a folder that holds a run, finished or not: a new one would discard it."""
+    if (out / BEST).exists():
+        raise OutputRefused(f"{out} already holds a run; choose another folder, or go on with --resume")
+    if (out / PLAN).exists():
+        raise OutputRefused(
+            f"{out} holds a run that was not finished; go on with --resume, or choose another folder for a new one"
+        )
+
+
+def is_finished(out: Path) -> bool:
+    """True if the run of this folder came to its end by itself, and its model is there."""
+    try:
+        last = (out / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1]
+        return json.loads(last)["kind"] == "done" and (out / BEST).is_file()
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+
+
 def unseen_model(data: Path) -> UnseenModel | None:
     """The model of a set's newest run, if it was neither shown nor kept; None otherwise.
 
@@ -56,7 +76,7 @@ def unseen_model(data: Path) -> UnseenModel | None:
     except ModelFileError as e:
         log.info("a run's model is not offered: %s", e)
         return None
-    if "finetune" not in header.scores or _content(model_id) in {_content(m.model_id) for m in list_models()}:
+    if "finetune" not in header.scores or _content(model_id) in {_content(m.model_id or "") for m in list_models()}:
         return None
     return UnseenModel(path, _local_time(header.lineage.created))
 
