@@ -166,6 +166,19 @@ def test_next_does_not_rank_what_cannot_be_read(home, tmp_path):
     assert "second_200.png starts with text" in done.stderr
 
 
+def test_next_warns_where_the_images_are_of_another_task(home, tmp_path):
+    from napari_tinymig.engine.samples import fundus_sample
+
+    for seed in range(3):
+        Image.fromarray(fundus_sample(256, seed).scan.pixels).save(tmp_path / f"{seed}.png")
+    done = tinymig(home, "next", tmp_path, "--task", "polyp")
+    assert done.returncode == 0, done.stderr
+    told = " ".join(done.stderr.split())
+    assert "3 of 3 image(s) looked at seem to be of the task 'optic', not 'polyp'" in told
+    assert "use --task optic" in told
+    assert "seem to be" not in tinymig(home, "next", tmp_path, "--task", "optic").stderr
+
+
 def test_the_most_doubtful_and_furthest_image_comes_first():
     sure = Candidate(Path("a"), "a", 0.05, 20.0)
     doubtful = Candidate(Path("b"), "b", 0.30, 90.0, "greener than the source.")

@@ -153,7 +153,7 @@ def next_image(
     from rich.progress import Progress
 
     from ..engine.io import find_images
-    from ..engine.next_image import look_at, rank
+    from ..engine.next_image import look_at, of_another_task, rank
     from ..engine.predict import Predictor
     from ..engine.registry import default_model
 
@@ -163,6 +163,8 @@ def next_image(
     if not items:
         raise ValueError(f"no image left in {', '.join(map(str, folder))}; expected images that are not in the set yet")
     predictor = Predictor(model or default_model(task), "cpu")
+    if doubt := of_another_task(items, predictor.task.name):
+        say(doubt)
     with Progress(console=Console(stderr=True), transient=True) as bar:
         shown = bar.add_task("looking", total=len(items))
         candidates = list(look_at(items, predictor, lambda done, _total: bar.update(shown, completed=done)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,11 @@ from .io import InputItem, open_input
 from .io.scan_file import as_photograph, as_volume
 from .predict import Predictor
 from .records import Prediction
+from .task_gate import TaskGate
+from .tasks import TASKS
+
+ASKED = 8
+"""Images that the gate looks at before a ranking."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,32 @@ def look_at(
             yield Candidate(item.path, item.name, problem=str(e), usable=False)
         if progress:
             progress(number + 1, len(items))
+
+
+def of_another_task(items: Sequence[InputItem], task: str, gate: TaskGate | None = None) -> str:
+    """A sentence where most images are clearly of another task than `task`, by the gate; '' otherwise.
+
+    At most eight images, spread over the list, are asked. gate: default the bundled one.
+    """
+    if task not in TASKS:  # the gate knows the built-in ones alone
+        return ""
+    gate = gate or TaskGate()
+    asked = [items[i] for i in sorted(set(np.linspace(0, len(items) - 1, min(len(items), ASKED)).astype(int)))]
+    found = []
+    for item in asked:
+        try:
+            opened = open_input(item)
+            found.append(gate.task_of(opened.scan, opened.metadata))
+        except (TinyMIGError, ValueError):  # unreadable, or unclear
+            continue
+    others = Counter(name for name in found if name != task)
+    if 2 * others.total() <= len(asked):
+        return ""
+    likely = others.most_common(1)[0][0]
+    return (
+        f"{others.total()} of {len(asked)} image(s) looked at seem to be of the task '{likely}', not '{task}', so that "
+        f"this ranking says little; if so, use --task {likely}."
+    )
 
 
 def candidate_of(item: InputItem, prediction: Prediction) -> Candidate:
