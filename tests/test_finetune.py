@@ -147,6 +147,20 @@ def test_a_reference_folder_that_cannot_be_read_is_said_at_once_and_keeps_the_ga
     assert messages[-1].values["keep"] == 0
 
 
+def test_a_run_that_takes_clearly_longer_than_asked_says_how_long_and_why(parent, tmp_path):
+    from napari_tinymig.engine.time_budget import over_budget
+
+    data = drawn.write_domain(tmp_path / "one", range(100, 101))
+    last = tune(parent.path, data, tmp_path / "run", minutes=0.01, before_s=30.0)[-1]
+    assert ", asked were 1 s: start of the program 30 s" in last.text
+    values = {"asked_s": 60.0, "spent: training": 50.0, "spent: scoring": 26.0}
+    assert over_budget(values) == ""
+    values["spent: scoring"] = 31.0
+    assert over_budget(values) == "It took 81 s, asked were 60 s: training 50 s, scoring 31 s."
+    values["spent: training"] = 240.0
+    assert over_budget(values) == "It took 4.5 min, asked were 60 s: training 4.0 min, scoring 31 s."
+
+
 def test_slices_of_one_volume_are_held_out_and_the_verdict_says_so(tmp_path):
     model = drawn.tiny_gland_model(tmp_path / "model" / "prostate.safetensors")
     scan, labels = drawn.gland()

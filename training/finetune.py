@@ -6,6 +6,7 @@ on everything. What the folds show decides how far the child may go from its par
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ def finetune(
     *,
     resume: bool = False,
     stop: Callable[[], bool] = never,
+    before_s: float = 0.0,
     **settings: Any,
 ) -> Iterator[Message]:
     """Fine-tune a model on an annotation set (or a domain folder); messages as it goes.
@@ -36,7 +38,8 @@ def finetune(
     Writes out/{best.safetensors, gate.json, preview.png, log.jsonl, plan.json}. 'validation' messages carry held-out
     Dice, 'preview' the path of a picture, 'saved' the model, and the last message ('done', 'stopped') the verdict with
     values {'keep': 1 or 0}. `stop()` ends the training soon and keeps what is there. resume: go on with the run in
-    `out`; a finished one is only told. settings: the other fields of `FineTuneSpec`. Raises ValueError for data that
+    `out`; a finished one is only told. before_s: passed since the user asked; a run that takes clearly longer than
+    `minutes` says how long and why. settings: the other fields of `FineTuneSpec`. Raises ValueError for data that
     cannot teach, OutputRefused for a folder that cannot be written or holds a run, ModelFileError for a damaged
     checkpoint.
     """
@@ -53,7 +56,7 @@ def finetune(
     except OSError as e:
         raise OutputRefused(f"cannot write the run folder {out} ({e.strerror or e}); choose another folder") from e
     with log:
-        for message in Tuning(model, Path(data), out, spec, resume, stop).messages():
+        for message in Tuning(model, Path(data), out, spec, resume, stop, before_s).messages():
             log.write(message.to_json() + "\n")
             log.flush()
             yield message
@@ -71,9 +74,15 @@ def _finished(out: Path) -> Iterator[Message]:
 def run_job(settings: dict[str, Any], stop: Callable[[], bool]) -> Iterator[Message]:
     """`finetune` as a job of the worker; its folder is the working directory.
 
-    settings: {"model", "data", "resume", "spec": {...}}.
+    settings: {"model", "data", "resume", "asked": when the user asked, as time.time(), "spec": {...}}.
     """
-    resume = bool(settings.get("resume"))
+    now = time.time()
     return finetune(
-        settings["model"], settings["data"], Path.cwd(), resume=resume, stop=stop, **settings.get("spec", {})
+        settings["model"],
+        settings["data"],
+        Path.cwd(),
+        resume=bool(settings.get("resume")),
+        stop=stop,
+        before_s=max(0.0, now - float(settings.get("asked", now))),
+        **settings.get("spec", {}),
     )

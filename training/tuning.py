@@ -25,10 +25,11 @@ from napari_tinymig.engine.model_file import ModelFile
 from napari_tinymig.engine.records import Message
 from napari_tinymig.engine.registry import open_model
 from napari_tinymig.engine.safe_files import write_atomic
+from napari_tinymig.engine.time_budget import Stopwatch, over_budget
 
 from .annotations import annotated_set
 from .export import save_model
-from .forgetting import judge
+from .forgetting import Verdict, judge
 from .saved_student import load_student
 from .train import pick_device
 from .tune_course import Course, DecoderCourse
@@ -46,7 +47,7 @@ PREVIEW_S = 2.0
 
 
 class Tuning:
-    """One fine-tuning run from reading to verdict."""
+    """One fine-tuning run from reading to verdict. before_s: spent before it, on starting the program."""
 
     def __init__(
         self,
@@ -56,7 +57,9 @@ class Tuning:
         spec: FineTuneSpec,
         resume: bool,
         stop: Callable[[], bool],
+        before_s: float = 0.0,
     ):
+        self.clock = Stopwatch(before_s)
         self.start = time.monotonic()
         self.model = model if isinstance(model, ModelFile) else open_model(model)
         self.header: ModelHeader = self.model.header
@@ -108,6 +111,7 @@ class Tuning:
         if self.plan is None:
             self.plan = self._make_plan()
             self.plan.save(self.out)
+        self.clock.spent["reading and preparing the images"] = self.seconds
         child = yield from self._parts()
         yield from self._finish(child)
 
@@ -213,7 +217,8 @@ class Tuning:
             if self.stop():
                 break
             run.finish_epoch()
-            scores = self.scoring.dice(run.student, shown)
+            with self.clock.of("scoring"):
+                scores = self.scoring.dice(run.student, shown)
             values = scores | {"held_out": float(bool(held)), "part": float(number)}
             values["seconds"] = self.seconds
             yield Message("epoch", (number * epochs + run.progress.epoch) * EPOCH, total, values)
@@ -221,7 +226,8 @@ class Tuning:
         child = run.student.cpu().eval()
         if held and not self.stop():
             shares = SHARES if self.spec.guard else (1.0,)
-            self.plan.results.append(self.scoring.of_a_fold(child, held, shares))
+            with self.clock.of("scoring"):
+                self.plan.results.append(self.scoring.of_a_fold(child, held, shares))
             self.plan.save(self.out)
         return child
 
@@ -231,7 +237,8 @@ class Tuning:
             return
         self.last_preview = time.monotonic()
         path = self.out / "preview.png"
-        png, scores = self.scoring.picture(student, items)
+        with self.clock.of("scoring"):
+            png, scores = self.scoring.picture(student, items)
         write_atomic(path, png)
         values = scores | {"held_out": float(held), "seconds": self.seconds}
         yield Message("preview", values=values, text=str(path))
@@ -248,7 +255,22 @@ class Tuning:
         """Mix, export, ask the gate, write it all down."""
         stopped = self.stop()
         if child is None:
-            raise ModelFileError(f"nothing was trained in {self.out}; start again without --resume")
+            raise ModelFileError(f"nothing was trained in {self.out}; start again in another folder")
+        with self.clock.of("export and the gate"):
+            path, share, verdict = self._export(child, stopped)
+        for gain in verdict.gains:
+            values = {"before": float(np.mean(gain.before)), "after": float(np.mean(gain.after)), "gain": gain.gain}
+            values |= {"low": gain.low, "high": gain.high}
+            yield Message("validation", values=values, text=gain.name)
+        yield Message("saved", values={"share": share, "seconds": self.seconds}, text=str(path))
+        values = {"keep": float(verdict.keep), "measured": float(verdict.measured), "seconds": self.seconds}
+        if self.spec.steps is None:
+            values |= self.clock.values(self.spec.minutes * 60)
+        text = f"{verdict.text} {over_budget(values)}".strip()
+        yield Message("stopped" if stopped else "done", values=values, text=text)
+
+    def _export(self, child: nn.Module, stopped: bool) -> tuple[Path, float, Verdict]:
+        """Write best.safetensors and gate.json; the model's path, the child's share in it, and the verdict."""
         choice = self._choose()
         share = choice.share
         student = mixed(self.parent, child, share)
@@ -265,13 +287,7 @@ class Tuning:
         path = self.out / "best.safetensors"
         save_model(path, header, student)
         write_atomic(self.out / "gate.json", json.dumps(verdict.as_record(), indent=1).encode())
-        for gain in verdict.gains:
-            values = {"before": float(np.mean(gain.before)), "after": float(np.mean(gain.after)), "gain": gain.gain}
-            values |= {"low": gain.low, "high": gain.high}
-            yield Message("validation", values=values, text=gain.name)
-        yield Message("saved", values={"share": share, "seconds": self.seconds}, text=str(path))
-        values = {"keep": float(verdict.keep), "measured": float(verdict.measured), "seconds": self.seconds}
-        yield Message("stopped" if stopped else "done", values=values, text=verdict.text)
+        return path, share, verdict
 
 
 with contextlib.suppress(RuntimeError):  # threads between operators only get in the way of the interface

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import time
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +59,7 @@ def finetune(
     from .. import jobs
     from ..engine.run_folders import is_finished
 
+    asked = time.time()
     settings = {
         "minutes": minutes,
         "name": name,
@@ -78,7 +80,13 @@ def finetune(
     if resume and is_finished(out):
         say(f"The run in {out} is finished already; nothing is trained again. Its model:")
     else:
-        job = {"model": _absolute(model), "data": str(data.resolve()), "resume": resume, "spec": settings}
+        job = {
+            "model": _absolute(model),
+            "data": str(data.resolve()),
+            "resume": resume,
+            "asked": asked,
+            "spec": settings,
+        }
         run = jobs.start("finetune", job, out)
         with stopping() as stop:
             follow(_stoppable(run, stop))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from napari_tinymig.engine.errors import TinyMIGError
 from napari_tinymig.engine.records import Message
 from napari_tinymig.engine.run_folders import UnseenModel, runs_folder, unseen_model
 from napari_tinymig.engine.tasks import TASKS
+from napari_tinymig.engine.time_budget import over_budget
 
 from .before_after_card import BeforeAfterCard
 from .model_chooser import ModelChooser
@@ -170,6 +172,7 @@ class FineTunePanel(Panel):
         return {
             "model": self.model.model_name,
             "data": str(Path(self.folder.text()).expanduser().resolve()),
+            "asked": time.time(),
             "spec": spec,
         }
 
@@ -200,6 +203,8 @@ class FineTunePanel(Panel):
         for message in batch:
             if message.kind == "epoch":
                 self._add_to_curve(message)
+            elif message.kind in ("done", "stopped") and (late := over_budget(message.values)):
+                self.say(late, "warn")
         pictures = [m for m in batch if m.kind == "preview"]
         if pictures:
             self._show_picture(pictures[-1])
