@@ -150,6 +150,14 @@ def test_foreign_label_codes_of_a_plain_folder_are_named_in_the_panel(viewer, ho
     click(tune, "Fine-tune")
     assert "128=1" in tune.message.text()
     assert not tune.running
+    tune.codes.setText("")
+    click(tune, "Fine-tune")
+    assert not tune.go.isEnabled()
+    wait_until(lambda: not tune.running, 10, "the look at the masks")
+    assert "no usable annotated image" in tune.message.text()
+    assert "0:?,128:?,255:?" in tune.message.text()
+    assert not (data / "runs").exists(), "no worker was started"
+    assert tune.go.isEnabled()
     tune.codes.setText("0:0,128:1,255:2")
     spec = tune.settings()["spec"]
     assert spec["labels"] == "0:0,128:1,255:2"
@@ -199,6 +207,7 @@ def test_a_worker_that_is_killed_leaves_the_window_with_a_sentence(viewer, home)
     tune.folder.setText(str(data))
     tune._refresh()
     click(tune, "Fine-tune")
+    wait_until(lambda: tune.run.watch.run is not None, 5, "the worker")
     os.kill(tune.run.watch.run.pid, 9)
     wait_until(lambda: not tune.running, 15, "the end")
     assert "Nothing was saved" in tune.message.text()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tune_drawn as drawn
 from PIL import Image
-from viewer_parts import click, dock
+from viewer_parts import click, dock, wait_until
 
 from napari_tinymig.engine.annotation_set import AnnotationSet
 from napari_tinymig.engine.tasks import POLYP
@@ -87,8 +87,10 @@ def test_a_folder_that_cannot_be_written_gets_its_run_beside_the_models(tune, tm
     drawn.write_domain(tmp_path / "set", range(2))
     choose(tune, tmp_path / "set")
     click(tune, "Fine-tune")
+    wait_until(lambda: len(started) == 1)
     monkeypatch.setattr(os, "access", lambda *_: False)
     click(tune, "Fine-tune")
+    wait_until(lambda: len(started) == 2)
     assert [f.parent.parent for f in started] == [tmp_path / "set", tmp_path / "home"]
 
 

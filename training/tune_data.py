@@ -12,18 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from napari_tinymig.engine.annotation_set import (
-    check_task_of_set,
-    is_set,
-    label_map_for,
-    load_case,
-    read_cases,
-    sha16,
-)
+from napari_tinymig.engine.annotation_set import is_set, sha16
 from napari_tinymig.engine.config import ModelHeader, Recipe
 from napari_tinymig.engine.errors import TinyMIGError, UnreadableInput
-from napari_tinymig.engine.io import as_photograph, as_volume
-from napari_tinymig.engine.label_checks import IGNORE, check_labels
+from napari_tinymig.engine.label_checks import IGNORE
 from napari_tinymig.engine.model_file import ModelFile
 from napari_tinymig.engine.plain_folder import without_mask
 from napari_tinymig.engine.predict import Predictor
@@ -32,6 +24,7 @@ from napari_tinymig.engine.reference import check_reference, reference_scans
 from napari_tinymig.engine.sample_polyp import polyp_sample
 from napari_tinymig.engine.samples import fundus_sample, prostate_sample
 from napari_tinymig.engine.spatial import Box, place, square_box, whole_box
+from napari_tinymig.engine.teaching_cases import refuse_useless, teaching_cases
 
 from .annotations import Annotated, roi_from_labels
 from .data import ImageSet, cache_side
@@ -80,34 +73,17 @@ def gather(folder: Path, model: ModelFile, labels_mean: str = "") -> Material:
     roles: list[str] = []
     warnings: list[str] = []
     odd: dict[str, list[str]] = {}
-    label_map = label_map_for(folder, labels_mean)
-    check_task_of_set(folder, task)
-    for case in [c for c in read_cases(folder) if c.include]:
-        try:
-            scan, labels = load_case(folder, case, label_map)
-            scan = as_photograph(scan) if task.input == "photograph" else as_volume(scan)
-            labels = labels.reshape(scan.grid_shape)
-        except TinyMIGError as e:
-            warnings.append(f"Left out: {e}")
+    for found in teaching_cases(folder, task, labels_mean):
+        if isinstance(found, str):
+            warnings.append(found)
             continue
-        findings = check_labels(labels, scan, task, foreign=not case.image_sha256 and label_map is None)
-        if errors := [f.text for f in findings if f.severity == "error"]:
-            warnings.append(f"Left out: {case.stem}: {errors[0]}")
-            continue
-        for finding in findings:
-            odd.setdefault(finding.text, []).append(case.stem)
-        items.append(Annotated(case.stem, scan, labels))
-        hashes += [sha16(np.frombuffer((sha16(scan.pixels) + sha16(labels)).encode(), np.uint8))]
-        roles += [case.role]
-    if not items:
-        raise ValueError(
-            f"no usable annotated image in {folder}; expected at least one mended mask. " + " ".join(warnings[:2])
-        )
-    if len(items) < len(warnings) and not is_set(folder):  # what is wrong with most of them is wrong with the folder
-        raise ValueError(
-            f"only {len(items)} of {len(items) + len(warnings)} annotated images in {folder} can be used; expected "
-            f"most of them. {warnings[0]}"
-        )
+        for text in found.odd:
+            odd.setdefault(text, []).append(found.case.stem)
+        items.append(Annotated(found.case.stem, found.scan, found.labels))
+        both = sha16(found.scan.pixels) + sha16(found.labels)
+        hashes.append(sha16(np.frombuffer(both.encode(), np.uint8)))
+        roles.append(found.case.role)
+    refuse_useless(folder, len(items), warnings)
     warnings = _few(warnings) + [f"{_names(stems)}: {text}" for text, stems in odd.items()]
     if not is_set(folder) and (alone := without_mask(folder)):
         warnings.append(alone)

@@ -25,6 +25,7 @@ from napari_tinymig.engine.model_file import ModelFile
 from napari_tinymig.engine.records import Message
 from napari_tinymig.engine.registry import open_model
 from napari_tinymig.engine.safe_files import write_atomic
+from napari_tinymig.engine.teaching_cases import check_roles
 from napari_tinymig.engine.time_budget import Stopwatch, over_budget
 
 from .annotations import annotated_set
@@ -137,8 +138,7 @@ class Tuning:
         """Items to train on, and the validation cases of the set, which no part ever trains on."""
         roles = self.material.roles
         taught = [i for i, role in enumerate(roles) if role != "val"]
-        if not taught:
-            raise ValueError("every case of the set has the role 'validation'; expected at least one to train on")
+        check_roles(roles)
         return taught, [i for i, role in enumerate(roles) if role == "val"]
 
     def _make_plan(self) -> Plan:

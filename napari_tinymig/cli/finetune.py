@@ -116,6 +116,7 @@ def check_inputs(
     from ..engine.reference import check_reference
     from ..engine.registry import open_model
     from ..engine.run_folders import refuse_used
+    from ..engine.teaching_cases import check_teaching
 
     task = open_model(model).header.task
     label_map_for(data, labels)
@@ -130,6 +131,8 @@ def check_inputs(
         check_reference(reference, task)
     if not resume:
         refuse_used(out)
+    if task is not None:  # reads images, hence last
+        check_teaching(data, task, labels)
 
 
 def _absolute(model: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,12 @@ from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QFileDialog, QLabel, QLine
 
 from napari_tinymig.engine.annotation_set import label_map_for
 from napari_tinymig.engine.errors import TinyMIGError
+from napari_tinymig.engine.model_file import read_header
 from napari_tinymig.engine.records import Message
+from napari_tinymig.engine.registry import find_model
 from napari_tinymig.engine.run_folders import UnseenModel, runs_folder, unseen_model
 from napari_tinymig.engine.tasks import TASKS
+from napari_tinymig.engine.teaching_cases import check_teaching
 from napari_tinymig.engine.time_budget import over_budget
 
 from .before_after_card import BeforeAfterCard
@@ -27,6 +31,7 @@ from .run_controls import RunControls, run_stamp
 from .settings import setting
 from .style import EmptyState, button, row, text_label
 from .teaching_set import look_into
+from .work import Work
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -43,6 +48,9 @@ class FineTunePanel(Panel):
     def __init__(self, napari_viewer: napari.viewer.Viewer):
         super().__init__(napari_viewer)
         self._part: float | None = None
+        self._job: dict[str, Any] = {}
+        self._run_folder = Path()
+        self.looking = Work(self, self._start_run, self.say_error, on_end=self._refresh)
         self._settings_section()
         self._run_section()
         self.card = BeforeAfterCard(self, lambda: self.model.model_name, self._refresh)
@@ -122,8 +130,8 @@ class FineTunePanel(Panel):
 
     @property
     def running(self) -> bool:
-        """True while a worker is at work."""
-        return self.run.running
+        """True while the masks are looked at or a worker is at work."""
+        return self.looking.running or self.run.running
 
     def _refresh(self) -> None:
         folder = Path(self.folder.text()).expanduser() if self.folder.text().strip() else None
@@ -179,7 +187,7 @@ class FineTunePanel(Panel):
     # --- the run -----------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start the worker."""
+        """Look at the masks in the background, then start the worker."""
         self.say("")
         if problem := self.reference.check():
             self.say_error(problem)
@@ -187,7 +195,19 @@ class FineTunePanel(Panel):
         data = Path(self.folder.text()).expanduser()
         try:
             label_map_for(data, self._labels_mean)
-            self.run.start("finetune", self.settings(), runs_folder(data) / run_stamp())
+        except (TinyMIGError, ValueError) as e:
+            self.say_error(e)
+            return
+        self._job, self._run_folder = self.settings(), runs_folder(data) / run_stamp()
+        self.say("Looking at the masks...")
+        self.looking.start_call(_check, data, self.model.model_name, self._labels_mean)
+        self._refresh()
+
+    def _start_run(self, _: None) -> None:
+        """The masks can teach: the worker may start."""
+        self.say("")
+        try:
+            self.run.start("finetune", self._job, self._run_folder)
         except (TinyMIGError, ValueError) as e:
             self.say_error(e)
 
@@ -247,4 +267,12 @@ class FineTunePanel(Panel):
     def released(self) -> None:
         project.moved.disconnect(self._follow_project)
         self.card.swipe.work.cancel()
+        self.looking.cancel()
         self.run.leave()
+
+
+def _check(data: Path, model: str, labels_mean: str, report: Callable[[], Any]) -> None:
+    """Raise where the run would fail on its data; in a thread."""
+    task = read_header(find_model(model))[0].task
+    if task is not None:
+        check_teaching(data, task, labels_mean, report)
