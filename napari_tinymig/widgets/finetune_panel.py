@@ -199,6 +199,7 @@ class FineTunePanel(Panel):
             self.say_error(e)
             return
         self._job, self._run_folder = self.settings(), runs_folder(data) / run_stamp()
+        self._forget_picture()
         self.say("Looking at the masks...")
         self.looking.start_call(_check, data, self.model.model_name, self._labels_mean)
         self._refresh()
@@ -214,9 +215,12 @@ class FineTunePanel(Panel):
     def _running_changed(self, on: bool) -> None:
         if on:
             self.card.clear()
-            self.picture.hide()
-            self.picture_line.hide()
+            self._forget_picture()
         self._refresh()
+
+    def _forget_picture(self) -> None:
+        self.picture.hide()
+        self.picture_line.hide()
 
     def _messages(self, batch: list[Message]) -> None:
         """A tenth of a second's messages; only the last picture is drawn."""
