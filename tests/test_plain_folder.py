@@ -14,7 +14,7 @@ from PIL import Image
 from napari_tinymig.engine.annotation_set import AnnotationSet, load_case, read_cases
 from napari_tinymig.engine.errors import UnreadableInput
 from napari_tinymig.engine.label_checks import check_labels
-from napari_tinymig.engine.plain_folder import without_mask
+from napari_tinymig.engine.plain_folder import plain_pairs, without_mask
 from napari_tinymig.engine.records import Scan
 from napari_tinymig.engine.tasks import OPTIC, POLYP, PROSTATE
 
@@ -200,3 +200,11 @@ def test_a_set_of_another_task_does_not_teach(tmp_path, model):
         project.add(scan, (labels > 0).astype(np.uint8))
     with pytest.raises(ValueError, match="masks of the task 'polyp', the model is for 'optic'"):
         gather(tmp_path, model)
+
+
+def test_an_empty_folder_is_called_empty(tmp_path):
+    with pytest.raises(UnreadableInput, match=r"expected the folders images/ and labels/ .* it is empty"):
+        plain_pairs(tmp_path)
+    (tmp_path / "a.png").write_bytes(b"x")
+    with pytest.raises(UnreadableInput, match="found files alone"):
+        plain_pairs(tmp_path)

@@ -106,9 +106,11 @@ def _what_is_there(folder: Path) -> str:
     if folder.name in ("images", "labels") and (folder.parent / "images").is_dir():
         return f"{expected}; choose the folder above it, {folder.parent}"
     try:
-        inside = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+        there = [p for p in folder.iterdir() if not p.name.startswith(".")]
     except OSError as e:
         return f"{folder} cannot be listed ({e.strerror}); change its permissions"
-    if inside:
+    if not there:
+        return f"{expected}; it is empty; put images into images/ and masks of the same names into labels/"
+    if inside := sorted(p.name for p in there if p.is_dir()):
         return f"{expected}; found the folders {', '.join(inside[:5])}; rename them, or choose one of them"
     return f"{expected}; found files alone; put images into images/ and masks of the same names into labels/"
