@@ -17,6 +17,7 @@ from napari_tinymig.engine.label_checks import check_labels
 from napari_tinymig.engine.plain_folder import plain_pairs, without_mask
 from napari_tinymig.engine.records import Scan
 from napari_tinymig.engine.tasks import OPTIC, POLYP, PROSTATE
+from napari_tinymig.engine.teaching_cases import refuse_useless
 
 
 @pytest.fixture(scope="module")
@@ -208,3 +209,10 @@ def test_an_empty_folder_is_called_empty(tmp_path):
     (tmp_path / "a.png").write_bytes(b"x")
     with pytest.raises(UnreadableInput, match="found files alone"):
         plain_pairs(tmp_path)
+
+
+def test_one_fault_of_all_masks_is_told_once():
+    with pytest.raises(ValueError, match=r"mended mask\. Left out: a: \[128\]\. 2 more are left out\.$"):
+        refuse_useless(Path("set"), 0, ["Left out: a: [128].", "Left out: b: [128].", "Left out: c: [128]."])
+    with pytest.raises(ValueError, match="holds no annotated image that is included"):
+        refuse_useless(Path("set"), 0, [])

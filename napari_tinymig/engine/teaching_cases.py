@@ -55,9 +55,9 @@ def teaching_cases(folder: Path, task: Task, labels_mean: str = "") -> Iterator[
 def refuse_useless(folder: Path, usable: int, left_out: Sequence[str]) -> None:
     """Raise ValueError where nothing can teach, and where most of a plain folder is left out."""
     if not usable:
-        raise ValueError(
-            f"no usable annotated image in {folder}; expected at least one mended mask. " + " ".join(left_out[:2])
-        )
+        more = f" {len(left_out) - 1} more are left out." if len(left_out) > 1 else ""
+        first = left_out[0] if left_out else "It holds no annotated image that is included."
+        raise ValueError(f"no usable annotated image in {folder}; expected at least one mended mask. {first}{more}")
     if usable < len(left_out) and not is_set(folder):  # what is wrong with most of them is wrong with the folder
         raise ValueError(
             f"only {usable} of {usable + len(left_out)} annotated images in {folder} can be used; expected "
