@@ -18,22 +18,22 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from napari_tinymig.training.augment import Batch
-from napari_tinymig.training.batches import Batches
-from napari_tinymig.training.benchmark import Cell, _csv, cost_of, is_done, merge_results, plan_cells, score_domain
-from napari_tinymig.training.benchmark_report import write_report
-from napari_tinymig.training.cases import find_cases, split_cases
-from napari_tinymig.training.data import load_set
-from napari_tinymig.training.distil import TinyMIGObjective
-from napari_tinymig.training.export import save_model
-from napari_tinymig.training.loop import Run, freeze_statistics, learning_rate
-from napari_tinymig.training.objective import build_objective
-from napari_tinymig.training.train import build_student, make_header
-from napari_tinymig.training.validation import GridValidation
+from napari_tinymig.training.augmentation.apply import Batch
+from napari_tinymig.training.benchmark.report import write_report
+from napari_tinymig.training.benchmark.run import Cell, _csv, cost_of, is_done, merge_results, plan_cells, score_domain
+from napari_tinymig.training.data.batches import Batches
+from napari_tinymig.training.data.cases import find_cases, split_cases
+from napari_tinymig.training.data.image_set import load_set
+from napari_tinymig.training.networks.export import save_model
+from napari_tinymig.training.objectives.supervised import build_objective
+from napari_tinymig.training.objectives.tinymig import TinyMIGObjective
+from napari_tinymig.training.run.loop import Run, freeze_statistics, learning_rate
+from napari_tinymig.training.run.train import build_student, make_header
+from napari_tinymig.training.run.validation import GridValidation
 from torch import Generator, Tensor
 
-from napari_tinymig.engine.config import Recipe, load_recipe
-from napari_tinymig.engine.safe_files import write_atomic
+from napari_tinymig.base.safe_files import write_atomic
+from napari_tinymig.recipes.student import Recipe, load_recipe
 
 HERE = Path(__file__).parent / "ablation"
 ROWS = ("seg_only", "plus_gdc", "plus_lra_sem", "plus_lra_gen", "all_joint", "all_distil_first")

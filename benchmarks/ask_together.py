@@ -15,18 +15,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from napari_tinymig.training.cases import find_cases
-from napari_tinymig.training.data import load_set
-from napari_tinymig.training.evaluate import score_one, summaries
-from napari_tinymig.training.saved_student import load_student
-from napari_tinymig.training.tune_parts import Views
+from napari_tinymig.training.data.cases import find_cases
+from napari_tinymig.training.data.image_set import load_set
+from napari_tinymig.training.finetune.mixing import Views
+from napari_tinymig.training.networks.saved import load_student
+from napari_tinymig.training.run.evaluate import score_one, summaries
 from numpy.typing import NDArray
 
-from napari_tinymig.engine.config import DataSpec, recipe_from_dict
-from napari_tinymig.engine.model_file import ModelFile
-from napari_tinymig.engine.network import NetworkOutput, OnnxNetwork
-from napari_tinymig.engine.predict import Predictor
-from napari_tinymig.engine.registry import open_model
+from napari_tinymig.models.file import ModelFile
+from napari_tinymig.models.registry import open_model
+from napari_tinymig.network.run import NetworkOutput, OnnxNetwork
+from napari_tinymig.predict.predictor import Predictor
+from napari_tinymig.recipes.student import DataSpec, recipe_from_dict
 
 SMALLEST = 1e-5
 

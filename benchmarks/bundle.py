@@ -10,9 +10,9 @@ import csv
 import tomllib
 from pathlib import Path
 
-from napari_tinymig.training.model_card import write_card
+from napari_tinymig.training.networks.card import write_card
 
-from napari_tinymig.engine.model_file import read_model_file, write_model_file
+from napari_tinymig.models.file import read_model_file, write_model_file
 
 HERE = Path(__file__).parent
 MODELS = HERE.parent / "napari_tinymig" / "models"

@@ -16,7 +16,7 @@ import math
 from pathlib import Path
 
 import numpy as np
-from napari_tinymig.training.benchmark_statistics import cluster_bootstrap
+from napari_tinymig.training.benchmark.statistics import cluster_bootstrap
 
 METRICS = ("dice_disc", "dice_cup", "vcdr_error", "dice_gland", "dice_polyp")
 Table = dict[tuple[str, str], dict[str, str]]

@@ -22,13 +22,13 @@ from statistics import median
 import numpy as np
 from PIL import Image
 
-from napari_tinymig.engine.batch import plan, run_all, with_threads
-from napari_tinymig.engine.batch_job import Options
-from napari_tinymig.engine.network import usable_threads
-from napari_tinymig.engine.predict import Predictor
-from napari_tinymig.engine.records import Scan
-from napari_tinymig.engine.registry import default_model
-from napari_tinymig.engine.samples import fundus_sample, prostate_sample
+from napari_tinymig.base.records import Scan
+from napari_tinymig.batch.folder import plan, run_all, with_threads
+from napari_tinymig.batch.one_input import Options
+from napari_tinymig.models.registry import default_model
+from napari_tinymig.network.run import usable_threads
+from napari_tinymig.predict.predictor import Predictor
+from napari_tinymig.samples.drawn import fundus_sample, prostate_sample
 
 SIDE = 1372  # 1536 px wide
 

@@ -26,19 +26,19 @@ from typing import Any
 import numpy as np
 import torch
 from finetune_table import FIELDS, write_table
-from napari_tinymig.training.cases import Case, find_cases, split_cases
-from napari_tinymig.training.data import load_set
-from napari_tinymig.training.saved_student import load_student
-from napari_tinymig.training.tune_parts import Views
-from napari_tinymig.training.tuning import Tuning
+from napari_tinymig.training.data.cases import Case, find_cases, split_cases
+from napari_tinymig.training.data.image_set import load_set
+from napari_tinymig.training.finetune.mixing import Views
+from napari_tinymig.training.finetune.pipeline import Tuning
+from napari_tinymig.training.networks.saved import load_student
 
-from napari_tinymig.engine.config import Recipe, recipe_from_dict
-from napari_tinymig.engine.finetune_config import FineTuneSpec, few_shot
-from napari_tinymig.engine.io import find_inputs
-from napari_tinymig.engine.model_file import ModelFile
-from napari_tinymig.engine.next_image import look_at, rank
-from napari_tinymig.engine.predict import Predictor
-from napari_tinymig.engine.registry import open_model
+from napari_tinymig.formats import find_inputs
+from napari_tinymig.models.file import ModelFile
+from napari_tinymig.models.registry import open_model
+from napari_tinymig.predict.predictor import Predictor
+from napari_tinymig.recipes.finetune import FineTuneSpec, few_shot
+from napari_tinymig.recipes.student import Recipe, recipe_from_dict
+from napari_tinymig.sets.next_image import look_at, rank
 
 LIMITS = np.round(1 / (1 + np.exp(-np.linspace(-2.5, 2.5, 41))), 4)
 Row = dict[str, Any]

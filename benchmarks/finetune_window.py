@@ -95,8 +95,8 @@ def main() -> None:
         os.environ |= {"TINYMIG_HOME": f"{folder}/home", "TINYMIG_STATE": f"{folder}/state"}
         import napari
 
-        from napari_tinymig.widgets.annotate_panel import AnnotatePanel
-        from napari_tinymig.widgets.finetune_panel import FineTunePanel
+        from napari_tinymig.viewer.annotate.panel import AnnotatePanel
+        from napari_tinymig.viewer.finetune.panel import FineTunePanel
 
         viewer = napari.Viewer()
         panel = FineTunePanel(viewer)

@@ -47,7 +47,7 @@ def paint_until_killed(state: Path, pipe: int) -> None:
     import napari
     from qtpy.QtCore import QTimer
 
-    from napari_tinymig.widgets.annotate_panel import AnnotatePanel
+    from napari_tinymig.viewer.annotate.panel import AnnotatePanel
 
     viewer = napari.Viewer(show=False)
     labels = viewer.add_labels(np.zeros(SHAPE, np.uint8), name="mask")
@@ -92,7 +92,7 @@ def judge(state: Path, told: dict[int, float]) -> dict[str, object]:
     """What the next start finds."""
     from napari.layers import Labels
 
-    from napari_tinymig.engine.journal import recoverable
+    from napari_tinymig.annotations.journal import recoverable
 
     found = recoverable(state / "journal")
     restored = found[0].labels if found else np.zeros(SHAPE, np.uint8)
@@ -116,7 +116,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--out", type=Path, default=Path("benchmarks"))
     args = parser.parse_args()
-    import napari_tinymig.widgets.annotate_panel  # noqa: F401  # imported once, before the forks
+    import napari_tinymig.viewer.annotate.panel  # noqa: F401  # imported once, before the forks
 
     rows = []
     moments = np.random.default_rng(args.seed).uniform(0.05, args.longest, args.kills)

@@ -21,7 +21,7 @@ from typing import Any
 
 from movl_table import write_table
 
-from napari_tinymig.engine.errors import TinyMIGError
+from napari_tinymig.base.errors import TinyMIGError
 
 HERE = Path(__file__).parent
 PERSON = r"^(\d{8}|person\d+|(?:NORMAL2-)?IM-\d+)"
@@ -122,9 +122,9 @@ def _same_setting(row: dict[str, str], job: Job, arm: str, seed: int) -> bool:
 
 def run(job: Job, args: argparse.Namespace, rows: list[dict[str, str]]) -> dict[str, Any]:
     """Run one job and return its row."""
-    from napari_tinymig.training.probe import probe
+    from napari_tinymig.training.classifier.probe import probe
 
-    from napari_tinymig.engine.probe_config import load_probe_recipe
+    from napari_tinymig.recipes.classify import load_probe_recipe
 
     recipe = load_probe_recipe("probe", settings(job, args, rows))
     out = args.runs / "_".join(job.key).replace(" ", "-").replace(":", "-").replace("/", "-")

@@ -13,14 +13,14 @@ import argparse
 from pathlib import Path
 
 import torch
-from napari_tinymig.training.cases import find_cases, split_cases
-from napari_tinymig.training.data import load_set
-from napari_tinymig.training.export import save_model
-from napari_tinymig.training.saved_student import load_student
-from napari_tinymig.training.source_statistics import source_statistics
+from napari_tinymig.training.data.cases import find_cases, split_cases
+from napari_tinymig.training.data.image_set import load_set
+from napari_tinymig.training.networks.export import save_model
+from napari_tinymig.training.networks.saved import load_student
+from napari_tinymig.training.run.source_statistics import source_statistics
 
-from napari_tinymig.engine.config import recipe_from_dict
-from napari_tinymig.engine.model_file import read_model_file
+from napari_tinymig.models.file import read_model_file
+from napari_tinymig.recipes.student import recipe_from_dict
 
 
 def main() -> None:

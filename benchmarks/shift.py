@@ -30,8 +30,8 @@ from shift_tables import (
     two_samples,
 )
 
-from napari_tinymig.engine.corruptions import CORRUPTIONS
-from napari_tinymig.engine.predict import Predictor
+from napari_tinymig.predict.predictor import Predictor
+from napari_tinymig.shift.corruptions import CORRUPTIONS
 
 STRENGTHS = (1 / 3, 2 / 3, 1.0)
 READING = """## Reading the table

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from napari_tinymig.engine.config import recipe_from_dict
-from napari_tinymig.engine.corruptions import corrupt
-from napari_tinymig.engine.io import find_inputs
-from napari_tinymig.engine.predict import Predictor
+from napari_tinymig.formats import find_inputs
+from napari_tinymig.predict.predictor import Predictor
+from napari_tinymig.recipes.student import recipe_from_dict
+from napari_tinymig.shift.corruptions import corrupt
 
 
 class Case:
@@ -37,7 +37,7 @@ def photographs(folder: Path, limit: int | None = None) -> list[Case]:
 
 def held_out(cases: list[Case], predictor: Predictor, folder: Path) -> list[Case]:
     """The cases that the model's own split held back."""
-    from napari_tinymig.training.cases import find_cases, split_cases
+    from napari_tinymig.training.data.cases import find_cases, split_cases
 
     recipe = recipe_from_dict(dict(predictor.header.lineage.recipe))
     _, held = split_cases(find_cases(folder, recipe.data), recipe.data, recipe.seed)

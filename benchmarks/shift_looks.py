@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from shift_cases import Case
 
-from napari_tinymig.engine.image_sets import SeenSet, coordinates, see_scan
-from napari_tinymig.engine.predict import Predictor
-from napari_tinymig.engine.records import Scan
+from napari_tinymig.base.records import Scan
+from napari_tinymig.predict.predictor import Predictor
+from napari_tinymig.sets.compare import SeenSet, coordinates, see_scan
 
 REGIONS = ("disc", "cup")
 

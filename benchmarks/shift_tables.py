@@ -11,10 +11,10 @@ from shift_cases import Case
 from shift_looks import REGIONS, Bench, Seen, dice
 from shift_statistics import auroc, spearman, with_ci
 
-from napari_tinymig.engine.predict import Predictor
-from napari_tinymig.engine.records import Scan
-from napari_tinymig.engine.set_distance import permutation_test
-from napari_tinymig.engine.trust import interval_factor, interval_quantile
+from napari_tinymig.base.records import Scan
+from napari_tinymig.predict.predictor import Predictor
+from napari_tinymig.sets.set_distance import permutation_test
+from napari_tinymig.shift.trust import interval_factor, interval_quantile
 
 N = 20
 SPLITS = 200
@@ -151,7 +151,7 @@ def help_rows(model: str, sets: dict[str, list[Case]], plain: dict[str, list[See
 
 def batchnorm_adapted(sets: dict[str, list[Case]], predictor: Predictor, folder: Path) -> dict[str, Predictor]:
     """The model once per set with the BatchNorm statistics of that set's (unlabelled) regions of interest."""
-    from napari_tinymig.training.batchnorm import adapt_batchnorm
+    from napari_tinymig.training.networks.batchnorm import adapt_batchnorm
 
     out = {}
     for name, cases in sets.items():
@@ -181,7 +181,7 @@ def risk_rows(seen: list[Seen]) -> list[str]:
 
 def time_rows(model: str, case: Case) -> list[str]:
     """CPU milliseconds of a whole prediction with and without statistics; interleaved, one thread, one process."""
-    import napari_tinymig.engine.predict as pipeline
+    import napari_tinymig.predict.predictor as pipeline
 
     predictor = Predictor(model, "cpu", threads=1)
     scan, judge = Scan(case.pixels, None, case.name), pipeline.judge

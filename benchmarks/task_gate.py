@@ -16,13 +16,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from napari_tinymig.training.gate import train_gate
+from napari_tinymig.training.task_gate.train import train_gate
 
-from napari_tinymig.engine.errors import TaskRefused, TinyMIGError
-from napari_tinymig.engine.io import find_inputs, open_input
-from napari_tinymig.engine.model_file import read_model_file
-from napari_tinymig.engine.records import Scan
-from napari_tinymig.engine.task_gate import TaskGate
+from napari_tinymig.base.errors import TaskRefused, TinyMIGError
+from napari_tinymig.base.records import Scan
+from napari_tinymig.formats import find_inputs, open_input
+from napari_tinymig.models.file import read_model_file
+from napari_tinymig.predict.task_guess import TaskGate
 
 FOLDERS = {
     "fundus/drishti_gs1/images": "optic",

@@ -25,9 +25,9 @@ def resident_mb(field: str) -> float:
 def measure(name: str, size: int | None) -> str:
     """One line of the table, measured in this process."""
     import torch
-    from napari_tinymig.training.teacher import build_teacher
+    from napari_tinymig.training.networks.teacher import build_teacher
 
-    from napari_tinymig.engine.train_config import TeacherSpec
+    from napari_tinymig.recipes.train import TeacherSpec
 
     torch.set_num_threads(1)
     Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # forget the peak of the imports
@@ -46,7 +46,7 @@ def main() -> None:
     if len(sys.argv) == 4 and sys.argv[1] == "--one":
         sys.stdout.write(measure(sys.argv[2], int(sys.argv[3]) or None) + "\n")
         return
-    from napari_tinymig.engine.teacher_cards import RECOMMENDED
+    from napari_tinymig.recipes.teachers import RECOMMENDED
 
     sys.stdout.write("| teacher | side | weights MB | peak MB | s per image, 1 thread |\n|---|---|---|---|---|\n")
     for name in sys.argv[1:] or RECOMMENDED:

@@ -20,7 +20,7 @@ from event_loop import GapClock, run_until, tell
 
 def volume():
     """A drawn prostate, 24 slices of 384 x 384 at 3 x 0.5 x 0.5 mm."""
-    from napari_tinymig.engine.samples import prostate_sample
+    from napari_tinymig.samples.drawn import prostate_sample
 
     return prostate_sample(side=384, slices=24).scan
 
@@ -79,8 +79,8 @@ def main():
     options = parser.parse_args()
     import napari
 
-    from napari_tinymig.widgets.readout_panel import ReadoutPanel
-    from napari_tinymig.widgets.segment_panel import SegmentPanel
+    from napari_tinymig.viewer.readout.panel import ReadoutPanel
+    from napari_tinymig.viewer.segment.panel import SegmentPanel
 
     viewer = napari.Viewer()
     panel, readout = SegmentPanel(viewer), ReadoutPanel(viewer)

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from napari_tinymig.engine.corruptions import CORRUPTIONS
-from napari_tinymig.engine.predict import Predictor
-from napari_tinymig.engine.records import Scan
-from napari_tinymig.engine.what_if import Bench
+from napari_tinymig.base.records import Scan
+from napari_tinymig.predict.predictor import Predictor
+from napari_tinymig.sets.what_if import Bench
+from napari_tinymig.shift.corruptions import CORRUPTIONS
 
 
 def main() -> None:

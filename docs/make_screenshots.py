@@ -114,8 +114,8 @@ def planes():
     import nibabel as nib
     from napari.layers import Layer
 
-    from napari_tinymig._readers import read_layers
-    from napari_tinymig.engine.samples import prostate_sample
+    from napari_tinymig.samples.drawn import prostate_sample
+    from napari_tinymig.viewer.napari_io.readers import read_layers
 
     scan = prostate_sample().scan
     z, y, x = scan.spacing_mm
@@ -135,7 +135,7 @@ def planes():
 
 
 def batch():
-    from napari_tinymig.engine.samples import fundus_sample
+    from napari_tinymig.samples.drawn import fundus_sample
 
     viewer = fresh()
     panel = dock(viewer, "Segment a folder")
@@ -191,9 +191,9 @@ def classify():
 
 def loop():
     """Three drawn photographs are collected with their truth, and a student is fine-tuned for a third of a minute."""
-    from napari_tinymig.engine.samples import fundus_sample
-    from napari_tinymig.engine.tasks import OPTIC
-    from napari_tinymig.widgets.layers import result_layer
+    from napari_tinymig.samples.drawn import fundus_sample
+    from napari_tinymig.tasks.task import OPTIC
+    from napari_tinymig.viewer.napari_io.layers import result_layer
 
     viewer = fresh()
     with tempfile.TemporaryDirectory() as folder:

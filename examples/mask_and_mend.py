@@ -16,11 +16,11 @@ import numpy as np
 from scipy import ndimage
 
 import napari_tinymig as tm
-from napari_tinymig.engine.io import mask_path, open_input, write_mask
-from napari_tinymig.engine.io.find import find_inputs
-from napari_tinymig.engine.measure import measure
-from napari_tinymig.engine.pixel_files import write_pixels
-from napari_tinymig.engine.samples import prostate_sample
+from napari_tinymig.formats import mask_path, open_input, write_mask
+from napari_tinymig.formats.find import find_inputs
+from napari_tinymig.formats.lossless import write_pixels
+from napari_tinymig.measures.clinical import measure
+from napari_tinymig.samples.drawn import prostate_sample
 
 
 def mended(labels: np.ndarray) -> np.ndarray:

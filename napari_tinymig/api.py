@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .engine.predict import Predictor, Roi
-from .engine.records import Message, Prediction, Scan
-from .engine.registry import default_model
-from .engine.task_gate import TaskGate, scan_for_task
+from .base.records import Message, Prediction, Scan
+from .models.registry import default_model
+from .predict.predictor import Predictor, Roi
+from .predict.task_guess import TaskGate, scan_for_task
 
 
 @lru_cache(maxsize=4)
@@ -52,7 +52,7 @@ def segment(
     model
         Name, file, or what `load_model` gave; None = the task's default.
 
-    Raises ValueError for wrong arguments, and the errors of `napari_tinymig.engine.errors` for images and models that
+    Raises ValueError for wrong arguments, and the errors of `napari_tinymig.base.errors` for images and models that
     cannot be used.
     """
     scan, metadata = _scan_of(image, spacing)
@@ -70,11 +70,11 @@ def _scan_of(image: Any, spacing: tuple[float, ...] | None) -> tuple[Scan, dict[
     if isinstance(image, Scan):
         return image, {}
     if isinstance(image, str | Path):
-        from .engine.io import open_input
+        from .formats import open_input
 
         opened = open_input(image)
         return opened.scan, opened.metadata
-    from .engine.io import eight_bit
+    from .formats import eight_bit
 
     pixels = np.asarray(image)
     if pixels.ndim == 3 and pixels.shape[-1] in (3, 4):
@@ -94,10 +94,10 @@ def finetune(model: str | Path, data: str | Path, out: str | Path, **settings: A
     model: name or file. data: a domain folder (images/ and labels/). out: the run's folder. settings: those of
     `tinymig finetune`, such as minutes=1. Raises MissingExtra without the [train] extra.
     """
-    from .engine.errors import MissingExtra
+    from .base.errors import MissingExtra
 
     try:
-        from .training.finetune import finetune as run
+        from napari_tinymig.training.finetune.run import finetune as run
     except ImportError as e:
         if e.name and e.name.startswith("napari_tinymig"):
             raise

@@ -31,8 +31,8 @@ def make_model(tmp_path):
     """
     from threshold_model import threshold_graph
 
-    from napari_tinymig.engine.config import ModelHeader
-    from napari_tinymig.engine.model_file import write_model_file
+    from napari_tinymig.models.file import write_model_file
+    from napari_tinymig.recipes.student import ModelHeader
 
     def make(name, task, levels, folder=None, **header):
         weights = {"levels": np.float32(levels)}
@@ -49,8 +49,8 @@ def tinymig(tmp_path, make_model):
     tinymig(*args, code=None, **of subprocess.run) -> CompletedProcess. A traceback fails the test, and so does an exit
     code other than `code`. tinymig.env: the environment of such a process.
     """
-    from napari_tinymig.engine.config import InputSpec
-    from napari_tinymig.engine.tasks import OPTIC, POLYP, PROSTATE
+    from napari_tinymig.recipes.student import InputSpec
+    from napari_tinymig.tasks.task import OPTIC, POLYP, PROSTATE
 
     home = tmp_path / "home"
     (home / "models").mkdir(parents=True)
@@ -159,9 +159,9 @@ def backbone_file(tmp_path_factory):
 @pytest.fixture(scope="session")
 def backbone(backbone_file):
     """That backbone, open; its fingerprint must stay as it is."""
-    from napari_tinymig.training.backbone import open_backbone
+    from napari_tinymig.training.classifier.backbone import open_backbone
 
-    from napari_tinymig.engine.probe_config import BackboneSpec
+    from napari_tinymig.recipes.classify import BackboneSpec
 
     return open_backbone(BackboneSpec(name="test_resnet", weights=str(backbone_file), size=64))
 
@@ -193,8 +193,8 @@ def viewer(make_napari_viewer_proxy):
 @pytest.fixture
 def model_folder(tmp_path, monkeypatch):
     """An empty user folder of models for this test alone (TINYMIG_HOME/models); no model stays open across tests."""
-    from napari_tinymig.engine import batch_job
-    from napari_tinymig.widgets.predicting import forget_models
+    from napari_tinymig.batch import one_input as batch_job
+    from napari_tinymig.viewer.parts.predicting import forget_models
 
     def forget():
         forget_models()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from napari_tinymig.training.classify_data import Item
-from napari_tinymig.training.probe import probe
+from napari_tinymig.training.classifier.images import Item
+from napari_tinymig.training.classifier.probe import probe
 
-from napari_tinymig.engine.probe_config import load_probe_recipe
+from napari_tinymig.recipes.classify import load_probe_recipe
 
 SMALL = {"optim.epochs": 2, "optim.batch": 8, "optim.lr_prompt": 0.05, "backbone.size": 64}
 

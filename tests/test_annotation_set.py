@@ -13,10 +13,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_tinymig.engine.annotation_set import AnnotationConflict, AnnotationSet, label_map_for, load_case, read_cases
-from napari_tinymig.engine.errors import OutputRefused, UnreadableInput, UnsupportedInput
-from napari_tinymig.engine.records import Scan
-from napari_tinymig.engine.tasks import OPTIC, POLYP, PROSTATE
+from napari_tinymig.annotations.annotation_set import (
+    AnnotationConflict,
+    AnnotationSet,
+    label_map_for,
+    load_case,
+    read_cases,
+)
+from napari_tinymig.base.errors import OutputRefused, UnreadableInput, UnsupportedInput
+from napari_tinymig.base.records import Scan
+from napari_tinymig.tasks.task import OPTIC, POLYP, PROSTATE
 
 
 def eye(seed: int = 0, name: str = "eye") -> Scan:
@@ -167,8 +173,8 @@ def test_role_and_inclusion_are_kept_and_removed_cases_go_to_history(tmp_path):
 def test_two_viewers_on_one_folder_get_a_clear_message(tmp_path):
     code = (
         "import sys, time\n"
-        "from napari_tinymig.engine.annotation_set import AnnotationSet\n"
-        "from napari_tinymig.engine.tasks import OPTIC\n"
+        "from napari_tinymig.annotations.annotation_set import AnnotationSet\n"
+        "from napari_tinymig.tasks.task import OPTIC\n"
         "s = AnnotationSet(sys.argv[1], OPTIC)\n"
         "print('open', flush=True)\n"
         "time.sleep(60)\n"
@@ -271,7 +277,7 @@ def test_someone_elses_python_can_read_the_set_with_a_lock_held(tmp_path):
     with AnnotationSet(tmp_path, OPTIC) as project:
         project.add(eye(), disc())
         code = (
-            "import sys; from napari_tinymig.engine.annotation_set import read_cases\n"
+            "import sys; from napari_tinymig.annotations.annotation_set import read_cases\n"
             "print(len(read_cases(sys.argv[1])))"
         )
         done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 
 import napari_tinymig
-from napari_tinymig.engine.config import InputSpec
-from napari_tinymig.engine.errors import ModelFileError, TaskRefused
-from napari_tinymig.engine.locate import best_candidate, looks
-from napari_tinymig.engine.measure import Ellipse, draw_ellipse
-from napari_tinymig.engine.network import OnnxNetwork
-from napari_tinymig.engine.predict import Predictor
-from napari_tinymig.engine.records import Scan
-from napari_tinymig.engine.shape import drawn_to_ellipse
-from napari_tinymig.engine.spatial import whole_box
-from napari_tinymig.engine.task_gate import TaskGate, task_by_metadata
-from napari_tinymig.engine.tasks import OPTIC, POLYP, PROSTATE
-from napari_tinymig.engine.views import NEARER, average_looks
+from napari_tinymig.base.errors import ModelFileError, TaskRefused
+from napari_tinymig.base.geometry import whole_box
+from napari_tinymig.base.records import Scan
+from napari_tinymig.measures.clinical import Ellipse, draw_ellipse
+from napari_tinymig.network.ellipse_pull import drawn_to_ellipse
+from napari_tinymig.network.run import OnnxNetwork
+from napari_tinymig.network.views import NEARER, average_looks
+from napari_tinymig.predict.disc_locator import best_candidate, looks
+from napari_tinymig.predict.predictor import Predictor
+from napari_tinymig.predict.task_guess import TaskGate, task_by_metadata
+from napari_tinymig.recipes.student import InputSpec
+from napari_tinymig.tasks.task import OPTIC, POLYP, PROSTATE
 
 
 def test_importing_the_package_imports_nothing_heavy():
@@ -94,7 +94,7 @@ def test_other_modalities_and_body_parts_are_refused_with_advice(metadata):
 
 
 def test_the_shipped_gate_knows_drawn_eyes_and_always_names_a_class():
-    from napari_tinymig.engine.samples import fundus_sample
+    from napari_tinymig.samples.drawn import fundus_sample
 
     gate = TaskGate()
     assert gate.task_of(fundus_sample(400).scan) == "optic"
@@ -149,8 +149,8 @@ def test_looks_cover_the_field_its_sides_and_its_surroundings():
 
 
 def test_a_graph_that_is_no_graph_is_a_model_file_error(tmp_path):
-    from napari_tinymig.engine.config import ModelHeader
-    from napari_tinymig.engine.model_file import write_model_file
+    from napari_tinymig.models.file import write_model_file
+    from napari_tinymig.recipes.student import ModelHeader
 
     model = write_model_file(tmp_path / "m.safetensors", ModelHeader(name="m"), {"a": np.zeros(1, np.float32)}, b"x")
     with pytest.raises(ModelFileError, match="ONNX Runtime cannot load the graph"):

@@ -5,14 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from napari_tinymig.training import augment_photo as photo
-from napari_tinymig.training import augment_scan as scan
-from napari_tinymig.training.augment import Augmenter, draw_theta, normalise_batch, plain_theta, sampling_grid
+from napari_tinymig.training.augmentation import photographs as photo
+from napari_tinymig.training.augmentation import scans as scan
+from napari_tinymig.training.augmentation.apply import (
+    Augmenter,
+    draw_theta,
+    normalise_batch,
+    plain_theta,
+    sampling_grid,
+)
 from torch import Generator
 
-from napari_tinymig.engine.config import InputSpec
-from napari_tinymig.engine.normalise import normalise
-from napari_tinymig.engine.train_config import AugmentSpec
+from napari_tinymig.network.normalise import normalise
+from napari_tinymig.recipes.student import InputSpec
+from napari_tinymig.recipes.train import AugmentSpec
 
 PLAIN = AugmentSpec(flip=False, rotate_deg=0, scale=(1, 1), shift=0, colour=0, blur=0, noise=0, illumination=0)
 STRONG = AugmentSpec(elastic=0.4, fourier=1, randconv=0.5, gin=0.5, cutout=1, frame=1, aspect=0.2)

@@ -6,14 +6,14 @@ import math
 
 import pytest
 import torch
-from napari_tinymig.training import augment_photo as photo
-from napari_tinymig.training import augment_scan as scan
-from napari_tinymig.training.augment import Augmenter
-from napari_tinymig.training.augment_parts import View
+from napari_tinymig.training.augmentation import photographs as photo
+from napari_tinymig.training.augmentation import scans as scan
+from napari_tinymig.training.augmentation.apply import Augmenter
+from napari_tinymig.training.augmentation.parts import View
 from torch import Generator, Tensor
 
-from napari_tinymig.engine.config import InputSpec
-from napari_tinymig.engine.train_config import AugmentSpec
+from napari_tinymig.recipes.student import InputSpec
+from napari_tinymig.recipes.train import AugmentSpec
 
 SIDE = 64
 

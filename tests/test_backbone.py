@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from napari_tinymig.training.backbone import folded, open_backbone, reopen_backbone
+from napari_tinymig.training.classifier.backbone import folded, open_backbone, reopen_backbone
 from safetensors.torch import save_file
 from torch import nn
 
-from napari_tinymig.engine.errors import HubUnreachable, ModelFileError
-from napari_tinymig.engine.probe_config import BackboneSpec
+from napari_tinymig.base.errors import HubUnreachable, ModelFileError
+from napari_tinymig.recipes.classify import BackboneSpec
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -89,6 +89,6 @@ def test_an_unreachable_hub_is_said_at_once_with_the_way_out(monkeypatch, tmp_pa
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty"))
-    monkeypatch.setattr("napari_tinymig.training.backbone_weights.HUB_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("napari_tinymig.training.networks.backbone_weights.HUB_TIMEOUT_S", 1.0)
     with pytest.raises(HubUnreachable, match=r"test_resnet.*--weights FILE"):
         open_backbone(BackboneSpec(name="test_resnet"))

@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from napari_tinymig.engine.errors import OutputRefused, TinyMIGError, UnreadableInput, UnsupportedInput
-from napari_tinymig.engine.io import find_inputs, open_input, read_mask, write_mask
+from napari_tinymig.base.errors import OutputRefused, TinyMIGError, UnreadableInput, UnsupportedInput
+from napari_tinymig.formats import find_inputs, open_input, read_mask, write_mask
 
 RNG = np.random.default_rng(5)
 VOLUME = RNG.integers(0, 200, (12, 11, 10)).astype(np.int16)

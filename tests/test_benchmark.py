@@ -12,8 +12,8 @@ import time
 
 import numpy as np
 import pytest
-from napari_tinymig.training.benchmark import benchmark, is_done, plan_cells
-from napari_tinymig.training.benchmark_statistics import (
+from napari_tinymig.training.benchmark.run import benchmark, is_done, plan_cells
+from napari_tinymig.training.benchmark.statistics import (
     cluster_bootstrap,
     holm,
     mean_over_seeds,
@@ -21,11 +21,11 @@ from napari_tinymig.training.benchmark_statistics import (
     unweighted_mean,
     verdict,
 )
-from napari_tinymig.training.train import to_toml
+from napari_tinymig.training.run.train import to_toml
 from PIL import Image
 from safetensors.numpy import load_file
 
-from napari_tinymig.engine.config import recipe_from_dict
+from napari_tinymig.recipes.student import recipe_from_dict
 
 
 def draw_domain(folder, n, seed, tint):
@@ -141,7 +141,7 @@ def test_a_case_that_cannot_be_read_costs_no_run_and_is_named(domains, tmp_path)
 
 
 def test_a_run_that_fails_in_an_unforeseen_way_does_not_end_the_others(domains, tmp_path, monkeypatch):
-    from napari_tinymig.training import train as training
+    from napari_tinymig.training.run import train as training
 
     def broken(*arguments, **named):
         raise RuntimeError("CUDA error: device-side assert")

@@ -8,11 +8,11 @@ import math
 
 import pytest
 import torch
-from napari_tinymig.training.benchmark import Cell
-from napari_tinymig.training.benchmark_report import comparison_table, development_targets, error_columns, write_report
-from napari_tinymig.training.machine import device_name
+from napari_tinymig.training.benchmark.report import comparison_table, development_targets, error_columns, write_report
+from napari_tinymig.training.benchmark.run import Cell
+from napari_tinymig.training.machine.device import device_name
 
-from napari_tinymig.engine.config import load_recipe
+from napari_tinymig.recipes.student import load_recipe
 
 
 def drawn_benchmark(folder, recipe="erm", numbers=()):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_tinymig.engine.classification_metrics import (
+from napari_tinymig.measures.classification import (
     auroc,
     confusion_counts,
     expected_calibration_error,
@@ -102,7 +102,7 @@ def test_every_score_lies_in_its_interval_and_between_zero_and_one(pairs):
 
 
 def test_weighted_auroc_of_the_bootstrap_equals_repeating_the_images():
-    from napari_tinymig.engine.classification_metrics import _weighted_aurocs
+    from napari_tinymig.measures.classification import _weighted_aurocs
 
     rng = np.random.default_rng(1)
     p, labels = two_class(rng.integers(0, 6, 30) / 5), rng.integers(0, 2, 30)

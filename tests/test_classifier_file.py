@@ -7,18 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from napari_tinymig.training.backbone import Backbone
-from napari_tinymig.training.classify import Classifier
-from napari_tinymig.training.probe_save import training_hashes
-from napari_tinymig.training.prompt import Prompt
+from napari_tinymig.training.classifier.backbone import Backbone
+from napari_tinymig.training.classifier.classify import Classifier
+from napari_tinymig.training.classifier.save import training_hashes
+from napari_tinymig.training.classifier.visual_prompt import Prompt
 from PIL import Image
 from probe_parts import item, recipe, run
 from torch import nn
 
-from napari_tinymig.engine.classifier_file import ClassifierFile, read_classifier, write_classifier
-from napari_tinymig.engine.config import Lineage, ModelHeader
-from napari_tinymig.engine.errors import ModelFileError
-from napari_tinymig.engine.probe_config import (
+from napari_tinymig.base.errors import ModelFileError
+from napari_tinymig.models.classifier_file import ClassifierFile, read_classifier, write_classifier
+from napari_tinymig.recipes.classify import (
     BackboneCard,
     ClassifierCard,
     PromptSpec,
@@ -26,6 +25,7 @@ from napari_tinymig.engine.probe_config import (
     recipe_toml,
     shipped_probes,
 )
+from napari_tinymig.recipes.student import Lineage, ModelHeader
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -111,7 +111,7 @@ def test_the_attribution_lies_on_the_picture_where_the_evidence_is():
 
 
 def test_a_question_about_one_image_is_answered_with_plain_arrays_in_its_frame(backbone_file, stripes, tmp_path):
-    from napari_tinymig.training.classify_job import run_job as ask
+    from napari_tinymig.training.classifier.one_image_job import run_job as ask
 
     run(recipe(backbone_file, strategy="lp_then_both"), stripes, tmp_path / "run", targets=())
     picture = np.asarray(Image.open(item(stripes).path))[:, :50]

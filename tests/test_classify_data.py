@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from napari_tinymig.training.classify_data import (
+from napari_tinymig.training.classifier.images import (
     ImageSet,
     Item,
     fit_to,
@@ -15,10 +15,10 @@ from napari_tinymig.training.classify_data import (
     read_slices,
     to_grey8,
 )
-from napari_tinymig.training.classify_splits import colour_notes, split_by_case
+from napari_tinymig.training.classifier.splits import colour_notes, split_by_case
 from PIL import Image
 
-from napari_tinymig.engine.probe_config import ProbeDataSpec
+from napari_tinymig.recipes.classify import ProbeDataSpec
 
 SPLIT = ProbeDataSpec(test_fraction=0.25, val_fraction=0.25)
 

@@ -6,8 +6,8 @@ import sys
 import pytest
 from cli_parts import photograph
 
-from napari_tinymig.engine.config import InputSpec
-from napari_tinymig.engine.tasks import OPTIC
+from napari_tinymig.recipes.student import InputSpec
+from napari_tinymig.tasks.task import OPTIC
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_tinymig.engine.annotation_set import AnnotationSet
-from napari_tinymig.engine.next_image import Candidate, rank
-from napari_tinymig.engine.tasks import OPTIC
+from napari_tinymig.annotations.annotation_set import AnnotationSet
+from napari_tinymig.sets.next_image import Candidate, rank
+from napari_tinymig.tasks.task import OPTIC
 
 spec = importlib.util.spec_from_file_location("tune_drawn", Path(__file__).with_name("tune_drawn.py"))
 drawn = importlib.util.module_from_spec(spec)
@@ -168,7 +168,7 @@ def test_next_does_not_rank_what_cannot_be_read(home, tmp_path):
 
 
 def test_next_warns_where_the_images_are_of_another_task(home, tmp_path):
-    from napari_tinymig.engine.samples import fundus_sample
+    from napari_tinymig.samples.drawn import fundus_sample
 
     for seed in range(3):
         Image.fromarray(fundus_sample(256, seed).scan.pixels).save(tmp_path / f"{seed}.png")

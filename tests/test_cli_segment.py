@@ -12,8 +12,8 @@ import pytest
 from cli_parts import photograph, rows_of, volume
 from PIL import Image
 
-from napari_tinymig.engine.config import InputSpec
-from napari_tinymig.engine.tasks import OPTIC
+from napari_tinymig.recipes.student import InputSpec
+from napari_tinymig.tasks.task import OPTIC
 
 COLUMNS = ["file", "mask", "status", "task", "model", "vcdr", "disc_area_px", "cup_area_px", "volume_ml"]
 COLUMNS += ["diameters_mm", "uncertainty", "shift_score", "seconds", "error"]
@@ -156,7 +156,7 @@ def test_wrong_usage_is_one_sentence_and_exit_2(tinymig, tmp_path, args, says):
     photograph(tmp_path / "eye.png")
     (tmp_path / "broken.safetensors").write_bytes(b"broken")
     if "cuda" in args:
-        from napari_tinymig.engine.network import resolve_device
+        from napari_tinymig.network.run import resolve_device
 
         if resolve_device("auto").name == "cuda":
             pytest.skip("this machine has CUDA, so asking for it is right")

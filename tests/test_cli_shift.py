@@ -10,10 +10,10 @@ import pytest
 from cli_parts import rows_of
 from PIL import Image
 
-from napari_tinymig.engine.config import InputSpec
-from napari_tinymig.engine.records import Scan
-from napari_tinymig.engine.survey import Known, add_statistics
-from napari_tinymig.engine.tasks import OPTIC
+from napari_tinymig.base.records import Scan
+from napari_tinymig.recipes.student import InputSpec
+from napari_tinymig.sets.survey import Known, add_statistics
+from napari_tinymig.tasks.task import OPTIC
 
 
 def eye(seed, blue=0.4):

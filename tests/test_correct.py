@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from napari_tinymig.engine.correct import (
+from napari_tinymig.annotations.edits import (
     clean_islands,
     copy_slice,
     cup_inside_disc,
@@ -17,7 +17,7 @@ from napari_tinymig.engine.correct import (
     keep_locked,
     smooth,
 )
-from napari_tinymig.engine.tasks import OPTIC
+from napari_tinymig.tasks.task import OPTIC
 
 
 def circle(shape, centre, radius):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from napari_tinymig.engine.corruptions import CORRUPTIONS, TITLES, TWO_SIDED, corrupt, corrupt_all
+from napari_tinymig.shift.corruptions import CORRUPTIONS, TITLES, TWO_SIDED, corrupt, corrupt_all
 
 NAMES = list(CORRUPTIONS)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_tinymig.engine.cup_calibration import apply_cup_threshold, calibrate_cup
+from napari_tinymig.predict.cup_calibration import apply_cup_threshold, calibrate_cup
 
 
 def eye(cup_radius, seed=0, blur=3.0, size=96):

@@ -8,15 +8,15 @@ import shutil
 import numpy as np
 import pytest
 from drawn import drawn_fundus, fundus_domain, prostate_domain
-from napari_tinymig.training.cases import Case, find_cases, split_cases
-from napari_tinymig.training.data import concatenate, load_set, middle_views, roi_of, soft_votes
-from napari_tinymig.training.negatives import empty_frames, painted_over, window_without
+from napari_tinymig.training.data.cases import Case, find_cases, split_cases
+from napari_tinymig.training.data.image_set import concatenate, load_set, middle_views, roi_of, soft_votes
+from napari_tinymig.training.data.negatives import empty_frames, painted_over, window_without
 from PIL import Image
 
-from napari_tinymig.engine.config import InputSpec, Recipe
-from napari_tinymig.engine.errors import TinyMIGError, UnreadableInput
-from napari_tinymig.engine.tasks import OPTIC, POLYP, PROSTATE
-from napari_tinymig.engine.train_config import DataSpec, LossSpec
+from napari_tinymig.base.errors import TinyMIGError, UnreadableInput
+from napari_tinymig.recipes.student import InputSpec, Recipe
+from napari_tinymig.recipes.train import DataSpec, LossSpec
+from napari_tinymig.tasks.task import OPTIC, POLYP, PROSTATE
 
 
 def recipe(task=OPTIC, roi_scale=2.2, **more) -> Recipe:

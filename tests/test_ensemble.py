@@ -9,16 +9,16 @@ import pytest
 import torch
 import tune_drawn as drawn
 from drawn import fundus_domain
-from napari_tinymig.training.augment import Batch
-from napari_tinymig.training.ensemble import EnsembleObjective, answer_loss
-from napari_tinymig.training.losses import region_probabilities
-from napari_tinymig.training.objective import build_objective
-from napari_tinymig.training.saved_student import load_student
-from napari_tinymig.training.student import Student
-from napari_tinymig.training.train import train
+from napari_tinymig.training.augmentation.apply import Batch
+from napari_tinymig.training.losses.terms import region_probabilities
+from napari_tinymig.training.networks.saved import load_student
+from napari_tinymig.training.networks.student import Student
+from napari_tinymig.training.objectives.ensemble import EnsembleObjective, answer_loss
+from napari_tinymig.training.objectives.supervised import build_objective
+from napari_tinymig.training.run.train import train
 
-from napari_tinymig.engine.model_file import read_model_file
-from napari_tinymig.engine.train_config import EnsembleSpec, TeacherSpec
+from napari_tinymig.models.file import read_model_file
+from napari_tinymig.recipes.train import EnsembleSpec, TeacherSpec
 
 CPU = torch.device("cpu")
 

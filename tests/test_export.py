@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from napari_tinymig.training.export import (
+from napari_tinymig.training.networks.export import (
     PARITY,
     ExportFailed,
     check_parity,
@@ -17,15 +17,15 @@ from napari_tinymig.training.export import (
     round_weights,
     save_model,
 )
-from napari_tinymig.training.gate import CLASSES, SPEC
-from napari_tinymig.training.gate_network import GateNetwork
-from napari_tinymig.training.saved_student import load_student
-from napari_tinymig.training.student import Student, StudentOutput
+from napari_tinymig.training.networks.gate_network import GateNetwork
+from napari_tinymig.training.networks.saved import load_student
+from napari_tinymig.training.networks.student import Student, StudentOutput
+from napari_tinymig.training.task_gate.train import CLASSES, SPEC
 
-from napari_tinymig.engine.config import InputSpec, ModelHeader, StudentSpec
-from napari_tinymig.engine.model_file import read_model_file
-from napari_tinymig.engine.network import OnnxNetwork
-from napari_tinymig.engine.tasks import OPTIC
+from napari_tinymig.models.file import read_model_file
+from napari_tinymig.network.run import OnnxNetwork
+from napari_tinymig.recipes.student import InputSpec, ModelHeader, StudentSpec
+from napari_tinymig.tasks.task import OPTIC
 
 SMALL = StudentSpec(widths=(8, 16, 16, 24), blocks=(0, 1, 1, 0), decoder=16)
 

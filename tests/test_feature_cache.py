@@ -6,9 +6,10 @@ import sys
 import numpy as np
 import pytest
 import torch
-from napari_tinymig.training.augment import Batch
-from napari_tinymig.training.distil import build_distillation
-from napari_tinymig.training.feature_cache import (
+from napari_tinymig.training.augmentation.apply import Batch
+from napari_tinymig.training.networks.student import Student
+from napari_tinymig.training.networks.teacher import build_teacher
+from napari_tinymig.training.networks.teacher_cache import (
     CachedTeacher,
     FeatureCache,
     build_cache,
@@ -17,11 +18,10 @@ from napari_tinymig.training.feature_cache import (
     image_key,
     warp_map,
 )
-from napari_tinymig.training.student import Student
-from napari_tinymig.training.teacher import build_teacher
+from napari_tinymig.training.objectives.tinymig import build_distillation
 
-from napari_tinymig.engine.config import recipe_from_dict
-from napari_tinymig.engine.train_config import TeacherSpec
+from napari_tinymig.recipes.student import recipe_from_dict
+from napari_tinymig.recipes.train import TeacherSpec
 
 SPEC = TeacherSpec(name="resnet18", weights="random", size=64)
 

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from napari_tinymig.training.baselines import build_network
-from napari_tinymig.training.feature_style import attach_feature_style, mixstyle, statistics, trid
-from napari_tinymig.training.student import Student
+from napari_tinymig.training.networks.baselines import build_network
+from napari_tinymig.training.networks.feature_style import attach_feature_style, mixstyle, statistics, trid
+from napari_tinymig.training.networks.student import Student
 
-from napari_tinymig.engine.config import StudentSpec, load_recipe, shipped_recipes
-from napari_tinymig.engine.teacher_cards import RECOMMENDED
-from napari_tinymig.engine.train_config import AugmentSpec
+from napari_tinymig.recipes.student import StudentSpec, load_recipe, shipped_recipes
+from napari_tinymig.recipes.teachers import RECOMMENDED
+from napari_tinymig.recipes.train import AugmentSpec
 
 SPEC = StudentSpec(widths=(16, 16, 32, 32), blocks=(0, 0, 0, 0), decoder=16)
 

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 
 from napari_tinymig import jobs
-from napari_tinymig.engine.annotation_set import AnnotationSet
-from napari_tinymig.engine.errors import ModelFileError, OutputRefused, UnreadableInput
-from napari_tinymig.engine.finetune_config import few_shot, folds_of
-from napari_tinymig.engine.model_file import read_model_file
-from napari_tinymig.engine.predict import Predictor
-from napari_tinymig.engine.tasks import OPTIC, PROSTATE
+from napari_tinymig.annotations.annotation_set import AnnotationSet
+from napari_tinymig.base.errors import ModelFileError, OutputRefused, UnreadableInput
+from napari_tinymig.models.file import read_model_file
+from napari_tinymig.predict.predictor import Predictor
+from napari_tinymig.recipes.finetune import few_shot, folds_of
+from napari_tinymig.tasks.task import OPTIC, PROSTATE
 
 spec = importlib.util.spec_from_file_location("tune_drawn", Path(__file__).with_name("tune_drawn.py"))
 drawn = importlib.util.module_from_spec(spec)
@@ -38,13 +38,13 @@ def second(tmp_path_factory):
 
 
 def tune(*args, **settings):
-    from napari_tinymig.training.finetune import finetune
+    from napari_tinymig.training.finetune.run import finetune
 
     return list(finetune(*args, **settings))
 
 
 def dice_on(model, camera, seeds):
-    from napari_tinymig.training.forgetting import region_dice
+    from napari_tinymig.training.finetune.acceptance import region_dice
 
     predictor = Predictor(model, "cpu", threads=1)
     pairs = [drawn.eye(s, camera) for s in seeds]
@@ -148,7 +148,7 @@ def test_a_reference_folder_that_cannot_be_read_is_said_at_once_and_keeps_the_ga
 
 
 def test_a_run_that_takes_clearly_longer_than_asked_says_how_long_and_why(parent, tmp_path):
-    from napari_tinymig.engine.time_budget import over_budget
+    from napari_tinymig.base.stopwatch import over_budget
 
     data = drawn.write_domain(tmp_path / "one", range(100, 101))
     last = tune(parent.path, data, tmp_path / "run", minutes=0.01, before_s=30.0)[-1]
@@ -319,7 +319,7 @@ def test_stop_and_keep_best_leaves_a_usable_model(parent, second, tmp_path):
 
 
 def test_a_damaged_plan_is_said_in_a_sentence(tmp_path):
-    from napari_tinymig.training.tune_plan import load_plan
+    from napari_tinymig.training.finetune.plan import load_plan
 
     (tmp_path / "plan.json").write_text('{"scope": "who')
     with pytest.raises(ModelFileError, match="plan.json is damaged.*start a new run"):

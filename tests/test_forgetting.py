@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from napari_tinymig.training.forgetting import judge, paired, region_dice, truth_dice
+from napari_tinymig.training.finetune.acceptance import judge, paired, region_dice, truth_dice
 
-from napari_tinymig.engine.tasks import OPTIC
+from napari_tinymig.tasks.task import OPTIC
 
 
 def test_dice_of_two_drawn_squares():

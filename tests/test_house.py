@@ -158,8 +158,8 @@ def test_the_packages_listed_for_the_build_are_the_folders_that_exist():
     [
         "import napari_tinymig",
         "import napari_tinymig.cli",
-        "import napari_tinymig.engine.predict",
-        "import napari_tinymig._readers",
+        "import napari_tinymig.predict.predictor",
+        "import napari_tinymig.viewer.napari_io.readers",
     ],
 )
 def test_light_imports_bring_neither_torch_nor_qt(statement):

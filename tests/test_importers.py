@@ -3,17 +3,17 @@
 import nibabel as nib
 import numpy as np
 import pytest
-from napari_tinymig.training.cases import find_cases
-from napari_tinymig.training.data import load_set
-from napari_tinymig.training.importers import LAYOUTS, import_domain, in_quarters
-from napari_tinymig.training.read import read_image, read_label
+from napari_tinymig.training.data.cases import find_cases
+from napari_tinymig.training.data.image_set import load_set
+from napari_tinymig.training.data.importers import LAYOUTS, import_domain, in_quarters
+from napari_tinymig.training.data.read_files import read_image, read_label
 from PIL import Image
 from scipy.io import savemat
 
-from napari_tinymig.engine.config import InputSpec, Recipe
-from napari_tinymig.engine.errors import OutputRefused, UnreadableInput
-from napari_tinymig.engine.tasks import OPTIC
-from napari_tinymig.engine.train_config import DataSpec
+from napari_tinymig.base.errors import OutputRefused, UnreadableInput
+from napari_tinymig.recipes.student import InputSpec, Recipe
+from napari_tinymig.recipes.train import DataSpec
+from napari_tinymig.tasks.task import OPTIC
 
 H, W = 40, 48
 

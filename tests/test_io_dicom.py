@@ -15,10 +15,10 @@ from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless, generate_uid
 
-from napari_tinymig.engine.errors import MissingExtra, UnreadableInput, UnsupportedInput
-from napari_tinymig.engine.io import as_photograph, find_inputs, mask_path, open_input, read_mask, write_mask
-from napari_tinymig.engine.spatial import index_at, lps_from_ras, world_mm
-from napari_tinymig.engine.tasks import OPTIC, PROSTATE
+from napari_tinymig.base.errors import MissingExtra, UnreadableInput, UnsupportedInput
+from napari_tinymig.base.geometry import index_at, lps_from_ras, world_mm
+from napari_tinymig.formats import as_photograph, find_inputs, mask_path, open_input, read_mask, write_mask
+from napari_tinymig.tasks.task import OPTIC, PROSTATE
 
 VALUES = np.random.default_rng(3).integers(0, 900, (7, 20, 24)).astype(np.int16)
 AXIAL = np.eye(3)
@@ -308,7 +308,7 @@ def test_a_dicom_seg_holds_every_label_where_it_was(series, tmp_path, direction)
 
 
 def test_a_dicom_seg_alone_lies_in_the_same_scanner_place(series, tmp_path):
-    from napari_tinymig.engine.io import open_mask
+    from napari_tinymig.formats import open_mask
 
     folder, _ = series(direction=SAGITTAL)
     scan_file = open_input(folder)

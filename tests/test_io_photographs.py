@@ -7,8 +7,9 @@ import pytest
 import tifffile
 from PIL import Image, ImageOps
 
-from napari_tinymig.engine.errors import UnsupportedInput
-from napari_tinymig.engine.io import (
+from napari_tinymig.base.errors import UnsupportedInput
+from napari_tinymig.base.records import Scan
+from napari_tinymig.formats import (
     InputItem,
     as_photograph,
     as_volume,
@@ -21,9 +22,8 @@ from napari_tinymig.engine.io import (
     read_mask,
     write_mask,
 )
-from napari_tinymig.engine.io.photographs import turn_back, turn_upright
-from napari_tinymig.engine.records import Scan
-from napari_tinymig.engine.tasks import OPTIC
+from napari_tinymig.formats.photographs import turn_back, turn_upright
+from napari_tinymig.tasks.task import OPTIC
 
 H, W = 24, 36
 

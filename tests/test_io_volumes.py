@@ -11,8 +11,8 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image
 
-from napari_tinymig.engine.errors import OutputRefused, UnsupportedInput
-from napari_tinymig.engine.io import (
+from napari_tinymig.base.errors import OutputRefused, UnsupportedInput
+from napari_tinymig.formats import (
     apply_label_map,
     find_inputs,
     mask_path,

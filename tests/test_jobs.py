@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from napari_tinymig import jobs
-from napari_tinymig.engine.errors import OutputRefused, WorkerFailed
-from napari_tinymig.engine.records import Message
+from napari_tinymig.base.errors import OutputRefused, WorkerFailed
+from napari_tinymig.base.records import Message
 
 
 def rehearse(folder: Path, **settings) -> jobs.WorkerRun:

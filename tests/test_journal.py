@@ -14,14 +14,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from napari_tinymig.engine.errors import OutputRefused, UnreadableInput
-from napari_tinymig.engine.journal import COMPACT_AFTER, Journal, encode_diff, read_journal, recoverable
+from napari_tinymig.annotations.journal import COMPACT_AFTER, Journal, encode_diff, read_journal, recoverable
+from napari_tinymig.base.errors import OutputRefused, UnreadableInput
 
 PAINTER = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from napari_tinymig.engine.journal import Journal
+from napari_tinymig.annotations.journal import Journal
 labels = np.zeros((64, 64), np.uint8)
 journal = Journal(labels, {"layer": "mask"}, Path(sys.argv[1]), every_s=0.05)
 print("ready", flush=True)
@@ -101,7 +101,7 @@ def test_a_small_stroke_makes_a_small_record():
 
 
 def test_the_file_is_rewritten_before_it_grows_without_bound(tmp_path, monkeypatch):
-    monkeypatch.setattr("napari_tinymig.engine.journal.COMPACT_AFTER", 20_000)
+    monkeypatch.setattr("napari_tinymig.annotations.journal.COMPACT_AFTER", 20_000)
     rng = np.random.default_rng(0)
     labels = np.zeros((64, 64), np.uint8)
     journal = Journal(labels, {}, tmp_path, every_s=0)

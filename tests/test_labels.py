@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 import torch
 from drawn import drawn_fundus, fundus_domain, prostate_domain
-from napari_tinymig.training.augment import Augmenter
-from napari_tinymig.training.batches import Batches
-from napari_tinymig.training.cases import find_cases, labels_of, split_cases
-from napari_tinymig.training.data import load_set, middle_known
-from napari_tinymig.training.evaluate import evaluate
+from napari_tinymig.training.augmentation.apply import Augmenter
+from napari_tinymig.training.data.batches import Batches
+from napari_tinymig.training.data.cases import find_cases, labels_of, split_cases
+from napari_tinymig.training.data.image_set import load_set, middle_known
+from napari_tinymig.training.run.evaluate import evaluate
 from PIL import Image
 
-from napari_tinymig.engine.annotation_set import AnnotationSet
-from napari_tinymig.engine.config import InputSpec, Recipe
-from napari_tinymig.engine.errors import UnreadableInput
-from napari_tinymig.engine.records import Scan
-from napari_tinymig.engine.tasks import OPTIC, POLYP, PROSTATE
-from napari_tinymig.engine.train_config import DataSpec
+from napari_tinymig.annotations.annotation_set import AnnotationSet
+from napari_tinymig.base.errors import UnreadableInput
+from napari_tinymig.base.records import Scan
+from napari_tinymig.recipes.student import InputSpec, Recipe
+from napari_tinymig.recipes.train import DataSpec
+from napari_tinymig.tasks.task import OPTIC, POLYP, PROSTATE
 
 
 def recipe(task=OPTIC, roi_scale=2.2, **more) -> Recipe:

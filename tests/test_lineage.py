@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_tinymig.engine import lineage
-from napari_tinymig.engine.config import InputSpec, Lineage, ModelHeader
-from napari_tinymig.engine.errors import ModelFileError, OutputRefused
-from napari_tinymig.engine.model_file import read_model_file, write_model_file
-from napari_tinymig.engine.registry import add_model, default_model, defaults, model_paths
-from napari_tinymig.engine.tasks import OPTIC
+from napari_tinymig.base.errors import ModelFileError, OutputRefused
+from napari_tinymig.models import lineage
+from napari_tinymig.models.file import read_model_file, write_model_file
+from napari_tinymig.models.registry import add_model, default_model, defaults, model_paths
+from napari_tinymig.recipes.student import InputSpec, Lineage, ModelHeader
+from napari_tinymig.tasks.task import OPTIC
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from napari_tinymig.training.distillation import Distillation, Projector, poly_factor
-from napari_tinymig.training.losses import (
+from napari_tinymig.training.losses.terms import (
     affinity,
     affinity_loss,
     channel_wise_divergence,
@@ -25,11 +24,12 @@ from napari_tinymig.training.losses import (
     spatial_moments,
     token_cosine_loss,
 )
-from napari_tinymig.training.student import Student, StudentOutput
-from napari_tinymig.training.teacher import Teacher
+from napari_tinymig.training.networks.student import Student, StudentOutput
+from napari_tinymig.training.networks.teacher import Teacher
+from napari_tinymig.training.objectives.tinymig_terms import Distillation, Projector, poly_factor
 
-from napari_tinymig.engine.config import recipe_from_dict
-from napari_tinymig.engine.tasks import OPTIC, POLYP
+from napari_tinymig.recipes.student import recipe_from_dict
+from napari_tinymig.tasks.task import OPTIC, POLYP
 
 SMALL = {"widths": [16, 16, 32, 32], "blocks": [0, 0, 0, 0], "decoder": 16}
 

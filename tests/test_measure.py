@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from napari_tinymig.engine.measure import (
+from napari_tinymig.measures.clinical import (
     Ellipse,
     draw_ellipse,
     ellipse_agreement,
@@ -15,7 +15,7 @@ from napari_tinymig.engine.measure import (
     psa_density,
     rim_profile,
 )
-from napari_tinymig.engine.tasks import OPTIC, POLYP, PROSTATE
+from napari_tinymig.tasks.task import OPTIC, POLYP, PROSTATE
 
 
 def two_ellipses(disc=(100.5, 100.5, 40, 30), cup=(100.5, 100.5, 20, 12), shape=(202, 202)):

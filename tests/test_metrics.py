@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_tinymig.engine.metrics import (
+from napari_tinymig.measures.overlap import (
     dice,
     distances,
     relative_volume_error,
@@ -17,7 +17,7 @@ from napari_tinymig.engine.metrics import (
     summarise_scores,
     vertical_ratio,
 )
-from napari_tinymig.engine.tasks import OPTIC, POLYP, PROSTATE
+from napari_tinymig.tasks.task import OPTIC, POLYP, PROSTATE
 
 
 def square(size: int, y: int, x: int, side: int) -> np.ndarray:

@@ -6,11 +6,11 @@ import struct
 import numpy as np
 import pytest
 
-from napari_tinymig.engine import registry
-from napari_tinymig.engine.config import ModelHeader
-from napari_tinymig.engine.errors import ModelFileError, OutputRefused
-from napari_tinymig.engine.model_file import read_header, read_model_file, weights_sha256, write_model_file
-from napari_tinymig.engine.tasks import OPTIC
+from napari_tinymig.base.errors import ModelFileError, OutputRefused
+from napari_tinymig.models import registry
+from napari_tinymig.models.file import read_header, read_model_file, weights_sha256, write_model_file
+from napari_tinymig.recipes.student import ModelHeader
+from napari_tinymig.tasks.task import OPTIC
 
 WEIGHTS = {"stem.weight": np.arange(12, dtype=np.float16).reshape(3, 4), "head.bias": np.float32([0.5, -1.0])}
 

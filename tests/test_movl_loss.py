@@ -7,12 +7,12 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from napari_tinymig.training.movl import FeatureHead, PromptedClassifier
-from napari_tinymig.training.probe_losses import Answer, class_weights, discrepancy, movl_loss
-from napari_tinymig.training.prompt import Prompt
+from napari_tinymig.training.classifier.losses import Answer, class_weights, discrepancy, movl_loss
+from napari_tinymig.training.classifier.movl import FeatureHead, PromptedClassifier
+from napari_tinymig.training.classifier.visual_prompt import Prompt
 from torch import nn
 
-from napari_tinymig.engine.probe_config import DiscrepancySpec, ProbeDataSpec, PromptSpec
+from napari_tinymig.recipes.classify import DiscrepancySpec, ProbeDataSpec, PromptSpec
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from napari_tinymig.training.prompt import Prompt
+from napari_tinymig.training.classifier.visual_prompt import Prompt
 
-from napari_tinymig.engine.probe_config import PromptSpec
+from napari_tinymig.recipes.classify import PromptSpec
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from napari_tinymig.engine.measure import measure
-from napari_tinymig.engine.overlay import headline, montage_slices, outlines, overlay_of, save_overlay
-from napari_tinymig.engine.records import Prediction, Scan
-from napari_tinymig.engine.samples import fundus_sample, prostate_sample
-from napari_tinymig.engine.tasks import OPTIC, POLYP, PROSTATE
+from napari_tinymig.base.records import Prediction, Scan
+from napari_tinymig.measures.clinical import measure
+from napari_tinymig.reports.overlay import headline, montage_slices, outlines, overlay_of, save_overlay
+from napari_tinymig.samples.drawn import fundus_sample, prostate_sample
+from napari_tinymig.tasks.task import OPTIC, POLYP, PROSTATE
 
 
 def prediction_of(sample, task, **kw):

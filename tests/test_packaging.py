@@ -66,7 +66,7 @@ def test_wheel_and_sdist_hold_manifest_recipes_and_both_folders(built):
             assert path.relative_to(source).as_posix() in in_wheel
     with tarfile.open(sdist) as archive:
         names = {n.partition("/")[2] for n in archive.getnames()}
-    assert {"napari.yaml", "setup.py", "pyproject.toml", "LICENSE", "napari_tinymig/engine/predict.py"} <= names
+    assert {"napari.yaml", "setup.py", "pyproject.toml", "LICENSE", "napari_tinymig/predict/predictor.py"} <= names
     assert any(n.startswith("training/") for n in names)
 
 
@@ -142,7 +142,7 @@ def test_menus_are_those_napari_offers_and_patterns_are_not_greedy():
 
 def test_the_settings_page_and_the_code_agree_on_the_defaults():
     pytest.importorskip("napari", reason="napari is not installed; the settings page belongs to the [viewer] extra")
-    from napari_tinymig.widgets.settings import DEFAULTS
+    from napari_tinymig.viewer.parts.settings import DEFAULTS
 
     declared = {
         group: {key: prop["default"] for key, prop in page["properties"].items()}

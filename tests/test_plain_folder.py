@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tune_drawn as drawn
-from napari_tinymig.training.tune_data import gather
+from napari_tinymig.training.finetune.data import gather
 from PIL import Image
 
-from napari_tinymig.engine.annotation_set import AnnotationSet, load_case, read_cases
-from napari_tinymig.engine.errors import UnreadableInput
-from napari_tinymig.engine.label_checks import check_labels
-from napari_tinymig.engine.plain_folder import plain_pairs, without_mask
-from napari_tinymig.engine.records import Scan
-from napari_tinymig.engine.tasks import OPTIC, POLYP, PROSTATE
-from napari_tinymig.engine.teaching_cases import refuse_useless
+from napari_tinymig.annotations.annotation_set import AnnotationSet, load_case, read_cases
+from napari_tinymig.annotations.label_checks import check_labels
+from napari_tinymig.annotations.plain_folder import plain_pairs, without_mask
+from napari_tinymig.annotations.teaching_cases import refuse_useless
+from napari_tinymig.base.errors import UnreadableInput
+from napari_tinymig.base.records import Scan
+from napari_tinymig.tasks.task import OPTIC, POLYP, PROSTATE
 
 
 @pytest.fixture(scope="module")

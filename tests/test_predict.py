@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_tinymig.engine.config import InputSpec
-from napari_tinymig.engine.decide import drop_islands, keep_one_object, labels_of, tidy_volume
-from napari_tinymig.engine.errors import UnsupportedInput
-from napari_tinymig.engine.locate import best_candidate, field_of_view
-from napari_tinymig.engine.network import OnnxNetwork, resolve_device
-from napari_tinymig.engine.normalise import neighbours, normalise
-from napari_tinymig.engine.predict import Predictor
-from napari_tinymig.engine.quality import fundus_quality
-from napari_tinymig.engine.records import Scan
-from napari_tinymig.engine.tasks import OPTIC, POLYP, PROSTATE
+from napari_tinymig.base.errors import UnsupportedInput
+from napari_tinymig.base.records import Scan
+from napari_tinymig.network.labels_from_logits import drop_islands, keep_one_object, labels_of, tidy_volume
+from napari_tinymig.network.normalise import neighbours, normalise
+from napari_tinymig.network.run import OnnxNetwork, resolve_device
+from napari_tinymig.predict.disc_locator import best_candidate, field_of_view
+from napari_tinymig.predict.predictor import Predictor
+from napari_tinymig.predict.quality import fundus_quality
+from napari_tinymig.recipes.student import InputSpec
+from napari_tinymig.tasks.task import OPTIC, POLYP, PROSTATE
 
 DISC_LEVEL, CUP_LEVEL = 0.0, 0.5  # normalised brightness: grey 127.5 and 191
 
@@ -75,8 +75,8 @@ def make_model_once(tmp_path_factory):
     """The toy optic predictor, made once: hypothesis calls the test many times."""
     from threshold_model import threshold_graph
 
-    from napari_tinymig.engine.config import ModelHeader
-    from napari_tinymig.engine.model_file import write_model_file
+    from napari_tinymig.models.file import write_model_file
+    from napari_tinymig.recipes.student import ModelHeader
 
     folder, levels = tmp_path_factory.mktemp("models"), (DISC_LEVEL, CUP_LEVEL)
     made = [

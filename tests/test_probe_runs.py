@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from napari_tinymig.training.classify import Classifier
-from napari_tinymig.training.classify_data import Item, load_pixels
-from napari_tinymig.training.linear_probe import fit_linear_probe
-from napari_tinymig.training.movl import pool_slices
-from napari_tinymig.training.probe import probe, run_job
-from napari_tinymig.training.prompt import Prompt
+from napari_tinymig.training.classifier.classify import Classifier
+from napari_tinymig.training.classifier.images import Item, load_pixels
+from napari_tinymig.training.classifier.linear_probe import fit_linear_probe
+from napari_tinymig.training.classifier.movl import pool_slices
+from napari_tinymig.training.classifier.probe import probe, run_job
+from napari_tinymig.training.classifier.visual_prompt import Prompt
 from probe_parts import item, recipe, run
 from safetensors.torch import load_file
 
-from napari_tinymig.engine.classifier_file import read_classifier, read_classifier_card
-from napari_tinymig.engine.errors import OutputRefused
-from napari_tinymig.engine.probe_config import PromptSpec
+from napari_tinymig.base.errors import OutputRefused
+from napari_tinymig.models.classifier_file import read_classifier, read_classifier_card
+from napari_tinymig.recipes.classify import PromptSpec
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -129,7 +129,7 @@ def test_a_finished_run_is_not_overwritten(backbone_file, stripes, tmp_path):
 
 def test_cached_features_need_no_backbone(backbone_file, stripes, tmp_path, monkeypatch):
     run(recipe(backbone_file, method="lp"), stripes, tmp_path / "first")
-    monkeypatch.setattr("napari_tinymig.training.lazy_backbone.open_backbone", None)
+    monkeypatch.setattr("napari_tinymig.training.classifier.lazy_backbone.open_backbone", None)
     (tmp_path / "second").mkdir()
     cache = tmp_path / "first" / "cache"
     targets = [stripes / "there"]

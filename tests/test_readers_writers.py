@@ -11,11 +11,11 @@ from napari.layers import Image, Labels
 from PIL import Image as Picture
 from scipy.spatial.transform import Rotation
 
-from napari_tinymig._readers import get_photograph_reader, get_reader, get_volume_reader
-from napari_tinymig._writers import write_image, write_labels
-from napari_tinymig.engine.errors import TinyMIGError
-from napari_tinymig.engine.io import open_input, read_mask
-from napari_tinymig.layer_geometry import point_at, scanner_affine, world_mm
+from napari_tinymig.base.errors import TinyMIGError
+from napari_tinymig.formats import open_input, read_mask
+from napari_tinymig.viewer.napari_io.layer_geometry import point_at, scanner_affine, world_mm
+from napari_tinymig.viewer.napari_io.readers import get_photograph_reader, get_reader, get_volume_reader
+from napari_tinymig.viewer.napari_io.writers import write_image, write_labels
 
 RNG = np.random.default_rng(11)
 SHAPE = (12, 11, 10)
@@ -228,7 +228,7 @@ def test_the_readers_need_no_qt_and_no_napari():
     import subprocess
     import sys
 
-    code = "import sys, napari_tinymig._readers as r, napari_tinymig._writers as w\n"
+    code = "import sys, napari_tinymig.viewer.napari_io.readers as r, napari_tinymig.viewer.napari_io.writers as w\n"
     code += "print(sorted({'napari', 'qtpy', 'torch'} & set(sys.modules)))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"

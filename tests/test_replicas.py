@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from napari_tinymig.training.replicas import average_gradients, join, own_folder, own_share, rank, world_size
+from napari_tinymig.training.machine.replicas import average_gradients, join, own_folder, own_share, rank, world_size
 
 SCRIPT = """
 import sys

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from napari_tinymig.engine.io import find_inputs, mask_path, open_input, read_mask, write_mask
-from napari_tinymig.engine.spatial import index_at, place, restore, whole_box, world_mm
+from napari_tinymig.base.geometry import index_at, place, restore, whole_box, world_mm
+from napari_tinymig.formats import find_inputs, mask_path, open_input, read_mask, write_mask
 
 DTYPES = (np.uint8, np.int8, np.int16, np.uint16, np.int32, np.uint32, np.float32, np.float64)
 AXES = [(order, signs) for order in itertools.permutations(range(3)) for signs in itertools.product((1, -1), repeat=3)]

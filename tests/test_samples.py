@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_tinymig.engine.measure import measure
-from napari_tinymig.engine.predict import Predictor
-from napari_tinymig.engine.sample_polyp import polyp_sample
-from napari_tinymig.engine.samples import fundus_sample, prostate_sample
-from napari_tinymig.engine.tasks import POLYP
+from napari_tinymig.measures.clinical import measure
+from napari_tinymig.predict.predictor import Predictor
+from napari_tinymig.samples.drawn import fundus_sample, prostate_sample
+from napari_tinymig.samples.polyp import polyp_sample
+from napari_tinymig.tasks.task import POLYP
 
 
 def test_the_same_seed_draws_the_same_pixels_and_another_seed_others():
@@ -63,7 +63,7 @@ def test_a_drawn_frame_holds_one_polyp_redder_than_the_mucosa_inside_dark_corner
 
 
 def test_the_bundled_polyp_model_finds_the_polyp_in_every_drawing_the_gate_compares_on():
-    from napari_tinymig.training.tune_data import drawings
+    from napari_tinymig.training.finetune.data import drawings
 
     predictor = Predictor("polyp", "cpu", threads=1)
     scenes = drawings("polyp", None)

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from napari_tinymig.engine.scribbles import background_value, canvas_classes, from_canvas, to_canvas
-from napari_tinymig.engine.tasks import OPTIC, POLYP, PROSTATE, Region
+from napari_tinymig.annotations.scribbles import background_value, canvas_classes, from_canvas, to_canvas
+from napari_tinymig.tasks.task import OPTIC, POLYP, PROSTATE, Region
 
 PIXEL = st.sampled_from([0, 1, 2, 255])
 

@@ -10,13 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from napari_tinymig.engine.set_distance import (
-    frechet,
-    frechet_gaussian,
-    mmd2,
-    permutation_test,
-    wasserstein,
-)
+from napari_tinymig.sets.set_distance import frechet, frechet_gaussian, mmd2, permutation_test, wasserstein
 
 
 def test_frechet_of_two_one_dimensional_gaussians_is_the_hand_formula():

@@ -10,23 +10,15 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from napari_tinymig.engine.causes import explain, sentence
-from napari_tinymig.engine.config import InputSpec
-from napari_tinymig.engine.image_sets import (
-    SeenSet,
-    compare_sets,
-    coordinates,
-    density,
-    picture,
-    see_scan,
-    training_images,
-)
-from napari_tinymig.engine.match import match_to_source
-from napari_tinymig.engine.predict import Predictor
-from napari_tinymig.engine.records import Scan
-from napari_tinymig.engine.shift import badge, percentile, ranges, score_frames
-from napari_tinymig.engine.survey import Known, add_statistics, lesson, survey_one
-from napari_tinymig.engine.tasks import OPTIC, PROSTATE
+from napari_tinymig.base.records import Scan
+from napari_tinymig.predict.colour_match import match_to_source
+from napari_tinymig.predict.predictor import Predictor
+from napari_tinymig.recipes.student import InputSpec
+from napari_tinymig.sets.compare import SeenSet, compare_sets, coordinates, density, picture, see_scan, training_images
+from napari_tinymig.sets.survey import Known, add_statistics, lesson, survey_one
+from napari_tinymig.shift.causes import explain, sentence
+from napari_tinymig.shift.distance import badge, percentile, ranges, score_frames
+from napari_tinymig.tasks.task import OPTIC, PROSTATE
 
 
 def eye(seed, gain=(1.0, 0.6, 0.3), disc=40, size=160):
@@ -54,8 +46,8 @@ def model(tmp_path_factory, request):
     """A thresholding model of photographs with source statistics from 40 drawn eyes, 14 of them held out."""
     from threshold_model import threshold_graph
 
-    from napari_tinymig.engine.config import ModelHeader
-    from napari_tinymig.engine.model_file import write_model_file
+    from napari_tinymig.models.file import write_model_file
+    from napari_tinymig.recipes.student import ModelHeader
 
     path = tmp_path_factory.mktemp("model") / "eye.safetensors"
     levels = [-0.35, 0.0]
@@ -197,8 +189,8 @@ def volume_predictor(tmp_path_factory):
     """A thresholding prostate model with statistics of 12 drawn volumes, and the drawing."""
     from threshold_model import threshold_graph
 
-    from napari_tinymig.engine.config import ModelHeader
-    from napari_tinymig.engine.model_file import write_model_file
+    from napari_tinymig.models.file import write_model_file
+    from napari_tinymig.recipes.student import ModelHeader
 
     path = tmp_path_factory.mktemp("model") / "gland.safetensors"
     header = ModelHeader(name="gland", task=PROSTATE, input=InputSpec(size=64, normalisation="percentile_z"))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nibabel.orientations import axcodes2ornt, ornt_transform
 
-from napari_tinymig.engine.spatial import (
+from napari_tinymig.base.geometry import (
     Geometry,
     fov_box,
     index_at,

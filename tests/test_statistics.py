@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_tinymig.engine.descriptors import describe_image, describe_output
-from napari_tinymig.engine.errors import ModelFileError
-from napari_tinymig.engine.network import NetworkOutput
-from napari_tinymig.engine.statistics import (
+from napari_tinymig.base.errors import ModelFileError
+from napari_tinymig.network.run import NetworkOutput
+from napari_tinymig.shift.descriptors import describe_image, describe_output
+from napari_tinymig.shift.source_statistics import (
     make_statistics,
     pack,
     read_statistics,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from napari_tinymig.training.baselines import NETWORKS, build_network
-from napari_tinymig.training.loop import freeze_statistics
-from napari_tinymig.training.student import LocalContrast, PadThenConv, Student, count_macs, count_parameters
+from napari_tinymig.training.networks.baselines import NETWORKS, build_network
+from napari_tinymig.training.networks.student import LocalContrast, PadThenConv, Student, count_macs, count_parameters
+from napari_tinymig.training.run.loop import freeze_statistics
 
-from napari_tinymig.engine.config import StudentSpec, load_recipe, shipped_recipes
-from napari_tinymig.engine.errors import ModelFileError
+from napari_tinymig.base.errors import ModelFileError
+from napari_tinymig.recipes.student import StudentSpec, load_recipe, shipped_recipes
 
 STUDENTS = [name for name in shipped_recipes() if load_recipe(name).network == "student"]
 

@@ -6,22 +6,17 @@ from pathlib import Path
 import pytest
 import timm
 import torch
-from napari_tinymig.training.augment import Batch
-from napari_tinymig.training.distil import TinyMIGObjective, build_distillation
-from napari_tinymig.training.loop import build_optimiser
-from napari_tinymig.training.student import Student
-from napari_tinymig.training.teacher import (
-    build_teacher,
-    state_hash,
-    unit_range,
-    vit_layers,
-)
+from napari_tinymig.training.augmentation.apply import Batch
+from napari_tinymig.training.networks.student import Student
+from napari_tinymig.training.networks.teacher import build_teacher, state_hash, unit_range, vit_layers
+from napari_tinymig.training.objectives.tinymig import TinyMIGObjective, build_distillation
+from napari_tinymig.training.run.loop import build_optimiser
 from safetensors.torch import save_file
 
-from napari_tinymig.engine.config import StudentSpec, recipe_from_dict
-from napari_tinymig.engine.errors import HubUnreachable, ModelFileError
-from napari_tinymig.engine.teacher_cards import RECOMMENDED, teacher_table
-from napari_tinymig.engine.train_config import TeacherSpec
+from napari_tinymig.base.errors import HubUnreachable, ModelFileError
+from napari_tinymig.recipes.student import StudentSpec, recipe_from_dict
+from napari_tinymig.recipes.teachers import RECOMMENDED, teacher_table
+from napari_tinymig.recipes.train import TeacherSpec
 
 SMALL = StudentSpec(widths=(16, 16, 32, 32), blocks=(0, 0, 0, 0), decoder=16)
 
@@ -229,8 +224,8 @@ def test_files_that_cannot_be_used_are_sentences(tmp_path):
 
 def test_an_unreachable_hub_names_the_model_the_file_and_the_way_out(tmp_path, monkeypatch):
     monkeypatch.delenv("TINYMIG_WEIGHTS", raising=False)
-    monkeypatch.setattr("napari_tinymig.training.pretrained._resolves", lambda _host: False)
-    monkeypatch.setattr("napari_tinymig.training.pretrained._has_proxy", lambda: False)
+    monkeypatch.setattr("napari_tinymig.training.networks.pretrained._resolves", lambda _host: False)
+    monkeypatch.setattr("napari_tinymig.training.networks.pretrained._has_proxy", lambda: False)
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *a, **k: None)
     with pytest.raises(HubUnreachable) as caught:
         build_teacher(TeacherSpec(name="vit_small_patch14_dinov2"))

@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 import torch
 from drawn import fundus_domain, prostate_domain
-from napari_tinymig.training.loop import learning_rate
-from napari_tinymig.training.train import pick_device, to_toml, train
+from napari_tinymig.training.run.loop import learning_rate
+from napari_tinymig.training.run.train import pick_device, to_toml, train
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from napari_tinymig.engine.config import load_recipe, recipe_from_dict, shipped_recipes
-from napari_tinymig.engine.errors import ModelFileError, OutputRefused, UnreadableInput
-from napari_tinymig.engine.model_file import read_model_file
-from napari_tinymig.engine.records import Message
-from napari_tinymig.engine.train_config import OptimSpec
+from napari_tinymig.base.errors import ModelFileError, OutputRefused, UnreadableInput
+from napari_tinymig.base.records import Message
+from napari_tinymig.models.file import read_model_file
+from napari_tinymig.recipes.student import load_recipe, recipe_from_dict, shipped_recipes
+from napari_tinymig.recipes.train import OptimSpec
 
 TINY = {
     "name": "tiny",
@@ -99,7 +99,7 @@ def test_a_run_that_was_cut_off_continues_to_the_bit(eyes, tmp_path):
 
 
 def test_slow_checkpoints_are_written_seldom_but_the_last_epoch_always(eyes, tmp_path, monkeypatch):
-    from napari_tinymig.training import loop
+    from napari_tinymig.training.run import loop
 
     saved = []
 
@@ -205,7 +205,7 @@ def test_without_a_held_out_case_it_is_said_that_the_last_epoch_is_kept(tmp_path
 
 
 def test_a_checkpoint_that_cannot_be_written_is_a_sentence_and_leaves_no_half_file(eyes, tmp_path, monkeypatch):
-    from napari_tinymig.training import loop
+    from napari_tinymig.training.run import loop
 
     def full(tensors, path, metadata):
         path.write_bytes(b"half")

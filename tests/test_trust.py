@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_tinymig.engine.config import InputSpec
-from napari_tinymig.engine.network import NetworkOutput
-from napari_tinymig.engine.predict import Predictor
-from napari_tinymig.engine.records import Scan
-from napari_tinymig.engine.second_look import LOOKS, second_looks
-from napari_tinymig.engine.spatial import whole_box
-from napari_tinymig.engine.statistics import make_statistics, record_frame
-from napari_tinymig.engine.tasks import OPTIC, PROSTATE
-from napari_tinymig.engine.trust import (
+from napari_tinymig.base.geometry import whole_box
+from napari_tinymig.base.records import Scan
+from napari_tinymig.network.run import NetworkOutput
+from napari_tinymig.network.second_look import LOOKS, second_looks
+from napari_tinymig.predict.predictor import Predictor
+from napari_tinymig.recipes.student import InputSpec
+from napari_tinymig.sets.what_if import Bench
+from napari_tinymig.shift.source_statistics import make_statistics, record_frame
+from napari_tinymig.shift.trust import (
     TEMPERATURES,
     best_temperature,
     calibration_error,
@@ -29,7 +29,7 @@ from napari_tinymig.engine.trust import (
     intervals,
     reliability,
 )
-from napari_tinymig.engine.what_if import Bench
+from napari_tinymig.tasks.task import OPTIC, PROSTATE
 
 SIZE = 64
 ROWS, COLUMNS = np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2

@@ -25,9 +25,9 @@ def shelf(tmp_path_factory):
     """Weights of a small backbone, a set with a folder per class, and a classifier made from them."""
     import timm
     import torch
-    from napari_tinymig.training.probe import probe
+    from napari_tinymig.training.classifier.probe import probe
 
-    from napari_tinymig.engine.probe_config import load_probe_recipe
+    from napari_tinymig.recipes.classify import load_probe_recipe
 
     root = tmp_path_factory.mktemp("shelf")
     torch.manual_seed(3)
@@ -52,7 +52,7 @@ def place(shelf, tmp_path, monkeypatch):
 
 @pytest.fixture
 def panel(make_napari_viewer_proxy, place):
-    from napari_tinymig.widgets.classify_panel import ClassifyPanel
+    from napari_tinymig.viewer.classify.panel import ClassifyPanel
 
     made = dock(make_napari_viewer_proxy(), ClassifyPanel)
     made.backbone.setText("test_resnet")
@@ -164,7 +164,7 @@ def test_a_cancelled_run_leaves_nothing(panel, place, tmp_path):
 
 
 def test_a_mask_model_is_refused_as_a_classifier(panel, place, make_model):
-    from napari_tinymig.engine.tasks import OPTIC
+    from napari_tinymig.tasks.task import OPTIC
 
     model = make_model("optic", OPTIC, [-0.2, 0.4])
     panel.viewer.add_image(stripes(0, 1), name="x")

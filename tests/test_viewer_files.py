@@ -16,7 +16,7 @@ pytestmark = pytest.mark.viewer
 def open_file(viewer, path):
     from napari.layers import Layer
 
-    from napari_tinymig._readers import read_layers
+    from napari_tinymig.viewer.napari_io.readers import read_layers
 
     return [viewer.add_layer(Layer.create(*data)) for data in read_layers(str(path))]
 
@@ -34,8 +34,8 @@ def oblique_nifti(path):
 
 
 def test_a_saved_mask_has_its_sources_grid_and_reopens_on_the_same_voxels(viewer, models, tmp_path):
-    from napari_tinymig.widgets.save_panel import SavePanel
-    from napari_tinymig.widgets.segment_panel import SegmentPanel
+    from napari_tinymig.viewer.save import SavePanel
+    from napari_tinymig.viewer.segment.panel import SegmentPanel
 
     source = tmp_path / "case.nii.gz"
     oblique_nifti(source)
@@ -59,7 +59,7 @@ def test_a_saved_mask_has_its_sources_grid_and_reopens_on_the_same_voxels(viewer
 
 
 def test_an_existing_mask_is_replaced_only_after_a_second_press(viewer, tmp_path):
-    from napari_tinymig.widgets.save_panel import SavePanel
+    from napari_tinymig.viewer.save import SavePanel
 
     labels = np.zeros((40, 40), np.uint8)
     labels[10:20, 10:20] = 1
@@ -78,7 +78,7 @@ def test_an_existing_mask_is_replaced_only_after_a_second_press(viewer, tmp_path
 
 
 def test_a_folder_that_cannot_be_written_is_a_sentence(viewer, tmp_path):
-    from napari_tinymig.widgets.save_panel import SavePanel
+    from napari_tinymig.viewer.save import SavePanel
 
     viewer.add_labels(np.ones((40, 40), np.uint8))
     panel = dock(viewer, SavePanel)
@@ -89,8 +89,8 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(viewer, tmp_path):
 
 
 def test_row_and_report_hold_the_numbers_of_the_mask_as_it_is_now(viewer, models, tmp_path):
-    from napari_tinymig.widgets.save_panel import SavePanel
-    from napari_tinymig.widgets.segment_panel import SegmentPanel
+    from napari_tinymig.viewer.save import SavePanel
+    from napari_tinymig.viewer.segment.panel import SegmentPanel
 
     PilImage.fromarray(photograph()).save(tmp_path / "eye.png")
     open_file(viewer, tmp_path / "eye.png")
@@ -115,7 +115,7 @@ def test_row_and_report_hold_the_numbers_of_the_mask_as_it_is_now(viewer, models
 
 
 def test_a_batch_goes_on_after_cancel_lists_failures_and_opens_a_row(viewer, models, tmp_path):
-    from napari_tinymig.widgets.batch_panel import BatchPanel
+    from napari_tinymig.viewer.batch import BatchPanel
 
     images, results = tmp_path / "images", tmp_path / "results"
     images.mkdir()
@@ -175,8 +175,8 @@ def study(tmp_path, dicom_series_maker):
 
 
 def test_one_point_of_a_study_has_one_position_and_a_click_moves_every_plane(viewer, study):
-    from napari_tinymig.layer_geometry import world_mm
-    from napari_tinymig.widgets.planes_panel import PlanesPanel
+    from napari_tinymig.viewer.napari_io.layer_geometry import world_mm
+    from napari_tinymig.viewer.planes.panel import PlanesPanel
 
     folder, target = study
     layers = [open_file(viewer, folder / name)[0] for name in ("tra", "sag", "cor")]
@@ -202,8 +202,8 @@ def test_one_point_of_a_study_has_one_position_and_a_click_moves_every_plane(vie
 
 
 def test_scanner_space_puts_every_voxel_where_it_was_scanned_and_back(viewer, study):
-    from napari_tinymig.layer_geometry import world_mm
-    from napari_tinymig.widgets.scanner_space import toggle_scanner_space
+    from napari_tinymig.viewer.napari_io.layer_geometry import world_mm
+    from napari_tinymig.viewer.napari_io.scanner_space import toggle_scanner_space
 
     folder, _ = study
     layers = [open_file(viewer, folder / name)[0] for name in ("tra", "sag")]
@@ -222,7 +222,7 @@ def test_scanner_space_puts_every_voxel_where_it_was_scanned_and_back(viewer, st
 
 
 def test_a_layer_without_position_is_not_listed_and_the_panel_says_what_to_open(viewer):
-    from napari_tinymig.widgets.planes_panel import PlanesPanel
+    from napari_tinymig.viewer.planes.panel import PlanesPanel
 
     viewer.add_image(np.random.default_rng(0).random((5, 20, 20)))
     panel = dock(viewer, PlanesPanel)

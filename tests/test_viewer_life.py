@@ -17,12 +17,12 @@ pytestmark = pytest.mark.viewer
 
 
 def panel_classes():
-    from napari_tinymig.widgets.batch_panel import BatchPanel
-    from napari_tinymig.widgets.correct_panel import CorrectPanel
-    from napari_tinymig.widgets.planes_panel import PlanesPanel
-    from napari_tinymig.widgets.readout_panel import ReadoutPanel
-    from napari_tinymig.widgets.save_panel import SavePanel
-    from napari_tinymig.widgets.segment_panel import SegmentPanel
+    from napari_tinymig.viewer.batch import BatchPanel
+    from napari_tinymig.viewer.correct import CorrectPanel
+    from napari_tinymig.viewer.planes.panel import PlanesPanel
+    from napari_tinymig.viewer.readout.panel import ReadoutPanel
+    from napari_tinymig.viewer.save import SavePanel
+    from napari_tinymig.viewer.segment.panel import SegmentPanel
 
     return SegmentPanel, ReadoutPanel, CorrectPanel, SavePanel, BatchPanel, PlanesPanel
 
@@ -92,7 +92,7 @@ def test_every_panel_of_the_manifest_opens_fits_follows_the_theme_and_leaves(
 def test_an_answer_older_than_the_request_is_dropped(qtbot):
     from qtpy.QtWidgets import QWidget
 
-    from napari_tinymig.widgets.work import Work
+    from napari_tinymig.viewer.parts.background import Work
 
     parent, answers = QWidget(), []
     qtbot.addWidget(parent)
@@ -111,7 +111,7 @@ def test_an_answer_older_than_the_request_is_dropped(qtbot):
 def test_progress_stops_a_cancelled_call_at_its_next_report(qtbot):
     from qtpy.QtWidgets import QWidget
 
-    from napari_tinymig.widgets.work import Work
+    from napari_tinymig.viewer.parts.background import Work
 
     parent, reached, answers = QWidget(), [], []
     qtbot.addWidget(parent)
@@ -134,9 +134,9 @@ def test_progress_stops_a_cancelled_call_at_its_next_report(qtbot):
 
 
 def test_an_error_in_the_thread_is_a_sentence_in_the_panel(make_napari_viewer_proxy, qtbot):
-    from napari_tinymig.engine.errors import ModelFileError
-    from napari_tinymig.widgets.panel import Panel
-    from napari_tinymig.widgets.work import Work
+    from napari_tinymig.base.errors import ModelFileError
+    from napari_tinymig.viewer.parts.background import Work
+    from napari_tinymig.viewer.parts.panel import Panel
 
     panel = dock(make_napari_viewer_proxy(), Panel)
     work = Work(panel, print, panel.say_error)
@@ -155,8 +155,8 @@ import time, threading, warnings
 warnings.simplefilter("ignore", DeprecationWarning)
 import napari, numpy as np
 from qtpy.QtCore import QTimer
-from napari_tinymig.widgets import segment_panel
-from napari_tinymig.widgets.work import Stopped
+from napari_tinymig.viewer import segment_panel
+from napari_tinymig.viewer.parts.background import Stopped
 
 def slow(request, report):
     for i in range(400):
@@ -195,9 +195,9 @@ def test_opening_the_panels_imports_no_torch_and_little_else():
 import sys, time
 import napari.viewer, napari.qt, napari.layers
 start = time.process_time()
-import napari_tinymig.widgets.segment_panel, napari_tinymig.widgets.readout_panel
-import napari_tinymig.widgets.correct_panel, napari_tinymig.widgets.save_panel
-import napari_tinymig.widgets.batch_panel, napari_tinymig.widgets.planes_panel
+import napari_tinymig.viewer.segment.panel, napari_tinymig.viewer.readout.panel
+import napari_tinymig.viewer.correct, napari_tinymig.viewer.save
+import napari_tinymig.viewer.batch, napari_tinymig.viewer.planes.panel
 print(time.process_time() - start)
 heavy = {"torch", "timm", "monai", "matplotlib.pyplot", "onnxruntime", "SimpleITK", "highdicom"} & set(sys.modules)
 assert not heavy, heavy

@@ -22,7 +22,7 @@ LONG = 240.0  # a shared machine may be ten times slower than a quiet one
 @pytest.fixture
 def home(model_folder, tmp_path, monkeypatch):
     """A model named optic, and state and models in folders of this test's own."""
-    from napari_tinymig.widgets.project import project
+    from napari_tinymig.viewer.parts.project import project
 
     monkeypatch.setenv("TINYMIG_STATE", str(tmp_path / "state"))
     drawn.tiny_model(model_folder / "optic.safetensors")
@@ -50,18 +50,18 @@ def mend(layer, truth):
 
 
 def dice(labels, truth):
-    from napari_tinymig.training.forgetting import region_dice
+    from napari_tinymig.training.finetune.acceptance import region_dice
 
-    from napari_tinymig.engine.tasks import OPTIC
+    from napari_tinymig.tasks.task import OPTIC
 
     return float(np.mean(list(region_dice(labels, truth, OPTIC).values())))
 
 
 def test_three_images_are_mended_and_make_the_model_better_and_it_can_be_rolled_back(viewer, home):
-    from napari_tinymig.engine.registry import default_model
-    from napari_tinymig.widgets.annotate_panel import AnnotatePanel
-    from napari_tinymig.widgets.finetune_panel import FineTunePanel
-    from napari_tinymig.widgets.segment_panel import SegmentPanel
+    from napari_tinymig.models.registry import default_model
+    from napari_tinymig.viewer.annotate.panel import AnnotatePanel
+    from napari_tinymig.viewer.finetune.panel import FineTunePanel
+    from napari_tinymig.viewer.segment.panel import SegmentPanel
 
     segment, annotate = dock(viewer, SegmentPanel), dock(viewer, AnnotatePanel)
     assert not annotate.go.isEnabled()
@@ -115,7 +115,7 @@ def test_three_images_are_mended_and_make_the_model_better_and_it_can_be_rolled_
 
 
 def test_a_reference_folder_that_is_not_there_is_said_before_anything_starts(viewer, home):
-    from napari_tinymig.widgets.finetune_panel import FineTunePanel
+    from napari_tinymig.viewer.finetune.panel import FineTunePanel
 
     data = drawn.write_domain(home / "set", range(100, 103))
     tune = dock(viewer, FineTunePanel)
@@ -132,11 +132,11 @@ def test_a_reference_folder_that_is_not_there_is_said_before_anything_starts(vie
 
 def test_foreign_label_codes_of_a_plain_folder_are_named_in_the_panel(viewer, home):
     """Masks of 0, 128 and 255: a plain folder may say what they mean, a set of the panel has no such field."""
-    from napari_tinymig.training.tune_data import gather
+    from napari_tinymig.training.finetune.data import gather
     from PIL import Image
 
-    from napari_tinymig.engine.annotation_set import AnnotationSet
-    from napari_tinymig.widgets.finetune_panel import FineTunePanel
+    from napari_tinymig.annotations.annotation_set import AnnotationSet
+    from napari_tinymig.viewer.finetune.panel import FineTunePanel
 
     data = drawn.write_domain(home / "plain", range(100, 103))
     for path in (data / "labels").iterdir():
@@ -173,7 +173,7 @@ def test_foreign_label_codes_of_a_plain_folder_are_named_in_the_panel(viewer, ho
 
 
 def test_a_default_named_in_the_preferences_goes_first_and_is_said(viewer, home, monkeypatch):
-    from napari_tinymig.widgets import predicting
+    from napari_tinymig.viewer.parts import predicting
 
     assert predicting.default_told("optic", "optic") == ("'optic' is now the default for optic.", True)
     monkeypatch.setattr(predicting, "setting", lambda group, key: "another" if group == "models" else 0)
@@ -183,7 +183,7 @@ def test_a_default_named_in_the_preferences_goes_first_and_is_said(viewer, home,
 
 
 def test_cancel_and_discard_answers_at_once_and_leaves_nothing(viewer, home):
-    from napari_tinymig.widgets.finetune_panel import FineTunePanel
+    from napari_tinymig.viewer.finetune.panel import FineTunePanel
 
     data = drawn.write_domain(home / "set", range(100, 103))
     tune = dock(viewer, FineTunePanel)
@@ -200,7 +200,7 @@ def test_cancel_and_discard_answers_at_once_and_leaves_nothing(viewer, home):
 
 
 def test_a_worker_that_is_killed_leaves_the_window_with_a_sentence(viewer, home):
-    from napari_tinymig.widgets.finetune_panel import FineTunePanel
+    from napari_tinymig.viewer.finetune.panel import FineTunePanel
 
     data = drawn.write_domain(home / "set", range(100, 103))
     tune = dock(viewer, FineTunePanel)
@@ -215,7 +215,7 @@ def test_a_worker_that_is_killed_leaves_the_window_with_a_sentence(viewer, home)
 
 
 def test_the_same_image_twice_asks_before_it_replaces(viewer, home):
-    from napari_tinymig.widgets.annotate_panel import AnnotatePanel
+    from napari_tinymig.viewer.annotate.panel import AnnotatePanel
 
     scan, truth = drawn.eye(100, "second")
     viewer.add_image(scan.pixels, rgb=True, name="eye")
@@ -232,8 +232,8 @@ def test_the_same_image_twice_asks_before_it_replaces(viewer, home):
 
 
 def test_a_scribbled_case_opened_again_keeps_what_is_not_labelled(viewer, home):
-    from napari_tinymig.engine.annotation_set import load_case
-    from napari_tinymig.widgets.annotate_panel import AnnotatePanel
+    from napari_tinymig.annotations.annotation_set import load_case
+    from napari_tinymig.viewer.annotate.panel import AnnotatePanel
 
     scan, truth = drawn.eye(100, "second")
     viewer.add_image(scan.pixels, rgb=True, name="eye")
@@ -276,7 +276,7 @@ def test_a_scribbled_case_opened_again_keeps_what_is_not_labelled(viewer, home):
 
 
 def test_a_mask_without_a_disc_is_refused_in_the_panel(viewer, home):
-    from napari_tinymig.widgets.annotate_panel import AnnotatePanel
+    from napari_tinymig.viewer.annotate.panel import AnnotatePanel
 
     scan, truth = drawn.eye(100, "second")
     viewer.add_image(scan.pixels, rgb=True, name="eye")
@@ -288,9 +288,9 @@ def test_a_mask_without_a_disc_is_refused_in_the_panel(viewer, home):
 
 
 def test_two_panels_on_one_set_get_a_clear_message(viewer, home):
-    from napari_tinymig.engine.annotation_set import AnnotationSet
-    from napari_tinymig.engine.tasks import OPTIC
-    from napari_tinymig.widgets.annotate_panel import AnnotatePanel
+    from napari_tinymig.annotations.annotation_set import AnnotationSet
+    from napari_tinymig.tasks.task import OPTIC
+    from napari_tinymig.viewer.annotate.panel import AnnotatePanel
 
     other = AnnotationSet(home / "set", OPTIC)
     annotate = dock(viewer, AnnotatePanel)
@@ -306,7 +306,7 @@ import sys, time
 import numpy as np
 import napari
 from qtpy.QtCore import QTimer
-from napari_tinymig.widgets.annotate_panel import AnnotatePanel
+from napari_tinymig.viewer.annotate.panel import AnnotatePanel
 viewer = napari.Viewer(show=False)
 labels = viewer.add_labels(np.zeros((128, 128), np.uint8), name="mask")
 viewer.window.add_dock_widget(AnnotatePanel(viewer))
@@ -326,7 +326,7 @@ napari.run()
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is POSIX")
 def test_strokes_survive_kill_9_of_napari_and_are_offered_at_the_next_start(viewer, home):
-    from napari_tinymig.widgets.annotate_panel import AnnotatePanel
+    from napari_tinymig.viewer.annotate.panel import AnnotatePanel
 
     child = subprocess.Popen([sys.executable, "-c", PAINTER], stdout=subprocess.PIPE, text=True, env=os.environ)
     strokes = {}

@@ -8,10 +8,10 @@ from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QApplication
 from viewer_parts import click, dock, photograph, wait_until
 
-from napari_tinymig.engine.config import Lineage
-from napari_tinymig.engine.lineage import gate_verdict
-from napari_tinymig.engine.registry import default_model, list_models
-from napari_tinymig.engine.tasks import OPTIC
+from napari_tinymig.models.lineage import gate_verdict
+from napari_tinymig.models.registry import default_model, list_models
+from napari_tinymig.recipes.student import Lineage
+from napari_tinymig.tasks.task import OPTIC
 
 pytestmark = pytest.mark.viewer
 
@@ -44,7 +44,7 @@ def choose(panel, name):
 
 @pytest.fixture
 def panel(viewer, family):
-    from napari_tinymig.widgets.models_panel import ModelsPanel
+    from napari_tinymig.viewer.models.panel import ModelsPanel
 
     return dock(viewer, ModelsPanel)
 

@@ -79,7 +79,7 @@ def test_our_writer_is_found_for_every_mask_format_in_both_orders(manager):
 
 
 def test_a_folder_without_dicom_is_left_to_others(tmp_path):
-    from napari_tinymig._readers import get_reader
+    from napari_tinymig.viewer.napari_io.readers import get_reader
 
     (tmp_path / "a.txt").write_text("nothing")
     assert get_reader(str(tmp_path)) is None
@@ -89,7 +89,7 @@ def test_settings_come_from_the_preferences_page(plugin_settings, npe2pm):
     """The page is made by napari from the manifest; what is set there is what the panels read."""
     from napari.settings import get_plugin_settings
 
-    from napari_tinymig.widgets.settings import setting
+    from napari_tinymig.viewer.parts.settings import setting
 
     npe2pm.register(PluginManifest.from_file(ROOT / "napari.yaml"))
     assert setting("general", "device") == "auto"

@@ -19,7 +19,7 @@ def segment(panel, task):
 
 
 def test_a_photograph_becomes_a_labels_layer_in_the_same_place(viewer, models):
-    from napari_tinymig.widgets.segment_panel import SegmentPanel
+    from napari_tinymig.viewer.segment.panel import SegmentPanel
 
     panel = dock(viewer, SegmentPanel)
     assert not panel.go.isEnabled()  # nothing to segment yet, and an empty state that says so
@@ -44,7 +44,7 @@ def test_a_photograph_becomes_a_labels_layer_in_the_same_place(viewer, models):
 
 
 def test_only_layers_that_fit_are_listed(viewer, models):
-    from napari_tinymig.widgets.segment_panel import SegmentPanel
+    from napari_tinymig.viewer.segment.panel import SegmentPanel
 
     panel = dock(viewer, SegmentPanel)
     viewer.add_points([[1, 1]])
@@ -62,7 +62,7 @@ def test_only_layers_that_fit_are_listed(viewer, models):
 
 
 def test_a_volume_gives_millilitres_and_probability_layers(viewer, models):
-    from napari_tinymig.widgets.segment_panel import SegmentPanel
+    from napari_tinymig.viewer.segment.panel import SegmentPanel
 
     panel = dock(viewer, SegmentPanel)
     pixels, ball = volume()
@@ -77,7 +77,7 @@ def test_a_volume_gives_millilitres_and_probability_layers(viewer, models):
 
 
 def test_nothing_found_is_said_with_a_cause(viewer, models):
-    from napari_tinymig.widgets.segment_panel import SegmentPanel
+    from napari_tinymig.viewer.segment.panel import SegmentPanel
 
     panel = dock(viewer, SegmentPanel)
     dark = np.full((200, 200, 3), 20, np.uint8)
@@ -90,7 +90,7 @@ def test_nothing_found_is_said_with_a_cause(viewer, models):
 
 
 def test_an_image_that_cannot_be_used_gives_a_sentence_and_no_layer(viewer, models):
-    from napari_tinymig.widgets.segment_panel import SegmentPanel
+    from napari_tinymig.viewer.segment.panel import SegmentPanel
 
     panel = dock(viewer, SegmentPanel)
     viewer.add_image(np.full((200, 200, 3), 20, np.uint8), rgb=True, name="constant")
@@ -102,7 +102,7 @@ def test_an_image_that_cannot_be_used_gives_a_sentence_and_no_layer(viewer, mode
 
 
 def test_a_drawn_rectangle_is_where_the_network_looks(viewer, models):
-    from napari_tinymig.widgets.segment_panel import ROIS, SegmentPanel
+    from napari_tinymig.viewer.segment.panel import ROIS, SegmentPanel
 
     panel = dock(viewer, SegmentPanel)
     viewer.add_image(photograph(), rgb=True, name="eye", scale=(2, 2))
@@ -118,8 +118,8 @@ def test_a_drawn_rectangle_is_where_the_network_looks(viewer, models):
 
 
 def test_locked_edits_survive_a_new_prediction(viewer, models):
-    from napari_tinymig.widgets.correct_panel import CorrectPanel
-    from napari_tinymig.widgets.segment_panel import SegmentPanel
+    from napari_tinymig.viewer.correct import CorrectPanel
+    from napari_tinymig.viewer.segment.panel import SegmentPanel
 
     segmenting, correcting = dock(viewer, SegmentPanel), dock(viewer, CorrectPanel)
     viewer.add_image(photograph(), rgb=True, name="eye")
@@ -135,9 +135,9 @@ def test_locked_edits_survive_a_new_prediction(viewer, models):
 
 
 def test_every_correction_is_one_undo(viewer, models):
-    from napari_tinymig.engine.tasks import OPTIC
-    from napari_tinymig.widgets.correct_panel import CorrectPanel
-    from napari_tinymig.widgets.layers import result_layer
+    from napari_tinymig.tasks.task import OPTIC
+    from napari_tinymig.viewer.correct import CorrectPanel
+    from napari_tinymig.viewer.napari_io.layers import result_layer
 
     image = viewer.add_image(photograph(), rgb=True, name="eye")
     labels = np.zeros((300, 320), np.uint8)
@@ -164,7 +164,7 @@ def test_every_correction_is_one_undo(viewer, models):
 
 
 def test_slices_are_interpolated_and_copied_in_the_axis_on_show(viewer):
-    from napari_tinymig.widgets.correct_panel import CorrectPanel
+    from napari_tinymig.viewer.correct import CorrectPanel
 
     labels = np.zeros((9, 40, 40), np.uint8)
     labels[1, 10:20, 10:20] = labels[5, 10:20, 10:20] = 1
@@ -184,7 +184,7 @@ def test_correction_keys_belong_to_nobody_else(viewer):
     from napari.utils.key_bindings import coerce_keybinding
     from napari.utils.shortcuts import _default_shortcuts as napari_keys
 
-    from napari_tinymig.widgets.correct_panel import KEYS, CorrectPanel
+    from napari_tinymig.viewer.correct import KEYS, CorrectPanel
 
     ours = {coerce_keybinding(key) for key in KEYS.values()}
     assert len(ours) == len(KEYS)
@@ -204,9 +204,9 @@ def test_correction_keys_belong_to_nobody_else(viewer):
 
 
 def test_the_readout_follows_paint_and_undo(viewer, models):
-    from napari_tinymig.engine.tasks import OPTIC
-    from napari_tinymig.widgets.layers import result_layer
-    from napari_tinymig.widgets.readout_panel import ReadoutPanel
+    from napari_tinymig.tasks.task import OPTIC
+    from napari_tinymig.viewer.napari_io.layers import result_layer
+    from napari_tinymig.viewer.readout.panel import ReadoutPanel
 
     image = viewer.add_image(photograph(), rgb=True, name="eye")
     labels = np.zeros((300, 320), np.uint8)
@@ -227,7 +227,7 @@ def test_the_readout_follows_paint_and_undo(viewer, models):
 
 
 def test_volume_and_diameters_have_units_and_follow_the_slice(viewer):
-    from napari_tinymig.widgets.readout_panel import ReadoutPanel
+    from napari_tinymig.viewer.readout.panel import ReadoutPanel
 
     labels = np.zeros((10, 40, 40), np.uint8)
     labels[2:8, 10:30, 5:35] = 1  # 6 x 20 x 30 voxels of 3 x 0.5 x 0.5 mm
@@ -245,7 +245,7 @@ def test_volume_and_diameters_have_units_and_follow_the_slice(viewer):
 
 
 def test_without_a_spacing_numbers_are_voxels(viewer):
-    from napari_tinymig.widgets.readout_panel import ReadoutPanel
+    from napari_tinymig.viewer.readout.panel import ReadoutPanel
 
     labels = np.zeros((10, 40, 40), np.uint8)
     labels[2:8, 10:30, 5:35] = 1
@@ -257,8 +257,8 @@ def test_without_a_spacing_numbers_are_voxels(viewer):
 
 
 def test_a_cancelled_prediction_adds_nothing_and_the_next_one_counts(viewer, models, monkeypatch):
-    from napari_tinymig.widgets import segment_panel
-    from napari_tinymig.widgets.predicting import predict
+    from napari_tinymig.viewer.parts.predicting import predict
+    from napari_tinymig.viewer.segment import panel as segment_panel
 
     panel = dock(viewer, segment_panel.SegmentPanel)
     viewer.add_image(photograph(), rgb=True, name="eye")
@@ -289,7 +289,7 @@ def spin_in_thread(seconds):
 
 
 def test_the_about_box_says_versions_device_models_and_what_it_is_not_for(viewer, models):
-    from napari_tinymig.widgets.about_dialog import NOTICE, AboutDialog
+    from napari_tinymig.viewer.about import NOTICE, AboutDialog
 
     dialog = AboutDialog(theme="light")
     text = dialog.text.text()
@@ -300,7 +300,7 @@ def test_the_about_box_says_versions_device_models_and_what_it_is_not_for(viewer
 
 
 def test_the_drawn_samples_open_with_their_units(viewer, models):
-    from napari_tinymig._samples import fundus, prostate
+    from napari_tinymig.viewer.napari_io.samples import fundus, prostate
 
     (pixels, attributes, kind), *_ = fundus()
     assert kind == "image"
@@ -312,7 +312,7 @@ def test_the_drawn_samples_open_with_their_units(viewer, models):
 
 
 def test_a_model_card_shows_task_training_and_licence(viewer, models):
-    from napari_tinymig.widgets.segment_panel import SegmentPanel
+    from napari_tinymig.viewer.segment.panel import SegmentPanel
 
     panel = dock(viewer, SegmentPanel)
     viewer.add_image(photograph(), rgb=True, name="eye")

@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 from viewer_parts import click, dock, spin, wait_until
 
-from napari_tinymig.engine.config import InputSpec
-from napari_tinymig.engine.records import Scan
-from napari_tinymig.engine.survey import Known, add_statistics
-from napari_tinymig.engine.tasks import OPTIC, PROSTATE
+from napari_tinymig.base.records import Scan
+from napari_tinymig.recipes.student import InputSpec
+from napari_tinymig.sets.survey import Known, add_statistics
+from napari_tinymig.tasks.task import OPTIC, PROSTATE
 
 pytestmark = pytest.mark.viewer
 
@@ -46,14 +46,14 @@ def models(make_model, model_folder):
 
 @pytest.fixture
 def shift_panel(viewer, models):
-    from napari_tinymig.widgets.shift_panel import ShiftPanel
+    from napari_tinymig.viewer.shift.panel import ShiftPanel
 
     return dock(viewer, ShiftPanel)
 
 
 @pytest.fixture
 def what_if(viewer, models):
-    from napari_tinymig.widgets.what_if_panel import WhatIfPanel
+    from napari_tinymig.viewer.what_if.panel import WhatIfPanel
 
     return dock(viewer, WhatIfPanel)
 

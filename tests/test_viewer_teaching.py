@@ -11,8 +11,8 @@ import tune_drawn as drawn
 from PIL import Image
 from viewer_parts import click, dock, wait_until
 
-from napari_tinymig.engine.annotation_set import AnnotationSet
-from napari_tinymig.engine.tasks import POLYP
+from napari_tinymig.annotations.annotation_set import AnnotationSet
+from napari_tinymig.tasks.task import POLYP
 
 pytestmark = pytest.mark.viewer
 
@@ -20,8 +20,8 @@ pytestmark = pytest.mark.viewer
 @pytest.fixture
 def tune(viewer, models):
     """The panel, with small models named optic and prostate beside the bundled ones, and no open set."""
-    from napari_tinymig.widgets.finetune_panel import FineTunePanel
-    from napari_tinymig.widgets.project import project
+    from napari_tinymig.viewer.finetune.panel import FineTunePanel
+    from napari_tinymig.viewer.parts.project import project
 
     project.folder, project.task = None, ""
     return dock(viewer, FineTunePanel)
@@ -69,8 +69,8 @@ def test_the_numbers_in_the_masks_of_a_plain_folder_are_told_and_what_has_no_mas
 
 
 def test_roll_back_goes_by_the_chosen_model_and_not_by_the_set_that_is_open_elsewhere(tune, tmp_path):
-    from napari_tinymig.engine.registry import add_model, defaults, find_model, set_default
-    from napari_tinymig.widgets.project import project
+    from napari_tinymig.models.registry import add_model, defaults, find_model, set_default
+    from napari_tinymig.viewer.parts.project import project
 
     add_model(find_model("optic"), "optic-mine")
     set_default("optic", "optic-mine")
@@ -96,9 +96,9 @@ def test_a_folder_that_cannot_be_written_gets_its_run_beside_the_models(tune, tm
 
 def refused_run(folder, created=""):
     """A run's best.safetensors that the gate refused, with gains and agreement as long as they get."""
-    from napari_tinymig.engine.config import Lineage
-    from napari_tinymig.engine.model_file import read_model_file, write_model_file
-    from napari_tinymig.engine.registry import find_model
+    from napari_tinymig.models.file import read_model_file, write_model_file
+    from napari_tinymig.models.registry import find_model
+    from napari_tinymig.recipes.student import Lineage
 
     model = read_model_file(find_model("optic"))
     gain = {"name": "cup", "before": [0.5] * 6, "after": [0.9] * 6, "low": 0.356, "high": 0.41, "gain": 0.4}
@@ -114,7 +114,7 @@ def refused_run(folder, created=""):
 
 
 def test_what_was_kept_is_said_and_is_not_kept_twice(tune, tmp_path):
-    from napari_tinymig.engine.registry import default_model, model_paths
+    from napari_tinymig.models.registry import default_model, model_paths
 
     tune.model.offer("photograph", "optic")
     tune._saved(refused_run(tmp_path))
@@ -161,7 +161,7 @@ def test_a_model_that_was_finished_when_nobody_looked_is_offered_once(tune, tmp_
 
 
 def test_a_model_that_was_kept_elsewhere_is_not_offered(tune, tmp_path):
-    from napari_tinymig.engine.lineage import keep
+    from napari_tinymig.models.lineage import keep
 
     drawn.write_domain(tmp_path / "set", range(2))
     keep(refused_run(tmp_path / "set" / "runs"), "mine", knowingly=True)

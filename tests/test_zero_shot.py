@@ -7,14 +7,14 @@ import json
 import numpy as np
 import pytest
 import torch
-from napari_tinymig.training.backbone import open_backbone
-from napari_tinymig.training.classify_data import load_pixels, read_image_set
-from napari_tinymig.training.probe import probe
-from napari_tinymig.training.zero_shot import text_embeddings, zero_shot_logits
+from napari_tinymig.training.classifier.backbone import open_backbone
+from napari_tinymig.training.classifier.images import load_pixels, read_image_set
+from napari_tinymig.training.classifier.probe import probe
+from napari_tinymig.training.classifier.zero_shot import text_embeddings, zero_shot_logits
 from probe_parts import recipe, run
 from safetensors.torch import save_file
 
-from napari_tinymig.engine.probe_config import BackboneSpec
+from napari_tinymig.recipes.classify import BackboneSpec
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TOWER = "vit_xsmall_patch16_clip_224"  # timm's smallest image tower of a CLIP; its head is the projection, 512 numbers

@@ -6,19 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from napari_tinymig.training.annotations import Annotated, annotated_set
-from napari_tinymig.training.batches import Batches
-from napari_tinymig.training.export import save_model
-from napari_tinymig.training.loop import Run
-from napari_tinymig.training.objective import SupervisedObjective
-from napari_tinymig.training.student import Student
+from napari_tinymig.training.data.annotations import Annotated, annotated_set
+from napari_tinymig.training.data.batches import Batches
+from napari_tinymig.training.networks.export import save_model
+from napari_tinymig.training.networks.student import Student
+from napari_tinymig.training.objectives.supervised import SupervisedObjective
+from napari_tinymig.training.run.loop import Run
 from PIL import Image
 
-from napari_tinymig.engine.config import InputSpec, Lineage, ModelHeader, Recipe, StudentSpec
-from napari_tinymig.engine.model_file import ModelFile
-from napari_tinymig.engine.records import Scan
-from napari_tinymig.engine.tasks import OPTIC, PROSTATE
-from napari_tinymig.engine.train_config import AugmentSpec, OptimSpec
+from napari_tinymig.base.records import Scan
+from napari_tinymig.models.file import ModelFile
+from napari_tinymig.recipes.student import InputSpec, Lineage, ModelHeader, Recipe, StudentSpec
+from napari_tinymig.recipes.train import AugmentSpec, OptimSpec
+from napari_tinymig.tasks.task import OPTIC, PROSTATE
 
 torch.set_num_threads(1)  # tiny batches: a second thread only waits
 

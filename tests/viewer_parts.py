@@ -9,8 +9,8 @@ from qtpy.QtCore import QEvent, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QPushButton
 
-from napari_tinymig.engine.config import InputSpec
-from napari_tinymig.engine.tasks import OPTIC, PROSTATE
+from napari_tinymig.recipes.student import InputSpec
+from napari_tinymig.tasks.task import OPTIC, PROSTATE
 
 
 def wait_until(condition, seconds=15.0, what="the condition"):

@@ -26,15 +26,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from napari_tinymig.engine.errors import MissingExtra, TinyMIGError
-from napari_tinymig.engine.records import Message
-from napari_tinymig.engine.safe_files import FolderLock
+from napari_tinymig.base.errors import MissingExtra, TinyMIGError
+from napari_tinymig.base.records import Message
+from napari_tinymig.base.safe_files import FolderLock
 
 JOBS: dict[str, str] = {
-    "rehearsal": "rehearsal:run_job",
-    "finetune": "finetune:run_job",
-    "probe": "probe:run_job",
-    "classify": "classify_job:run_job",
+    "rehearsal": "self_test:run_job",
+    "finetune": "finetune.run:run_job",
+    "probe": "classifier.probe:run_job",
+    "classify": "classifier.one_image_job:run_job",
 }
 """Job kind -> "module of this package:function". The function takes (settings, stop) and yields Messages; `stop()`
 turns True when the run should end soon and keep its best. A run that never looks at `stop` is closed at its next

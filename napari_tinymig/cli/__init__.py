@@ -87,7 +87,7 @@ def _top(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and end the process: 0 all done, 1 some inputs failed, 2 usage."""
-    from ..engine.errors import TinyMIGError
+    from ..base.errors import TinyMIGError
 
     try:
         app(args=spread(sys.argv[1:] if arguments is None else arguments), prog_name="tinymig")

@@ -44,7 +44,7 @@ def benchmark(
     """
     from rich.console import Console
 
-    from ..engine.errors import TinyMIGError
+    from ..base.errors import TinyMIGError
 
     console = Console(stderr=True)
     try:
@@ -67,7 +67,7 @@ def _numbers(text: str) -> list[int]:
 
 def _recipe(name: str, settings: list[str], init_weights: Path | None, teacher_weights: Path | None) -> Any:
     """A recipe with the command's changes; local weights only where the recipe asks for weights of that kind."""
-    from ..engine.config import load_recipe
+    from ..recipes.student import load_recipe
 
     overrides = parse_settings(settings)
     recipe = load_recipe(name, overrides)
@@ -93,15 +93,15 @@ def _run(
     console: Any,
 ) -> int:
     """Failed runs; progress on the console."""
-    from ..engine.errors import MissingExtra
+    from ..base.errors import MissingExtra
 
     try:
-        from ..training.benchmark import benchmark as run_benchmark
-        from ..training.benchmark import plan_cells
+        from napari_tinymig.training.benchmark.run import benchmark as run_benchmark
+        from napari_tinymig.training.benchmark.run import plan_cells
     except ImportError as e:
         raise MissingExtra(f"tinymig benchmark ({e.name})", "train") from e
     if layout:
-        from ..training.importers import import_domain
+        from napari_tinymig.training.data.importers import import_domain
 
         domains = [import_domain(layout, d, out / "domains" / d.name) for d in domains]
     cells = plan_cells(recipes, domains, out, sources, seeds, roi, device, threads)

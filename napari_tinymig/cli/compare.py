@@ -11,8 +11,8 @@ import typer
 from . import SOME_FAILED
 
 if TYPE_CHECKING:
-    from ..engine.agreement import Agreement, Pair
-    from ..engine.tasks import Task
+    from ..measures.agreement import Agreement, Pair
+    from ..tasks.task import Task
 
 
 def compare(
@@ -25,10 +25,10 @@ def compare(
     labels_b: str | None = typer.Option(None, help="Foreign label codes of the second alone."),
 ) -> None:
     """Dice, HD95, differences of vCDR or volume, Bland-Altman and ICC of two sets of masks."""
-    from ..engine.batch import check_folder
-    from ..engine.errors import TinyMIGError, UnreadableInput
-    from ..engine.io import parse_label_map
-    from ..engine.mask_sets import pair_masks
+    from ..base.errors import TinyMIGError, UnreadableInput
+    from ..batch.folder import check_folder
+    from ..formats import parse_label_map
+    from ..formats.mask_sets import pair_masks
 
     maps = [parse_label_map(text) if text else None for text in (labels_a or labels, labels_b or labels)]
     for side in (a, b):
@@ -64,10 +64,10 @@ def _name(path: Path, other: Path | None = None) -> str:
 def _compare_one(
     name: str, one: Path, two: Path, wanted: str, maps: list[dict[int, int] | None], task: Task | None
 ) -> tuple[Pair, Task]:
-    from ..engine.agreement import compare_masks
-    from ..engine.errors import UnsupportedInput
-    from ..engine.io import open_mask
-    from ..engine.mask_sets import check_codes, task_of_mask
+    from ..base.errors import UnsupportedInput
+    from ..formats import open_mask
+    from ..formats.mask_sets import check_codes, task_of_mask
+    from ..measures.agreement import compare_masks
 
     first, second = open_mask(one, maps[0]), open_mask(two, maps[1])
     task = task or task_of_mask(one, first, wanted)
@@ -92,11 +92,11 @@ def _line(pair: Pair) -> str:
 
 def _report(done: list[Pair], failed: dict[str, str], task: Task, out: Path, names: tuple[str, str]) -> None:
     """agreement.csv, summary.md, bland_altman.png."""
-    from ..engine.agreement import agreement, headline_measure
-    from ..engine.agreement_plot import bland_altman
-    from ..engine.overlay import save_overlay
-    from ..engine.safe_files import write_atomic
-    from ..engine.table import Table
+    from ..base.safe_files import write_atomic
+    from ..measures.agreement import agreement, headline_measure
+    from ..measures.csv_table import Table
+    from ..reports.bland_altman import bland_altman
+    from ..reports.overlay import save_overlay
 
     key = headline_measure(task)
     if task.input == "volume" and all(math.isnan(p.a[key]) for p in done):

@@ -14,8 +14,8 @@ def demo(
     sample: str = typer.Option("all", help="all, fundus, prostate, or retina (scikit-image's CC0 photograph)."),
 ) -> None:
     """Draw sample images, segment them, write masks, overlays and measurements.csv."""
-    from ..engine.batch import check_folder, plan, run_all, with_threads
-    from ..engine.batch_job import Options
+    from ..batch.folder import check_folder, plan, run_all, with_threads
+    from ..batch.one_input import Options
     from .segment import one_line
 
     choices = ("all", "fundus", "prostate", "retina")
@@ -41,9 +41,9 @@ def draw_samples(folder: Path, sample: str) -> list[tuple[str, Path]]:
 
     from PIL import Image
 
-    from ..engine.pixel_files import write_pixels
-    from ..engine.safe_files import write_atomic
-    from ..engine.samples import fundus_sample, prostate_sample, retina_photograph
+    from ..base.safe_files import write_atomic
+    from ..formats.lossless import write_pixels
+    from ..samples.drawn import fundus_sample, prostate_sample, retina_photograph
 
     written = []
     if sample in ("all", "fundus"):

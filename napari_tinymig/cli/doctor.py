@@ -20,8 +20,8 @@ PACKAGES = {
 def doctor() -> None:
     """Versions, devices, extras and models of this installation."""
     from .. import __version__
-    from ..engine.network import resolve_device, usable_threads
-    from ..engine.registry import list_models, user_folder
+    from ..models.registry import list_models, user_folder
+    from ..network.run import resolve_device, usable_threads
 
     lines = [
         f"napari-tinymig {__version__}",

@@ -17,7 +17,7 @@ from .train import follow, stopping
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ..engine.records import Message
+    from ..base.records import Message
     from ..jobs import WorkerRun
 
 
@@ -57,7 +57,7 @@ def finetune(
     model that cannot be used.
     """
     from .. import jobs
-    from ..engine.run_folders import is_finished
+    from ..annotations.run_folders import is_finished
 
     asked = time.time()
     settings = {
@@ -95,8 +95,8 @@ def finetune(
         status = outcome.status
     typer.echo(f"{best}")
     if keep:
-        from ..engine.lineage import GateRefused
-        from ..engine.lineage import keep as keep_model
+        from ..models.lineage import GateRefused
+        from ..models.lineage import keep as keep_model
 
         try:
             kept = keep_model(best, name or None, knowingly)
@@ -112,11 +112,11 @@ def check_inputs(
     model: str, data: Path, out: Path, resume: bool, reference: Path | None = None, labels: str = ""
 ) -> None:
     """Say what is wrong before a process is started: model, annotated images, label codes, run folder, references."""
-    from ..engine.annotation_set import check_task_of_set, label_map_for, read_cases
-    from ..engine.reference import check_reference
-    from ..engine.registry import open_model
-    from ..engine.run_folders import refuse_used
-    from ..engine.teaching_cases import check_teaching
+    from ..annotations.annotation_set import check_task_of_set, label_map_for, read_cases
+    from ..annotations.reference_folder import check_reference
+    from ..annotations.run_folders import refuse_used
+    from ..annotations.teaching_cases import check_teaching
+    from ..models.registry import open_model
 
     task = open_model(model).header.task
     label_map_for(data, labels)
@@ -163,10 +163,10 @@ def next_image(
     from rich.console import Console
     from rich.progress import Progress
 
-    from ..engine.io import find_images
-    from ..engine.next_image import look_at, of_another_task, rank
-    from ..engine.predict import Predictor
-    from ..engine.registry import default_model
+    from ..formats import find_images
+    from ..models.registry import default_model
+    from ..predict.predictor import Predictor
+    from ..sets.next_image import look_at, of_another_task, rank
 
     items = [i for i in find_images(folder) if not _is_annotated(i, annotated)]
     if items and all(i.problem for i in items):
@@ -195,7 +195,7 @@ def _is_annotated(item: Any, folder: Path | None) -> bool:
     """True if the set holds a case made from this file, by its path or its stem."""
     if folder is None:
         return False
-    from ..engine.annotation_set import read_cases, safe_stem
+    from ..annotations.annotation_set import read_cases, safe_stem
 
     cases = read_cases(folder)
     return any((c.source and Path(c.source).name == item.path.name) or c.stem == safe_stem(item.name) for c in cases)

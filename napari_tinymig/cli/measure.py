@@ -20,10 +20,10 @@ def measure(
     psa: float | None = typer.Option(None, min=0, help="PSA in ng/mL, for PSA density (adds a column)."),
 ) -> None:
     """Write measurements.csv for masks that were made or mended elsewhere."""
-    from ..engine.batch import TABLE, check_folder
-    from ..engine.io import parse_label_map
-    from ..engine.mask_sets import find_masks
-    from ..engine.table import COLUMNS, Table
+    from ..batch.folder import TABLE, check_folder
+    from ..formats import parse_label_map
+    from ..formats.mask_sets import find_masks
+    from ..measures.csv_table import COLUMNS, Table
 
     codes = parse_label_map(labels) if labels else None
     check_folder(out)
@@ -46,11 +46,11 @@ def measure_row(path: Path, task: str, codes: dict[int, int] | None, psa: float 
     """The table row of one mask; a mask that cannot be read is a row 'failed'."""
     import time
 
-    from ..engine import measure as numbers
-    from ..engine.errors import TinyMIGError
-    from ..engine.io import open_mask
-    from ..engine.mask_sets import check_codes, task_of_mask
-    from ..engine.table import diameters
+    from ..base.errors import TinyMIGError
+    from ..formats import open_mask
+    from ..formats.mask_sets import check_codes, task_of_mask
+    from ..measures import clinical as numbers
+    from ..measures.csv_table import diameters
 
     start = time.perf_counter()
     row: dict[str, Any] = {"file": str(path), "mask": path.name, "status": "failed"}

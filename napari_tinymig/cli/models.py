@@ -20,8 +20,8 @@ app = typer.Typer(
 @app.command("list")
 def list_() -> None:
     """Every model by name, with its task and whether it is the default of it."""
-    from ..engine.errors import ModelFileError
-    from ..engine.registry import default_model, list_models
+    from ..base.errors import ModelFileError
+    from ..models.registry import default_model, list_models
 
     entries = list_models()
     if not entries:
@@ -47,8 +47,8 @@ def list_() -> None:
 @app.command()
 def info(model: str = typer.Argument(..., help="Name or file.")) -> None:
     """The header of a model: task, input, lineage, scores, licence."""
-    from ..engine.model_file import read_header
-    from ..engine.registry import find_model
+    from ..models.file import read_header
+    from ..models.registry import find_model
 
     path = find_model(model)
     header, model_id = read_header(path)
@@ -67,7 +67,7 @@ def add(
     name: str | None = typer.Option(None, help="Name to keep it under; default: its own."),
 ) -> None:
     """Check a model file and copy it into your models."""
-    from ..engine.registry import add_model
+    from ..models.registry import add_model
 
     entry = add_model(file, name)
     typer.echo(f"added {entry.model_id} as '{entry.name}': {entry.path}")
@@ -76,7 +76,7 @@ def add(
 @app.command()
 def remove(name: str = typer.Argument(..., help="Name of one of your models.")) -> None:
     """Delete one of your models."""
-    from ..engine.registry import remove_model
+    from ..models.registry import remove_model
 
     typer.echo(f"removed {remove_model(name)}")
 
@@ -86,9 +86,9 @@ def verify(models: list[str] = typer.Argument(None, help="Names or files; defaul
     """Check every hash and run the graph once."""
     import numpy as np
 
-    from ..engine.errors import ModelFileError
-    from ..engine.network import OnnxNetwork
-    from ..engine.registry import model_paths, open_model
+    from ..base.errors import ModelFileError
+    from ..models.registry import model_paths, open_model
+    from ..network.run import OnnxNetwork
 
     failed = False
     for name in models or list(model_paths()):
@@ -107,7 +107,7 @@ def verify(models: list[str] = typer.Argument(None, help="Names or files; defaul
 @app.command()
 def tree() -> None:
     """Which model came from which, with what the gate said."""
-    from ..engine.lineage import tree as lineage_tree
+    from ..models.lineage import tree as lineage_tree
 
     for depth, entry in lineage_tree():
         header = entry.header
@@ -123,7 +123,7 @@ def tree() -> None:
 @app.command()
 def teachers() -> None:
     """The recommended teachers for training: licence, weights, memory, input side; fetched by timm when asked for."""
-    from ..engine.teacher_cards import RECOMMENDED
+    from ..recipes.teachers import RECOMMENDED
 
     for name, card in RECOMMENDED.items():
         typer.echo(
@@ -140,7 +140,7 @@ def keep(
     knowingly: bool = typer.Option(False, "--knowingly", help="Also if the gate refused it."),
 ) -> None:
     """Make a fine-tuned model yours and the default of its task."""
-    from ..engine.lineage import keep as keep_model
+    from ..models.lineage import keep as keep_model
 
     entry = keep_model(file, name, knowingly)
     typer.echo(f"'{entry.name}' is now the default for {entry.task}; back with: tinymig models rollback {entry.task}")
@@ -149,7 +149,7 @@ def keep(
 @app.command()
 def rollback(task: str = typer.Argument(..., help="Task: optic, prostate, polyp, or your own.")) -> None:
     """Return to the default model before the present one; nothing is deleted."""
-    from ..engine.lineage import rollback as roll_back
+    from ..models.lineage import rollback as roll_back
 
     typer.echo(f"'{roll_back(task)}' is the default for {task} again")
 
@@ -157,7 +157,7 @@ def rollback(task: str = typer.Argument(..., help="Task: optic, prostate, polyp,
 @app.command()
 def rename(name: str = typer.Argument(...), new: str = typer.Argument(...)) -> None:
     """Give one of your models another name."""
-    from ..engine.lineage import rename as rename_model
+    from ..models.lineage import rename as rename_model
 
     typer.echo(f"now called '{rename_model(name, new).name}'")
 
@@ -167,6 +167,6 @@ def send(
     name: str = typer.Argument(..., help="Name of a model."), to: Path = typer.Argument(..., help="File.")
 ) -> None:
     """Copy a model to a file for someone else, who adds it with: tinymig models add FILE."""
-    from ..engine.lineage import export_file
+    from ..models.lineage import export_file
 
     typer.echo(f"{export_file(name, to)}: written, every hash checked")

@@ -17,7 +17,7 @@ from .segment import DeviceName, progress_bar
 from .train import follow, parse_settings, stopping
 
 if TYPE_CHECKING:
-    from ..engine.records import Message
+    from ..base.records import Message
 
 
 class StrategyName(StrEnum):
@@ -56,7 +56,7 @@ def probe(
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace the classifier in the run's folder."),
 ) -> None:
     """Teach a frozen backbone a new classification; writes classifier.safetensors and honest scores."""
-    from ..engine.probe_config import load_probe_recipe
+    from ..recipes.classify import load_probe_recipe
 
     overrides = parse_settings(set_)
     said: dict[str, Any] = {
@@ -68,7 +68,7 @@ def probe(
         "seed": seed,
     }
     loaded = load_probe_recipe(recipe, overrides | {k: v for k, v in said.items() if v is not None})
-    run = _training("probe").probe
+    run = _training("classifier.probe").probe
     with stopping() as stop:
         messages = run(loaded, source, target, out, device.value, stop, overwrite=overwrite)
         last = follow(_worded(messages))
@@ -87,7 +87,7 @@ def _training(module: str) -> Any:
     """A module of the training part, or MissingExtra naming the install command."""
     import importlib
 
-    from ..engine.errors import MissingExtra
+    from ..base.errors import MissingExtra
 
     try:
         return importlib.import_module(f"napari_tinymig.training.{module}")
@@ -128,12 +128,12 @@ def classify(
     device: DeviceName = typer.Option(DeviceName.auto, help="Where the network runs."),
 ) -> None:
     """Write classes.csv: the class of every image, its probabilities and its distance from the training images."""
-    from ..engine.classifier_file import read_classifier_card
-    from ..engine.io import find_inputs
+    from ..formats import find_inputs
+    from ..models.classifier_file import read_classifier_card
 
     read_classifier_card(model)  # a wrong file is refused before torch is loaded
     found = find_inputs(inputs)
-    training, data = _training("classify"), _training("classify_data")
+    training, data = _training("classifier.classify"), _training("classifier.images")
     classifier = training.Classifier.open(model, str(weights) if weights else None, device.value)
     items = [data.Item(str(i.path), 0, i.name, path=i.path) for i in found]
     begun, failed = time.perf_counter(), 0
@@ -153,8 +153,8 @@ def classify(
 
 def _table(out: Path, classes: tuple[str, ...]) -> Any:
     """classes.csv with its columns; one of a classifier with other classes is not mixed with this one."""
-    from ..engine.errors import OutputRefused
-    from ..engine.table import Table
+    from ..base.errors import OutputRefused
+    from ..measures.csv_table import Table
 
     columns = ("file", "class", *(f"probability_{c}" for c in classes), "shift_score", "seconds", "error")
     try:

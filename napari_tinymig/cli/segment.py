@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from concurrent.futures import Executor
 
-    from ..engine.batch_job import Job, Outcome
+    from ..batch.one_input import Job, Outcome
 
 
 class Roi(StrEnum):
@@ -73,8 +73,8 @@ def segment(
     cluster: str | None = typer.Option(None, help="Address of a dask scheduler whose workers see the same disk."),
 ) -> None:
     """Write one mask per image, in the image's own grid, and measurements.csv."""
-    from ..engine.batch import plan, run_all, with_threads
-    from ..engine.batch_job import Options
+    from ..batch.folder import plan, run_all, with_threads
+    from ..batch.one_input import Options
 
     accelerate()
     if cluster is not None:  # the workers share the disk, not the current folder
@@ -113,7 +113,7 @@ def _executor(cluster: str | None) -> Iterator[Executor | None]:
     if cluster is None:
         yield None
         return
-    from ..engine.errors import MissingExtra
+    from ..base.errors import MissingExtra
 
     try:
         from distributed import Client

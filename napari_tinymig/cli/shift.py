@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from ..engine.image_sets import Comparison, SeenSet
-    from ..engine.predict import Predictor
+    from ..predict.predictor import Predictor
+    from ..sets.compare import Comparison, SeenSet
 
 COLUMNS = ("set", "file", "shift_score", "shift_distance", "shift_level", "reason", "expected_dice", "error")
 
@@ -39,7 +39,7 @@ def shift(
     """
     from rich.console import Console
 
-    from ..engine.errors import TinyMIGError
+    from ..base.errors import TinyMIGError
 
     console = Console(stderr=True)
     if theme not in ("light", "dark"):
@@ -68,10 +68,10 @@ def _run(
     console: Any,
 ) -> int:
     """The whole command; returns how many images failed."""
-    from ..engine.image_sets import compare_sets
-    from ..engine.predict import Predictor
-    from ..engine.registry import default_model
-    from .shift_page import write_page
+    from ..models.registry import default_model
+    from ..predict.predictor import Predictor
+    from ..reports.shift_page import write_page
+    from ..sets.compare import compare_sets
 
     given = [name for name in (a, b) if _is_model(name)]
     if len(given) == 2:
@@ -95,7 +95,7 @@ def _run(
 
 def _is_model(name: str) -> bool:
     """Whether an argument names a model: a known name or a .safetensors file, and no existing folder or image."""
-    from ..engine.registry import SUFFIX, model_paths
+    from ..models.registry import SUFFIX, model_paths
 
     if Path(name).exists():
         return Path(name).suffix == SUFFIX
@@ -103,7 +103,7 @@ def _is_model(name: str) -> bool:
 
 
 def _statistics(predictor: Predictor) -> dict[str, Any]:
-    from ..engine.statistics import read_statistics
+    from ..shift.source_statistics import read_statistics
 
     statistics = read_statistics(predictor.header.statistics, predictor.header.name)
     if statistics is None:
@@ -118,8 +118,8 @@ def _seen(name: str, predictor: Predictor, statistics: dict[str, Any], limit: in
     """A set from an argument: a model's training images, or every image of a folder, with a progress bar."""
     from rich.progress import track
 
-    from ..engine.image_sets import SeenSet, see, training_images
-    from ..engine.io import find_inputs
+    from ..formats import find_inputs
+    from ..sets.compare import SeenSet, see, training_images
 
     if _is_model(name):
         return training_images(f"training images of {predictor.header.name}", statistics)
@@ -142,8 +142,8 @@ def write_tables(out: Path, pages: list[tuple[str, dict[str, Any], Comparison]])
 
 def _write_rows(path: Path, pages: list[tuple[str, dict[str, Any], Comparison]]) -> None:
     """shift.csv: one row per image and model."""
-    from ..engine.descriptors import IMAGE_NAMES
-    from ..engine.trust import expected_dice
+    from ..shift.descriptors import IMAGE_NAMES
+    from ..shift.trust import expected_dice
 
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
@@ -180,7 +180,7 @@ def _number(value: float) -> str:
 
 def _tell(console: Any, pages: list[tuple[str, dict[str, Any], Comparison]], out: Path) -> None:
     """The outcome in a few lines."""
-    from .shift_page import verdict
+    from ..reports.shift_page import verdict
 
     for model_id, _, comparison in pages:
         console.print(f"[bold]{model_id}[/bold]  {verdict(comparison)}", soft_wrap=True)

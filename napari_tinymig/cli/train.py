@@ -18,7 +18,7 @@ from .segment import DeviceName
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..engine.records import Message
+    from ..base.records import Message
 
 
 class ExportTo(StrEnum):
@@ -52,7 +52,7 @@ def train(
 ) -> None:
     """Train a student on one source domain; writes best.safetensors, a curve and metrics."""
     training = _training()
-    from ..engine.config import load_recipe
+    from ..recipes.student import load_recipe
 
     overrides = parse_settings(set_)
     if seed is not None:
@@ -80,9 +80,10 @@ def evaluate(
 ) -> None:
     """Score a model on annotated folders, on each image's own grid."""
     _training()
-    from ..engine.io import parse_label_map
-    from ..engine.train_config import DataSpec
-    from ..training.evaluate import evaluate as run
+    from napari_tinymig.training.run.evaluate import evaluate as run
+
+    from ..formats import parse_label_map
+    from ..recipes.train import DataSpec
 
     data = DataSpec(label_map=parse_label_map(labels) if labels else {})
     with stopping() as stop:
@@ -99,8 +100,9 @@ def export(
 ) -> None:
     """Write a model for other programs; its outputs are compared with the student's before it says done."""
     _training()
-    from ..engine.registry import open_model
-    from ..training.export import export_model
+    from napari_tinymig.training.networks.export import export_model
+
+    from ..models.registry import open_model
 
     path = export_model(open_model(model), to.value, out)
     typer.echo(f"{path}: written; outputs agree with the student")
@@ -122,10 +124,10 @@ def parse_settings(words: Iterable[str]) -> dict[str, Any]:
 
 def _training() -> Any:
     """The training module, or MissingExtra naming the install command."""
-    from ..engine.errors import MissingExtra
+    from ..base.errors import MissingExtra
 
     try:
-        from ..training import train
+        from napari_tinymig.training.run import train
     except ImportError as e:
         raise MissingExtra(f"training ({e.name or e})", "train") from e
     return train

@@ -12,7 +12,7 @@ import typer
 
 def view(inputs: list[Path] = typer.Argument(None, help="Images to open.")) -> None:
     """Open napari with the TinyMIG panel docked."""
-    from ..engine.errors import MissingExtra, UnreadableInput
+    from ..base.errors import MissingExtra, UnreadableInput
 
     if importlib.util.find_spec("napari") is None or importlib.util.find_spec("qtpy") is None:
         raise MissingExtra("The viewer", "all")
@@ -39,6 +39,6 @@ def view(inputs: list[Path] = typer.Argument(None, help="Images to open.")) -> N
 
 def _ours(path: Path) -> bool:
     """Volumes and DICOM are opened by this plugin's reader, which keeps their geometry; photographs by napari."""
-    from ..engine.io import find_inputs
+    from ..formats import find_inputs
 
     return any(item.format not in ("photograph", "unknown") for item in find_inputs([path])[:1])

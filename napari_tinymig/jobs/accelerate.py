@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from napari_tinymig.engine import predict
-from napari_tinymig.engine.errors import MissingExtra
-from napari_tinymig.engine.model_file import ModelFile
-from napari_tinymig.engine.network import Network
+from ..base.errors import MissingExtra
+from ..models.file import ModelFile
+from ..network.run import Network
+from ..predict import predictor as predict
 
 
 def open_network(model: ModelFile, device: str) -> Network:
@@ -14,7 +14,7 @@ def open_network(model: ModelFile, device: str) -> Network:
     Raises MissingExtra without torch.
     """
     try:
-        from napari_tinymig.training.torch_network import open_torch_network
+        from napari_tinymig.training.networks.torch_network import open_torch_network
     except ModuleNotFoundError as e:
         raise MissingExtra("Prediction on a GPU", "train") from e
     return open_torch_network(model, device)

@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_tinymig.engine.errors import WorkerFailed
-from napari_tinymig.engine.records import Scan
-
+from ..base.errors import WorkerFailed
+from ..base.records import Scan
 from .worker import start
 
 POLL_S = 0.2

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from napari_tinymig.engine.errors import MissingExtra, OutputRefused, WorkerFailed
-from napari_tinymig.engine.records import Message
+from ..base.errors import MissingExtra, OutputRefused, WorkerFailed
+from ..base.records import Message
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""What everything else stands on: errors, the records that travel, geometry, files that survive a power cut."""

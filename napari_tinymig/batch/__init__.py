@@ -1,0 +1,1 @@
+"""A folder segmented, resumable: masks, table, overlays."""

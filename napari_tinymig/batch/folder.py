@@ -1,0 +1,146 @@
+"""Many inputs to masks, rows and overlays in one folder: the same for the command line, the batch panel, a cluster.
+
+What was done is kept in `details.jsonl`, one JSON object per finished input with every measure and note. It is also how
+a later run knows that a mask belongs to the same input, model and options and can be skipped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..base.errors import OutputRefused
+from ..formats import find_inputs, mask_paths
+from ..measures.csv_table import COLUMNS, Table
+from ..models.registry import open_model
+from ..network.run import resolve_device, usable_threads
+from ..tasks.task import TASKS
+from .one_input import Job, Options, Outcome, run_job
+
+LEDGER = "details.jsonl"
+TABLE = "measurements.csv"
+
+
+def plan(inputs: Sequence[str | Path], folder: Path, options: Options) -> list[Job]:
+    """One job per input, with what an earlier run in `folder` left. Raises ModelFileError or ValueError at once for a
+    model, task or device that cannot be used, and OutputRefused for a folder that cannot be written."""
+    if options.task != "auto" and options.task not in TASKS and options.model is None:
+        raise ValueError(
+            f"no task '{options.task}'; expected auto, {', '.join(TASKS)}; or name a model of your own task."
+        )
+    if options.model is not None:
+        task = open_model(options.model).header.task
+        if task is not None and options.task not in ("auto", task.name):
+            raise ValueError(
+                f"model '{options.model}' does '{task.name}', not '{options.task}'; leave one of them out."
+            )
+    resolve_device(options.device)
+    check_folder(folder)
+    items = find_inputs(inputs)
+    done = read_ledger(folder)
+    masks = mask_paths(folder, items, options.format)
+    return [Job(item, mask, options, done.get(mask.name)) for item, mask in zip(items, masks)]
+
+
+def check_folder(folder: Path) -> None:
+    """Raise OutputRefused unless `folder` exists, or can be made, and can be written."""
+    probe = folder / ".tinymig-write-test"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as e:
+        raise OutputRefused(f"{folder} cannot be written ({e.strerror or e}); choose another folder with -o.") from e
+
+
+def read_ledger(folder: Path) -> dict[str, dict[str, Any]]:
+    """Finished inputs by the name of their mask; a torn last line is ignored."""
+    try:
+        lines = (folder / LEDGER).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return {}
+    out: dict[str, dict[str, Any]] = {}
+    for line in lines:
+        try:
+            entry = json.loads(line)
+            out[entry["mask"]] = entry
+        except (ValueError, KeyError, TypeError):
+            continue
+    return out
+
+
+def run_all(
+    jobs: Sequence[Job],
+    folder: Path,
+    executor: Executor | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Generator[Outcome, None, None]:
+    """Outcomes as they come; masks, ledger and table are on the disk before an outcome is given.
+
+    executor: None = threads of this process, one per core for photographs. Stopping (`cancelled`, an exception, or
+    closing the iterator) lets running inputs finish, starts no other, and keeps everything done.
+    """
+    columns = (*COLUMNS, "psa_density") if any(j.options.psa_ng_ml is not None for j in jobs) else COLUMNS
+    table = Table(folder / TABLE, columns)
+    own = executor is None
+    executor = executor or ThreadPoolExecutor(workers_for(jobs))
+    futures: list[Future[Outcome]] = []
+    try:
+        with (folder / LEDGER).open("a", encoding="utf-8") as ledger:
+
+            def record(outcome: Outcome) -> Outcome:
+                if outcome.details:
+                    ledger.write(json.dumps(outcome.details, allow_nan=False, default=str) + "\n")
+                    ledger.flush()
+                table.put(outcome.row)
+                return outcome
+
+            try:
+                for outcome in _in_order_of_finish(jobs, executor, futures, cancelled):
+                    yield record(outcome)
+            finally:
+                # Stopped early: what runs now still writes its mask, which must be known to a later run.
+                for running in [f for f in futures if not f.cancel()]:
+                    record(running.result())
+    except OSError as e:
+        raise OutputRefused(f"{folder} cannot be written ({e.strerror or e}); make room or choose another.") from e
+    finally:
+        table.order(str(j.item.path) for j in jobs)
+        table.write()
+        if own:
+            executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _in_order_of_finish(
+    jobs: Sequence[Job], executor: Executor, futures: list[Future[Outcome]], cancelled: Callable[[], bool]
+) -> Iterator[Outcome]:
+    """Outcomes in order of input, at most a few ahead of the reader, so that memory stays flat."""
+    waiting = iter(jobs)
+    ahead = 8
+    for job in waiting:
+        futures.append(executor.submit(run_job, job))
+        if len(futures) < ahead:
+            continue
+        yield futures.pop(0).result()
+        if cancelled():
+            return
+    while futures:
+        yield futures.pop(0).result()
+        if cancelled():
+            return
+
+
+def workers_for(jobs: Sequence[Job]) -> int:
+    """One worker per core for several photographs; one for volumes, whose network uses all cores itself."""
+    photographs = sum(j.item.format == "photograph" for j in jobs)
+    return max(1, min(usable_threads(), 8, photographs)) if photographs == len(jobs) else 1
+
+
+def with_threads(jobs: list[Job]) -> list[Job]:
+    """The jobs with the network's threads set so that workers x threads = cores."""
+    threads = max(1, usable_threads() // workers_for(jobs))
+    return [replace(j, options=replace(j.options, threads=j.options.threads or threads)) for j in jobs]

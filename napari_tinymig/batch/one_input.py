@@ -1,0 +1,194 @@
+"""One input of a batch to its mask, row and overlay, unless an earlier run has done it; failures become rows."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ..base.errors import OutputRefused, TinyMIGError
+from ..base.records import Prediction
+from ..formats import InputItem, open_input, write_mask
+from ..measures.csv_table import COLUMNS, row_of
+from ..models.registry import default_model, find_model
+from ..predict.colour_match import Help
+from ..predict.predictor import Predictor
+from ..predict.task_guess import TaskGate, scan_for_task
+
+OVERLAY = "_overlay.png"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a mask depends on besides its input.
+
+    task: 'auto' or a task's name. model: name or file, None = the task's default. roi: 'auto' or 'full'. format:
+    same, png, nifti or dicomseg. overlay: also write a picture. psa_ng_ml: for PSA density. overwrite: replace masks
+    that exist. threads: of the network in each worker. match: test-time help, see `match.match_to_source`.
+    """
+
+    task: str = "auto"
+    model: str | None = None
+    roi: str = "auto"
+    device: str = "auto"
+    format: str = "same"
+    overlay: bool = False
+    overwrite: bool = False
+    psa_ng_ml: float | None = None
+    uncertainty: bool = False
+    threads: int | None = None
+    match: Help = "none"
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What must be equal for a mask to count as done."""
+        return {k: getattr(self, k) for k in ("roi", "format", "psa_ng_ml", "uncertainty", "match")}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One input and where its results go."""
+
+    item: InputItem
+    mask: Path
+    options: Options
+    done: dict[str, Any] | None = None
+
+
+@dataclass
+class Outcome:
+    """What became of one input: its row, everything measured, and the sentences for the user."""
+
+    job: Job
+    row: dict[str, Any]
+    details: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def input_hash(item: InputItem) -> str:
+    """First 16 hex digits of the SHA-256 over the files of an input, '' if they cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        for path in item.files or (item.path,):
+            digest.update(path.read_bytes())
+    except OSError:
+        return ""
+    return digest.hexdigest()[:16]
+
+
+@lru_cache(maxsize=4)
+def ready(model: str, device: str, threads: int | None, match: Help = "none") -> Predictor:
+    """A predictor that is opened once per process."""
+    return Predictor(model, device, threads, help=match)
+
+
+@lru_cache(maxsize=1)
+def gate() -> TaskGate:
+    """The task gate, opened once per process."""
+    return TaskGate()
+
+
+def run_job(job: Job) -> Outcome:
+    """Read, predict, write one input. Never raises for what the input or the disk did: that is a row 'failed'."""
+    start = time.perf_counter()
+    row: dict[str, Any] = {"file": str(job.item.path), "mask": "", "status": "failed"}
+    try:
+        outcome = _finish(job, row)
+    except (TinyMIGError, ValueError, OSError, MemoryError) as e:
+        text = str(e) or type(e).__name__
+        if isinstance(e, MemoryError):
+            text = f"{job.item.name} does not fit into memory; crop or shrink it first."
+        outcome = Outcome(job, row | {"error": text})
+    outcome.row.setdefault("seconds", round(time.perf_counter() - start, 4))
+    return outcome
+
+
+def _finish(job: Job, row: dict[str, Any]) -> Outcome:
+    """The part of `run_job` that may fail."""
+    options, digest = job.options, input_hash(job.item)
+    skipped = _skipped(job, digest)
+    if skipped is not None:
+        return Outcome(job, skipped)
+    scan_file = open_input(job.item)
+    task = options.task
+    if task == "auto" and options.model is None:
+        task = gate().task_of(scan_file.scan, scan_file.metadata)
+    row["task"] = task if task != "auto" else ""
+    predictor = ready(str(options.model or default_model(task)), options.device, options.threads, options.match)
+    row |= {"task": predictor.task.name, "model": predictor.model_id}
+    _refuse_existing(job, digest, predictor.model_id)
+    scan = scan_for_task(scan_file.scan, predictor.task.input)
+    prediction = predictor.predict(
+        scan,
+        roi="full" if options.roi == "full" else "auto",
+        uncertainty=options.uncertainty,
+        psa_ng_ml=options.psa_ng_ml,
+    )
+    write_mask(prediction.labels, scan_file, job.mask, task=predictor.task, overwrite=options.overwrite)
+    if options.overlay:
+        _write_overlay(job, scan, prediction, predictor)
+    row |= row_of(prediction) | {"mask": job.mask.name}
+    notes = [*scan_file.notes, *prediction.notes]
+    details = _details(row, prediction, notes) | {"input": digest, "options": options.fingerprint()}
+    return Outcome(job, row, details, notes)
+
+
+def _write_overlay(job: Job, scan: Any, prediction: Prediction, predictor: Predictor) -> None:
+    from ..reports.overlay import overlay_of, save_overlay
+
+    name = job.mask.name.split("_mask.")[0] if "_mask." in job.mask.name else job.mask.stem
+    save_overlay(overlay_of(scan, prediction, predictor.task), job.mask.with_name(name + OVERLAY))
+
+
+def _skipped(job: Job, digest: str) -> dict[str, Any] | None:
+    """The row of an input whose mask is there already, from the same input, model and options; else None."""
+    done, options = job.done, job.options
+    if options.overwrite or done is None or not job.mask.exists() or not digest:
+        return None
+    if done.get("input") != digest or done.get("options") != options.fingerprint():
+        return None
+    if options.task not in ("auto", done.get("task")):
+        return None
+    wanted = options.model or default_model(str(done.get("task")))
+    if model_id_of(str(wanted)) != done.get("model"):
+        return None
+    return {k: done.get(k) for k in (*COLUMNS, "psa_density")} | {"file": str(job.item.path), "status": "skipped"}
+
+
+@lru_cache(maxsize=16)
+def model_id_of(name: str) -> str:
+    """name@hash of a model by name or file, read once."""
+    from ..models.file import read_header
+
+    return read_header(find_model(name))[1]
+
+
+def _refuse_existing(job: Job, digest: str, model_id: str) -> None:
+    """Say why an existing mask is not replaced, before any work is done."""
+    if job.options.overwrite or not job.mask.exists():
+        return
+    done = job.done or {}
+    if not done:
+        why = "it was not made by an earlier run recorded here"
+    elif done.get("input") != digest:
+        why = "it belongs to another input of that name"
+    elif done.get("model") != model_id:
+        why = f"it was made by {done.get('model')}"
+    else:
+        why = "it was made with other options"
+    raise OutputRefused(f"{job.mask} exists ({why}) and is not overwritten; add --overwrite or choose another folder.")
+
+
+def _details(row: dict[str, Any], prediction: Prediction, notes: list[str]) -> dict[str, Any]:
+    """One line of the ledger: strict JSON, NaN as null."""
+    measures = {k: (round(v, 5) if math.isfinite(v) else None) for k, v in prediction.measures.items()}
+    clean = {k: (None if isinstance(v, float) and not math.isfinite(v) else v) for k, v in row.items()}
+    return clean | {
+        "measures": measures,
+        "notes": notes,
+        "shift_reason": prediction.shift_reason,
+        "extra": prediction.extra,
+    }

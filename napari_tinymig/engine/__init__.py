@@ -1,1 +1,0 @@
-"""The engine: reading, placing, predicting, measuring, writing. numpy and onnxruntime; no torch, no Qt, no napari."""

@@ -1,0 +1,69 @@
+"""Reading images and masks, writing masks in the input's own grid. Format libraries are imported when needed."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from ..base.errors import UnreadableInput
+from .find import find_images, find_inputs, stem_of, suffix_of
+from .read_masks import apply_label_map, open_mask, parse_label_map, read_mask
+from .scan_file import InputItem, MaskFile, ScanFile, as_photograph, as_volume, eight_bit
+from .write_masks import mask_path, mask_paths, palette, stored_labels, write_atomically, write_mask, write_volume
+
+__all__ = [
+    "InputItem",
+    "MaskFile",
+    "ScanFile",
+    "apply_label_map",
+    "as_photograph",
+    "as_volume",
+    "eight_bit",
+    "find_images",
+    "find_inputs",
+    "mask_path",
+    "mask_paths",
+    "open_input",
+    "open_mask",
+    "palette",
+    "parse_label_map",
+    "read_mask",
+    "stem_of",
+    "stored_labels",
+    "suffix_of",
+    "write_atomically",
+    "write_mask",
+    "write_volume",
+]
+
+
+# What these libraries have to say about a damaged file is said once, in our sentence; without a handler of their own
+# their complaints would go to the terminal. A program that sets up logging still gets them.
+for _name in ("tifffile", "pydicom", "PIL", "highdicom"):
+    logging.getLogger(_name).addHandler(logging.NullHandler())
+
+
+def open_input(item: InputItem | str | Path) -> ScanFile:
+    """The image of `item`, or of a path that stands for exactly one image.
+
+    Raises UnreadableInput or UnsupportedInput with one sentence: found, expected, what to do. Nothing else.
+    """
+    if not isinstance(item, InputItem):
+        found = find_inputs([item])
+        if len(found) != 1:
+            names = ", ".join(i.name for i in found[:5])
+            raise UnreadableInput(f"{item} holds {len(found)} images ({names} ...); expected one; give one of them.")
+        item = found[0]
+    if item.problem:
+        raise UnreadableInput(item.problem)
+    if item.format == "photograph":
+        from .photographs import read_photograph as read
+    elif item.format == "nifti":
+        from .nifti import read_nifti as read
+    elif item.format == "nrrd":
+        from .nrrd import read_nrrd as read
+    elif item.format == "mha":
+        from .metaimage import read_metaimage as read
+    else:
+        from .dicom import read_dicom as read
+    return read(item)

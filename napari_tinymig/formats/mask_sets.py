@@ -1,0 +1,74 @@
+"""Masks in files and folders: found, paired by name, and the task they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..base.errors import UnreadableInput
+from ..batch.folder import read_ledger
+from ..tasks.task import OPTIC, PROSTATE, TASKS, Task
+from . import MaskFile, stem_of, suffix_of
+
+SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm")
+
+
+def find_masks(paths: Sequence[str | Path]) -> list[Path]:
+    """Mask files of files and folders, sorted within a folder. In a folder that holds any `*_mask.*`, only those
+    count, because the images may lie beside them. Raises UnreadableInput for a path or folder without a mask."""
+    found: list[Path] = []
+    for given in map(Path, paths):
+        if given.is_file():
+            found.append(given)
+            continue
+        if not given.is_dir():
+            raise UnreadableInput(f"{given} does not exist; expected a mask file or a folder of masks; check the path.")
+        files = [p for p in sorted(given.iterdir()) if p.is_file() and not p.name.startswith(".")]
+        files = [p for p in files if suffix_of(p) in SUFFIXES and not stem_of(p).endswith("_overlay")]
+        named = [p for p in files if stem_of(p).endswith("_mask")]
+        if not files:
+            raise UnreadableInput(f"{given} holds no mask; expected PNG, NIfTI, NRRD or MHA files; check the path.")
+        found += named or files
+    return list(dict.fromkeys(found))
+
+
+def case_name(path: Path) -> str:
+    """The name two readers' masks of one image share: the stem without '_mask'."""
+    return stem_of(path).removesuffix("_mask")
+
+
+def pair_masks(a: Path, b: Path) -> tuple[list[tuple[str, Path, Path]], list[str]]:
+    """(name, mask of a, mask of b) of every image both have, and the names only one has. Two files are one pair."""
+    if a.is_file() and b.is_file():
+        return [(case_name(a), a, b)], []
+    one, two = ({case_name(p): p for p in find_masks([side])} for side in (a, b))
+    names = [n for n in one if n in two]
+    return [(n, one[n], two[n]) for n in names], sorted(set(one) ^ set(two))
+
+
+def task_of_mask(path: Path, mask: MaskFile, wanted: str = "auto") -> Task:
+    """The task of a mask: as wanted, as recorded beside it by `tinymig segment`, or by its shape: volumes are
+    prostates, pictures optic discs. Raises ValueError for an unknown task."""
+    if wanted != "auto":
+        if wanted not in TASKS:
+            raise ValueError(f"no task '{wanted}'; expected auto, {', '.join(TASKS)}.")
+        return TASKS[wanted]
+    recorded = read_ledger(path.parent).get(path.name, {}).get("task")
+    if recorded in TASKS:
+        return TASKS[str(recorded)]
+    if mask.geometry is not None and mask.labels.ndim == 3:
+        return PROSTATE
+    return OPTIC
+
+
+def check_codes(path: Path, mask: MaskFile, task: Task) -> None:
+    """Raise UnreadableInput if a mask holds labels its task does not have."""
+    unknown = [int(v) for v in np.unique(mask.labels) if int(v) not in task.class_names]
+    if unknown:
+        shown = ", ".join(map(str, unknown[:6]))
+        raise UnreadableInput(
+            f"{path.name} holds the label codes {shown}; task '{task.name}' knows "
+            f"{', '.join(map(str, task.class_names))}; say what they mean, e.g. --labels {unknown[0]}:1."
+        )

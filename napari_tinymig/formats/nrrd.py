@@ -1,0 +1,127 @@
+"""NRRD (.nrrd, .nhdr) through pynrrd: volumes in patient order, masks with the input's space."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+import nrrd
+import numpy as np
+from numpy.typing import NDArray
+
+from ..base.errors import UnsupportedInput
+from ..base.geometry import Geometry
+from .nifti import three_axes
+from .scan_file import MAX_VOLUME_VOXELS, InputItem, ScanFile, StoredVolume, reading, refuse_large, volume_file
+
+_SIGNS_TO_RAS = {
+    "left-posterior-superior": (-1, -1, 1),
+    "lps": (-1, -1, 1),
+    "right-anterior-superior": (1, 1, 1),
+    "ras": (1, 1, 1),
+    "left-anterior-superior": (-1, 1, 1),
+    "las": (-1, 1, 1),
+}
+_KEPT = (
+    "space",
+    "space dimension",
+    "space directions",
+    "space origin",
+    "space units",
+    "kinds",
+    "spacings",
+    "units",
+    "centerings",
+    "measurement frame",
+)
+_NOT_SPACE = ("vector", "list", "complex", "color", "tensor", "matrix", "time", "quaternion", "component", "point")
+
+
+def read_nrrd(item: InputItem) -> ScanFile:
+    """The volume of `item` in patient order. Raises UnreadableInput or UnsupportedInput (4-D, vectors)."""
+    with reading(item.path, "an NRRD volume"):
+        return volume_file(item, load_nrrd(item.path))
+
+
+def load_nrrd(path: Path) -> StoredVolume:
+    """Voxels and geometry of an NRRD file, its data beside the header or in a file of their own."""
+    header = dict(nrrd.read_header(str(path)))
+    sizes = tuple(int(n) for n in header["sizes"])
+    kinds = [str(k).lower() for k in header.get("kinds", [])]
+    if len(sizes) <= 3 and any(word in kind for kind in kinds for word in _NOT_SPACE):
+        raise UnsupportedInput(
+            f"{path.name} has axes of kind {', '.join(kinds)}; expected three axes of space; export one grey volume."
+        )
+    shape = three_axes(sizes, path.name)
+    refuse_large(math.prod(shape), " x ".join(map(str, shape)), path.name, MAX_VOLUME_VOXELS)
+    geometry = nrrd_geometry(header, shape, len(sizes))
+    array = np.asarray(nrrd.read(str(path), index_order="F")[0])
+    kept = {key: header[key] for key in _KEPT if key in header}
+    return StoredVolume(array.reshape(shape, order="F"), geometry, sizes, array.dtype, kept, "nrrd")
+
+
+def nrrd_geometry(header: dict[str, Any], shape: tuple[int, int, int], axes: int) -> Geometry:
+    """Geometry in mm of an NRRD header; axis sizes alone where no anatomical space is named."""
+    directions = header.get("space directions")
+    if directions is not None:
+        rows = [np.asarray(row, np.float64) for row in directions if row is not None]
+        matrix = np.eye(3)
+        for axis, row in enumerate(rows[:3]):
+            matrix[: len(row), axis] = row
+        matrix[:, len(rows) :] = _completed(matrix[:, : len(rows)])
+        signs = _SIGNS_TO_RAS.get(str(header.get("space", "")).lower())
+        if np.isfinite(matrix).all() and abs(np.linalg.det(matrix)) > 1e-12:
+            if signs is not None:
+                origin = np.asarray(header.get("space origin", np.zeros(3)), np.float64)
+                affine = np.eye(4)
+                affine[:3, :3], affine[:3, 3] = matrix, np.where(np.isfinite(origin), origin, 0.0)
+                return Geometry(shape, np.diag([*signs, 1.0]) @ affine)
+            return _axes_alone(shape, np.linalg.norm(matrix, axis=0), True)
+    spacings = np.asarray(header.get("spacings", [math.nan]), np.float64)[:axes]
+    usable = len(spacings) == axes and bool((np.isfinite(spacings) & (spacings != 0)).all())
+    sizes = np.ones(3)
+    if usable:
+        sizes[: len(spacings[:3])] = np.abs(spacings[:3])
+    return _axes_alone(shape, sizes, usable)
+
+
+def _completed(columns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Unit columns that complete one or two direction columns of a 1-D or 2-D image to three; none for three."""
+    if columns.shape[1] == 3:
+        return np.empty((3, 0))
+    if columns.shape[1] == 2:
+        normal = np.cross(columns[:, 0], columns[:, 1])
+        return (normal / max(float(np.linalg.norm(normal)), 1e-30))[:, None]
+    return np.eye(3)[:, columns.shape[1] :]
+
+
+def _axes_alone(shape: tuple[int, int, int], sizes: NDArray[np.float64], has_spacing: bool) -> Geometry:
+    affine = np.diag([-sizes[0], -sizes[1], sizes[2], 1.0])
+    return Geometry(shape, affine, oriented=False, has_spacing=has_spacing)
+
+
+def nrrd_bytes(array: NDArray[Any], scan_file: ScanFile) -> bytes:
+    """An NRRD file (gzip) of `array` (i, j, k), stored order, with the input's space; LPS for other formats."""
+    if scan_file.format == "nrrd":
+        header, shape = dict(scan_file.header), scan_file.stored_shape
+    else:
+        header, shape = _header_of(scan_file.geometry), array.shape
+    header |= {"encoding": "gzip"}
+    out = io.BytesIO()
+    nrrd.write(out, array.reshape(shape, order="F"), header, index_order="F", compression_level=4)
+    return out.getvalue()
+
+
+def _header_of(geometry: Geometry | None) -> dict[str, Any]:
+    if geometry is None or not geometry.oriented:
+        sizes = np.ones(3) if geometry is None else np.linalg.norm(geometry.affine[:3, :3], axis=0)
+        return {"spacings": sizes} if geometry is not None and geometry.has_spacing else {}
+    lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ geometry.affine
+    return {
+        "space": "left-posterior-superior",
+        "kinds": ["domain"] * 3,
+        "space directions": lps[:3, :3].T,
+        "space origin": lps[:3, 3],
+    }

@@ -1,0 +1,244 @@
+"""Photographs: PNG, JPEG, TIFF, BMP, WebP in any mode, upright, as RGB or as one grey slice."""
+
+from __future__ import annotations
+
+import re
+import struct
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from ..base.errors import UnreadableInput, UnsupportedInput
+from ..base.records import Scan
+from .scan_file import (
+    MAX_PHOTOGRAPH_PIXELS,
+    MIN_PHOTOGRAPH_SIDE,
+    Format,
+    InputItem,
+    ScanFile,
+    eight_bit,
+    finite,
+    reading,
+    refuse_constant,
+    refuse_large,
+)
+
+# Sizes are checked here before decoding. Set once: catch_warnings is not safe where several threads read photographs.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+ORIENTATION_TAG = 0x0112
+FORMATS: dict[str, Format] = {"PNG": "png", "JPEG": "jpeg", "MPO": "jpeg", "TIFF": "tiff", "BMP": "bmp", "WEBP": "webp"}
+_OPENERS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")  # MPO, several JPEGs in one, is opened as JPEG
+_GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+
+
+def read_photograph(item: InputItem) -> ScanFile:
+    """The photograph of `item`, upright. Colour gives a photograph (H, W, 3) uint8; grey a one-slice volume (1, H, W)
+    in its own depth (`as_photograph` turns that into RGB). Raises UnreadableInput or UnsupportedInput."""
+    path = item.path
+    with reading(path, "a photograph (PNG, JPEG, TIFF, BMP or WebP)"):
+        pixels, orientation, kind = decode_picture_file(path)
+        if pixels.ndim not in (2, 3):
+            raise UnsupportedInput(f"{path.name} has shape {pixels.shape}; expected one picture, grey or colour.")
+        height, width = pixels.shape[:2]
+        if min(height, width) < MIN_PHOTOGRAPH_SIDE:
+            raise UnsupportedInput(
+                f"{path.name} is {width} x {height} pixels; expected at least {MIN_PHOTOGRAPH_SIDE} x "
+                f"{MIN_PHOTOGRAPH_SIDE}; give the whole photograph."
+            )
+        stored_dtype = pixels.dtype
+        upright = np.ascontiguousarray(turn_upright(pixels, orientation))
+        if upright.ndim == 2:
+            upright, notes = _finite_grey(upright, path.name)
+            scan = Scan(upright[None], None, item.name)
+        else:
+            notes = ()
+            scan = Scan(eight_bit(upright), None, item.name)
+        refuse_constant(scan.pixels, path.name)
+    return ScanFile(
+        path=path,
+        name=item.name,
+        scan=scan,
+        format=kind,
+        stored_shape=(height, width),
+        stored_dtype=stored_dtype,
+        exif_orientation=orientation,
+        notes=notes,
+        files=(path,),
+    )
+
+
+def photograph_orientation(path: Path) -> int:
+    """The EXIF orientation 1-8 of a photograph on disk; 1 for anything that is none, or not there."""
+    try:
+        with Image.open(path, formats=_OPENERS) as picture:
+            found = int(picture.getexif().get(ORIENTATION_TAG, 1))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return 1
+    return found if 1 <= found <= 8 else 1
+
+
+def turn_upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Pixels (H, W[, C]) as stored, turned and mirrored as EXIF orientation 1-8 says they are to be seen."""
+    match orientation:
+        case 2:
+            return pixels[:, ::-1]
+        case 3:
+            return pixels[::-1, ::-1]
+        case 4:
+            return pixels[::-1]
+        case 5:
+            return pixels.swapaxes(0, 1)
+        case 6:
+            return np.rot90(pixels, -1)
+        case 7:
+            return pixels[::-1, ::-1].swapaxes(0, 1)
+        case 8:
+            return np.rot90(pixels, 1)
+    return pixels
+
+
+def turn_back(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Undoes `turn_upright`."""
+    return turn_upright(pixels, {6: 8, 8: 6}.get(orientation, orientation))
+
+
+def _finite_grey(grey: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[str, ...]]:
+    grey = grey.astype(grey.dtype.newbyteorder("="), copy=False)
+    if grey.dtype == np.bool_:
+        grey = grey.view(np.uint8) * np.uint8(255)
+    return finite(grey, name)
+
+
+def decode_picture_file(path: Path, labels: bool = False) -> tuple[NDArray[Any], int, Format]:
+    """(pixels as stored: (H, W) or (H, W, 3), EXIF orientation, format). `labels` keeps palette indices and bits."""
+    if path.stat().st_size == 0:
+        raise UnreadableInput(f"{path.name} is empty (0 bytes); expected a photograph; copy or export it again.")
+    try:
+        with Image.open(path, formats=_OPENERS) as picture:
+            return _decode_picture(picture, path, labels)
+    except Image.DecompressionBombError as e:
+        count = int((re.findall(r"\d+", str(e)) or ["0"])[0])  # Pillow refuses before it tells the sides
+        refuse_large(max(count, MAX_PHOTOGRAPH_PIXELS + 1), "", path.name, MAX_PHOTOGRAPH_PIXELS)
+        raise
+    except UnidentifiedImageError as e:
+        if path.suffix.lower() in (".tif", ".tiff") or _looks_like_tiff(path):
+            return (*_decode_odd_tiff(path), "tiff")
+        start = path.read_bytes()[:12]
+        found = "text" if start and all(32 <= b < 127 or b in b"\r\n\t" for b in start) else f"bytes {start[:8]!r}"
+        raise UnreadableInput(
+            f"{path.name} starts with {found}, which is no PNG, JPEG, TIFF, BMP or WebP picture; expected a "
+            "photograph; export it again, or give its file the right name."
+        ) from e
+
+
+def _decode_picture(picture: Image.Image, path: Path, labels: bool) -> tuple[NDArray[Any], int, Format]:
+    width, height = picture.size
+    refuse_large(width * height, f"{width} x {height}", path.name, MAX_PHOTOGRAPH_PIXELS)
+    kind = FORMATS[picture.format or ""]
+    if kind == "tiff":
+        _refuse_stack(path)
+        if _pillow_cuts(picture):
+            return (*_decode_odd_tiff(path), "tiff")
+    orientation = int(picture.getexif().get(ORIENTATION_TAG, 1))
+    orientation = orientation if 1 <= orientation <= 8 else 1
+    if kind == "png" and _sixteen_bit_colour(path):
+        import imagecodecs
+
+        return np.asarray(imagecodecs.png_decode(path.read_bytes()))[..., :3], orientation, kind
+    if kind != "tiff":
+        return _pixels(picture, labels), orientation, kind
+    try:
+        # Pillow turns a TIFF upright while decoding, and no other format: as stored, it is turned back
+        return turn_back(_pixels(picture, labels), orientation), orientation, kind
+    except OSError:
+        return (*_decode_odd_tiff(path), "tiff")
+
+
+def _pillow_cuts(picture: Any) -> bool:
+    """Whether Pillow would lose something of a TIFF: the low bits of deep colour, or that white is zero."""
+    bits = max(picture.tag_v2.get(258, (1,)))
+    return bits > 8 and (picture.tag_v2.get(277, 1) > 1 or picture.tag_v2.get(262) == 0)
+
+
+def _pixels(picture: Image.Image, labels: bool) -> NDArray[Any]:
+    """(H, W) in the picture's own depth, or (H, W, 3) uint8; what is transparent becomes black."""
+    mode = picture.mode
+    if mode in ("LA", "La"):
+        picture = picture.convert("L")
+    elif mode in _GREY_MODES or (labels and mode == "P"):
+        pass
+    elif mode in ("P", "PA", "RGBA", "RGBa") and (mode != "P" or "transparency" in picture.info):
+        picture = picture.convert("RGBA")
+        black = Image.new("RGBA", picture.size, (0, 0, 0, 255))
+        picture = Image.alpha_composite(black, picture).convert("RGB")
+    elif mode != "RGB":
+        picture = picture.convert("RGB")
+    return np.asarray(picture)
+
+
+def _sixteen_bit_colour(path: Path) -> bool:
+    """Whether a PNG's header says 16 bits and colour, which Pillow would cut to 8 bits without looking at the range."""
+    with path.open("rb") as f:
+        header = f.read(26)
+    return len(header) == 26 and header[24] == 16 and header[25] in (2, 6)
+
+
+def _looks_like_tiff(path: Path) -> bool:
+    with path.open("rb") as f:
+        return f.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def _refuse_stack(path: Path) -> None:
+    """Raise UnsupportedInput for a TIFF of several full-size pages; thumbnails and pyramids are fine."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as tif:
+        first = tif.pages[0].shape
+        pages = sum(1 for page in tif.pages if page.shape == first)
+    if pages > 1:
+        raise UnsupportedInput(
+            f"{path.name} holds {pages} pages of equal size; expected one photograph; save the page you mean alone, "
+            "or a volume as NIfTI, NRRD or MHA."
+        )
+
+
+def _decode_odd_tiff(path: Path) -> tuple[NDArray[Any], int]:
+    """A TIFF that Pillow refuses (16-bit RGB, planar, float, other compressions, BigTIFF): pixels and orientation."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as tif:
+        page = tif.pages[0]
+        if not isinstance(page, tifffile.TiffPage):
+            page = page.aspage()
+        height, width = page.imagelength, page.imagewidth
+        refuse_large(height * width, f"{width} x {height}", path.name, MAX_PHOTOGRAPH_PIXELS)
+        _refuse_stack(path)
+        pixels = np.asarray(page.asarray()).squeeze()
+        photometric = tifffile.PHOTOMETRIC(page.photometric).name
+        planar = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and pixels.ndim == 3
+        tag = page.tags.get(ORIENTATION_TAG)
+        colormap = page.colormap
+    orientation = int(tag.value) if tag is not None and 1 <= int(tag.value) <= 8 else 1
+    if planar:
+        pixels = np.moveaxis(pixels, 0, -1)
+    if photometric == "PALETTE" and colormap is not None:
+        pixels = eight_bit(np.moveaxis(np.asarray(colormap)[:, pixels], 0, -1))
+    elif photometric == "MINISWHITE":
+        pixels = np.asarray(pixels.max() - pixels)
+    elif photometric == "SEPARATED" and pixels.ndim == 3 and pixels.shape[2] >= 4:
+        cmyk = eight_bit(pixels[..., :4])
+        pixels = np.asarray(Image.frombytes("CMYK", cmyk.shape[1::-1], cmyk.tobytes()).convert("RGB"))
+    if pixels.ndim == 3:
+        pixels = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., 0]
+    return pixels, orientation
+
+
+def exif_with_orientation(orientation: int) -> bytes:
+    """An EXIF block that holds the orientation tag alone, for masks of turned photographs."""
+    ifd = struct.pack(">H", 1) + struct.pack(">HHIHH", ORIENTATION_TAG, 3, 1, orientation, 0) + struct.pack(">I", 0)
+    return b"MM\0*" + struct.pack(">I", 8) + ifd

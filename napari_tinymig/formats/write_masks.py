@@ -1,0 +1,196 @@
+"""Masks written in the input's own grid, whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..base.errors import OutputRefused
+from ..base.geometry import Geometry
+from ..tasks.task import Task
+from .find import suffix_of
+from .photographs import exif_with_orientation, turn_back
+from .scan_file import InputItem, ScanFile
+
+DEFAULT_COLOURS = {1: "#35c2f0", 2: "#ffb000", 3: "#e5446d", 4: "#7bd389", 5: "#9b7ede"}
+_SUFFIX = {"photograph": ".png", "nifti": ".nii.gz", "nrrd": ".nrrd", "mha": ".mha", "dicom": ".nii.gz"}
+_FORMAT_SUFFIX = {"png": ".png", "nifti": ".nii.gz", "dicomseg": ".dcm"}
+
+
+def mask_paths(folder: Path, items: Sequence[InputItem], format: str = "same") -> list[Path]:
+    """Where the mask of each item goes: folder/<stem>_mask.<ext>; the whole file name where two items share the stem
+    (a.jpg_mask.png), with the parent folder's name before it where they share that too, and a number at last. Letter
+    case is ignored, because some disks ignore it.
+
+    format: 'same' (PNG for photographs, nii.gz, nrrd or mha like the input, nii.gz for DICOM), 'png', 'nifti' or
+    'dicomseg'. Raises ValueError for another.
+    """
+    if format != "same" and format not in _FORMAT_SUFFIX:
+        raise ValueError(f"no mask format '{format}'; expected same, {', '.join(_FORMAT_SUFFIX)}.")
+    names = [item.name for item in items]
+    for longer in (_file_name, _folder_and_file_name):
+        count = Counter(name.lower() for name in names)
+        names = [longer(item) if count[n.lower()] > 1 else n for item, n in zip(items, names)]
+    count = Counter(name.lower() for name in names)
+    names = [f"{n}_{i}" if count[n.lower()] > 1 else n for i, n in enumerate(names, 1)]
+    suffixes = [_FORMAT_SUFFIX.get(format) or _SUFFIX.get(item.format, ".png") for item in items]
+    return [Path(folder) / f"{name}_mask{suffix}" for name, suffix in zip(names, suffixes)]
+
+
+def mask_path(folder: Path, item: InputItem, items: Sequence[InputItem], format: str = "same") -> Path:
+    """Where the mask of one of `items` goes; `mask_paths` gives all at once."""
+    return mask_paths(folder, items, format)[list(items).index(item)]
+
+
+def _file_name(item: InputItem) -> str:
+    return item.path.name
+
+
+def _folder_and_file_name(item: InputItem) -> str:
+    return f"{item.path.resolve().parent.name}_{item.path.name}"
+
+
+def write_mask(
+    labels: NDArray[np.uint8],
+    scan_file: ScanFile,
+    path: Path,
+    *,
+    task: Task | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write `labels` at `path`, in the grid of the file that `scan_file` was read from; its suffix says the format.
+
+    labels: (H, W) for photographs and single slices, (D, H, W) in patient order for volumes; values 0-255. The file
+    gets the input's shape, axis order, affine and spacing. PNG is indexed, in the task's colours. The file appears
+    whole or not at all. Raises OutputRefused where `path` exists (unless `overwrite`) or cannot be written, and
+    ValueError for labels of another shape or a suffix that cannot hold them.
+    """
+    path = Path(path)
+    suffix = suffix_of(path)
+    if suffix == ".dcm":
+        from .dicom_seg import dicom_seg_bytes
+
+        content = dicom_seg_bytes(labels, scan_file, task)
+    elif suffix == ".png":
+        content = _png_bytes(_plane(labels, scan_file), scan_file, task)
+    else:
+        content = _volume_bytes(stored_labels(labels, scan_file), scan_file, path)
+    write_atomically(path, content, overwrite=overwrite)
+    return path
+
+
+def write_volume(values: NDArray[Any], scan_file: ScanFile, path: Path, *, overwrite: bool = False) -> Path:
+    """Write `values` (D, H, W) in patient order, any real dtype, at `path` (.nii, .nii.gz, .nrrd, .mha) in the grid of
+    the file that `scan_file` was read from: probabilities, or the image itself. Raises as `write_mask`."""
+    path = Path(path)
+    grid = np.asarray(values).reshape(scan_file.scan.grid_shape)
+    if grid.dtype in (np.dtype(bool), np.dtype(np.float16)):
+        grid = grid.astype(np.float32 if grid.dtype == np.float16 else np.uint8)
+    geometry = scan_file.geometry
+    stored = geometry.to_stored(grid) if geometry is not None else grid.reshape(grid.shape[-2:]).T[..., None]
+    write_atomically(path, _volume_bytes(np.ascontiguousarray(stored), scan_file, path), overwrite=overwrite)
+    return path
+
+
+def _volume_bytes(stored: NDArray[Any], scan_file: ScanFile, path: Path) -> bytes:
+    """The bytes of a volume file of `stored` (i, j, k), of the format that the suffix of `path` names."""
+    suffix = suffix_of(path)
+    if suffix in (".nii", ".nii.gz"):
+        from .nifti import nifti_bytes
+
+        return nifti_bytes(stored, scan_file, compressed=suffix == ".nii.gz")
+    if suffix == ".nrrd":
+        from .nrrd import nrrd_bytes
+
+        return nrrd_bytes(stored, scan_file)
+    if suffix == ".mha":
+        from .metaimage import meta_bytes
+
+        return meta_bytes(stored, scan_file)
+    raise ValueError(f"{path.name}: expected a name that ends in .png, .nii, .nii.gz, .nrrd, .mha or .dcm.")
+
+
+def _checked(labels: NDArray[Any], scan_file: ScanFile) -> NDArray[np.uint8]:
+    labels = np.asarray(labels)
+    if labels.size and (labels.min() < 0 or labels.max() > 255):
+        raise ValueError(f"labels run from {labels.min()} to {labels.max()}; expected 0 to 255.")
+    grid = scan_file.scan.grid_shape
+    allowed = {grid, grid[1:] if len(grid) == 3 and grid[0] == 1 else grid, (1, *grid) if len(grid) == 2 else grid}
+    if labels.shape not in allowed:
+        raise ValueError(f"labels have shape {labels.shape}; expected {grid}, the grid of {scan_file.name}.")
+    return labels.reshape(grid).astype(np.uint8)
+
+
+def stored_labels(labels: NDArray[Any], scan_file: ScanFile) -> NDArray[np.uint8]:
+    """Labels (i, j, k) in the stored order of a volume; photographs as (column, row, 1) of the stored picture."""
+    grid = _checked(labels, scan_file)
+    if scan_file.is_photograph_file or scan_file.scan.kind == "photograph":
+        plane = turn_back(grid.reshape(grid.shape[-2:]), scan_file.exif_orientation)
+        return np.ascontiguousarray(plane.T[..., None])
+    geometry: Geometry = scan_file.geometry  # type: ignore[assignment]
+    return np.ascontiguousarray(geometry.to_stored(grid))
+
+
+def _plane(labels: NDArray[Any], scan_file: ScanFile) -> NDArray[np.uint8]:
+    """One picture (row, column) in the stored grid, or a ValueError for several slices."""
+    stored = stored_labels(labels, scan_file)
+    if stored.shape[2] != 1:
+        raise ValueError(
+            f"{scan_file.name} has {stored.shape[2]} slices, and a PNG holds one; use --format nifti or same."
+        )
+    return np.ascontiguousarray(stored[..., 0].T)
+
+
+def _png_bytes(plane: NDArray[np.uint8], scan_file: ScanFile, task: Task | None) -> bytes:
+    picture = Image.fromarray(plane).copy()
+    picture.putpalette(palette(task))
+    out = io.BytesIO()
+    extra = {}
+    if scan_file.exif_orientation != 1:
+        extra["exif"] = exif_with_orientation(scan_file.exif_orientation)
+    picture.save(out, "PNG", compress_level=1, compress_type=zlib.Z_RLE, bits=8, **extra)  # long runs: small and quick
+    return out.getvalue()
+
+
+def palette(task: Task | None = None) -> list[int]:
+    """768 numbers: RGB of every label; 0 is black, the task's labels in its colours, others in a fixed cycle."""
+    colours = dict(DEFAULT_COLOURS)
+    if task is not None:
+        colours |= {r.label: r.colour for r in task.regions}
+    cycle = list(DEFAULT_COLOURS.values())
+    table = [0, 0, 0]
+    for label in range(1, 256):
+        colour = colours.get(label, cycle[label % len(cycle)])
+        table += [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    return table
+
+
+def write_atomically(path: Path, content: bytes, *, overwrite: bool = False) -> None:
+    """Put `content` at `path` in one step, making its folder; raises OutputRefused where that cannot or may not be."""
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise OutputRefused(f"{path} exists and is not overwritten; give another folder, or --overwrite.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.part")
+        try:
+            with temporary.open("xb") as f:
+                f.write(content)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as e:
+        raise OutputRefused(
+            f"{path} cannot be written ({e.strerror or e}); expected a folder with write permission and free space; "
+            "choose another with -o."
+        ) from e

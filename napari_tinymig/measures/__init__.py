@@ -1,0 +1,1 @@
+"""Numbers: clinical measures of one mask, agreement of two, and the table that they are written to."""

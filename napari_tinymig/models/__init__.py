@@ -1,0 +1,1 @@
+"""Model files, their names and descent; the bundled models lie here too."""

@@ -1,0 +1,58 @@
+"""One frame as the network saw it, and the answer a task's own code gives before it is measured and judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..base.records import Placement
+from ..recipes.student import InputSpec
+from .normalise import normalise
+from .run import NetworkOutput
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame as the network saw it.
+
+    grid: (s, s, 3) before normalisation. inside: (s, s), which part of the grid shows the picture. output, index:
+    the network's answer to the batch the frame was part of, and its place there.
+    """
+
+    grid: NDArray[Any]
+    inside: NDArray[np.bool_]
+    output: NetworkOutput
+    index: int
+    placement: Placement
+
+    @property
+    def logits(self) -> NDArray[np.float32]:
+        """(R, s, s), raw."""
+        return self.output.logits[self.index]
+
+
+@dataclass
+class Answer:
+    """Labels in the scan's shape and what else was found on the way. frames: every frame looked at, in order."""
+
+    labels: NDArray[np.uint8]
+    probabilities: NDArray[np.float16] | None = None
+    uncertainty_map: NDArray[np.float16] | None = None
+    notes: list[str] = field(default_factory=list)
+    extra: dict[str, Any] = field(default_factory=dict)
+    frames: list[Frame] = field(default_factory=list)
+
+
+def inside_frame(placement: Placement) -> NDArray[np.bool_]:
+    """(h, w), False where the grid lies outside the frame."""
+    (y0, x0, y1, x1), (h, w), (height, width) = placement.box, placement.grid_shape, placement.source_shape
+    ys, xs = y0 + (np.arange(h) + 0.5) * (y1 - y0) / h, x0 + (np.arange(w) + 0.5) * (x1 - x0) / w
+    return ((ys >= 0) & (ys < height))[:, None] & ((xs >= 0) & (xs < width))[None]
+
+
+def network_input(grid: NDArray[Any], inside: NDArray[np.bool_], spec: InputSpec) -> NDArray[np.float32]:
+    """(3, s, s): the normalised grid, padding kept out of the statistics where there is any."""
+    return normalise(grid, spec, None if inside.all() else inside)

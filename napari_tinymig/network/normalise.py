@@ -1,0 +1,72 @@
+"""Pixels on the network's grid become the network's input: one code for training, validation and prediction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..recipes.student import InputSpec
+
+CLIP_PERCENTILES = (0.2, 99.8)
+SMALLEST_SPREAD = 1e-6
+
+
+def normalise(grid: NDArray[Any], spec: InputSpec, inside: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
+    """The network's input (3, s, s) of one frame that already lies on the network's grid.
+
+    Parameters
+    ----------
+    grid
+        (s, s, 3): RGB in 0..255, or the previous, this and next slice of a volume in any real unit; or (s, s), one
+        grey frame, repeated in the three channels.
+    spec
+        rgb_half: (x/255 - 0.5) / 0.5. percentile_z: all channels are clipped at the 0.2 and 99.8 percentile of the
+        MIDDLE channel and z-scored with its mean and deviation, so that the step between neighbouring slices
+        survives.
+    inside
+        (s, s), False where the grid lies outside the source frame (padding). Padding takes no part in percentiles and
+        moments; it becomes the lower clip value. None = every pixel counts.
+    """
+    if grid.ndim == 2:
+        grid = np.repeat(grid[..., None], 3, axis=2)  # (s, s, 3)
+    if grid.ndim != 3 or grid.shape[2] != 3:
+        raise ValueError(f"grid has shape {grid.shape}; expected (s, s, 3) or (s, s).")
+    channels = np.ascontiguousarray(np.moveaxis(grid, 2, 0), dtype=np.float32)  # (3, s, s)
+    if spec.normalisation == "rgb_half":
+        channels *= np.float32(1 / 127.5)
+        channels -= np.float32(1)
+        return channels
+    return _percentile_z(channels, inside)
+
+
+def _percentile_z(channels: NDArray[np.float32], inside: NDArray[np.bool_] | None) -> NDArray[np.float32]:
+    """Clip and z-score (3, s, s) by the middle channel; NaN and Inf count as the lowest finite value."""
+    if not np.isfinite(channels).all():
+        finite = channels[np.isfinite(channels)]
+        channels = np.nan_to_num(
+            channels,
+            nan=float(finite.min()) if finite.size else 0.0,
+            posinf=float(finite.max()) if finite.size else 0.0,
+            neginf=float(finite.min()) if finite.size else 0.0,
+        )
+    middle = channels[1] if inside is None or not inside.any() else channels[1][inside]
+    low, high = np.percentile(middle, CLIP_PERCENTILES)
+    clipped = np.clip(middle, low, high)
+    mean, spread = float(clipped.mean()), float(clipped.std())
+    out = (np.clip(channels, low, high) - mean) / max(spread, SMALLEST_SPREAD)
+    if inside is not None:
+        out[:, ~inside] = (low - mean) / max(spread, SMALLEST_SPREAD)
+    return out.astype(np.float32, copy=False)
+
+
+def neighbours(volume: NDArray[Any], index: int, context: bool) -> NDArray[Any]:
+    """Slice `index` of a volume (D, H, W) with its neighbours as channels (H, W, 3); edges repeat.
+
+    Without context, or in a one-slice volume, all three channels are the slice itself.
+    """
+    last = volume.shape[0] - 1
+    step = 1 if context else 0
+    picks = [max(index - step, 0), index, min(index + step, last)]
+    return np.stack([volume[i] for i in picks], axis=-1)  # (H, W, 3)

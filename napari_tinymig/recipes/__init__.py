@@ -1,0 +1,1 @@
+"""Settings of every run as frozen records, the shipped .toml files, and how they are read."""

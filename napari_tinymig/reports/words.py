@@ -1,0 +1,57 @@
+"""A prediction in words and rows: the main numbers, how far to trust them, and why nothing was found."""
+
+from __future__ import annotations
+
+from ..base.records import Prediction
+from ..viewer.parts.numbers import with_unit
+from ..viewer.parts.theme import Tone
+
+MAIN = {
+    "vcdr": ("vertical CDR", "", 2),
+    "hcdr": ("horizontal CDR", "", 2),
+    "volume_ml": ("gland volume", "mL", 1),
+    "area_fraction": ("part of the frame", "", 3),
+    "objects": ("separate objects", "", 0),
+}
+
+
+def result_rows(prediction: Prediction) -> dict[str, str]:
+    """Name -> value with unit, most important first; only what exists. Ranges are the model's 90 % intervals."""
+    rows = {}
+    ranges = prediction.extra.get("intervals") or {}
+    for key, (name, unit, digits) in MAIN.items():
+        if key in prediction.measures:
+            rows[name] = with_unit(prediction.measures[key], unit, digits)
+            if key in ranges:
+                low, high = ranges[key]
+                rows[name] += f"  ({low:.{digits}f}-{high:.{digits}f})"
+    for region, (middle, low, high) in (prediction.extra.get("expected_dice") or {}).items():
+        rows[f"expected Dice, {region}"] = f"{middle:.2f}  ({low:.2f}-{high:.2f})"
+    if prediction.shift_score is not None:
+        rows["domain shift (0-100)"] = with_unit(prediction.shift_score, "", 0)
+    elif prediction.uncertainty is not None:
+        rows["uncertainty (0-1)"] = with_unit(prediction.uncertainty)
+    return rows
+
+
+def verdict(prediction: Prediction) -> tuple[str, Tone]:
+    """What the badge says: found, found with a doubt, or nothing found. Doubts: expected Dice below 0.7 (chosen), an
+    ungradable photograph, an image far away from the training images."""
+    if prediction.status != "ok":
+        return "nothing found", "warn"
+    expected = [float(middle) for middle, _, _ in (prediction.extra.get("expected_dice") or {}).values()]
+    if min(expected, default=1.0) < 0.7 or prediction.extra.get("gradable") is False:
+        return "found, but doubtful: check the outline", "warn"
+    if prediction.extra.get("shift_level") == "far away":
+        return "found; unlike the training images", "warn"
+    return "found", "good"
+
+
+def why_nothing(prediction: Prediction) -> str:
+    """Sentences for an empty mask: the model's own reason first, then what usually helps."""
+    reasons = [note.rstrip(".") + "." for note in prediction.notes] or ["The model found nothing in this image."]
+    if prediction.shift_reason and prediction.shift_score is not None and prediction.shift_score >= 95:
+        reasons.append(f"The image is far from what the model was trained on: {prediction.shift_reason.rstrip('.')}.")
+    else:
+        reasons.append("Check the task, the contrast and the orientation, or draw a rectangle around the region.")
+    return " ".join(reasons)

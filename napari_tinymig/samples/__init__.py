@@ -1,0 +1,1 @@
+"""Drawn images, because no patient's image may be shipped."""

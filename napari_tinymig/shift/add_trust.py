@@ -1,0 +1,59 @@
+"""How far to trust a prediction: shift score, expected Dice and intervals, from the pass that made the mask."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..base.records import Prediction, Scan
+from ..network.frame import Frame
+from ..recipes.student import ModelHeader
+
+MEASURE_OF = {"ratio": "vcdr", "gland_area": "volume_ml", "disc_area": "disc_area_px", "cup_area": "cup_area_px"}
+"""Which measure an interval of the model's statistics speaks of."""
+
+
+def judge(prediction: Prediction, header: ModelHeader, frames: list[Frame], scan: Scan) -> None:
+    """Fill shift_score, shift_reason, uncertainty and the intervals of a prediction, as far as the model can say.
+
+    A model without source statistics leaves them as they are. uncertainty = 1 - expected Dice, the mean over
+    regions; further looks, if they were taken, can only raise it.
+    """
+    from .source_statistics import read_statistics
+
+    disagreement = prediction.extra.get("look_disagreement")
+    statistics = read_statistics(header.statistics, header.name)
+    if not frames or header.task is None:
+        return
+    if statistics is None:
+        prediction.uncertainty = disagreement
+        return
+    from ..sets.survey import record_of
+    from .distance import score_frames
+    from .trust import expected_dice, intervals
+
+    records = [record_of(frame, header, scan) for frame in frames]
+    shift = score_frames(statistics, records)
+    prediction.shift_score, prediction.shift_reason = round(shift.score, 1), shift.reason
+    prediction.extra |= shift.numbers()
+    if prediction.status == "not_found":  # there is no mask to trust or to measure
+        return
+    expected = expected_dice(statistics, records)
+    doubts = [1 - middle for middle, _, _ in expected.values()]
+    if expected:
+        prediction.extra["expected_dice"] = {k: list(v) for k, v in expected.items()}
+    if disagreement is not None:
+        doubts = [max(disagreement, sum(doubts) / len(doubts) if doubts else 0.0)]
+    prediction.uncertainty = round(sum(doubts) / len(doubts), 4) if doubts else None
+    prediction.extra |= _intervals(prediction, intervals(statistics, records))
+
+
+def _intervals(prediction: Prediction, factors: dict[str, tuple[float, float]]) -> dict[str, Any]:
+    """'intervals': measure -> [low, high], 90 % nominal."""
+    out = {}
+    for name, (low, high) in factors.items():
+        value = prediction.measures.get(MEASURE_OF.get(name, ""), math.nan)
+        if math.isfinite(value):
+            most = 1.0 if name == "ratio" else math.inf
+            out[MEASURE_OF[name]] = [round(value * low, 4), round(min(value * high, most), 4)]
+    return {"intervals": out} if out else {}

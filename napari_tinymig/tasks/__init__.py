@@ -1,0 +1,1 @@
+"""What is segmented: one record a task with its classes, colours, region and kind of image."""

@@ -1,0 +1,1 @@
+"""The face in napari: the only place with Qt."""

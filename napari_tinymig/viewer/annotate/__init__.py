@@ -1,0 +1,1 @@
+"""The Annotate panel: mended masks go into a set."""

@@ -1,0 +1,1 @@
+"""The Classify panel: teach a frozen backbone your classes."""

@@ -1,0 +1,284 @@
+"""Classify: teach a frozen backbone your classes in minutes, then see what it says of an image, and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QComboBox, QCompleter, QFileDialog, QLineEdit, QSpinBox
+
+from ...base.errors import TinyMIGError
+from ...base.records import Message
+from ...jobs import classifying
+from ...models.classifier_file import read_classifier_card
+from ...recipes.classify import STRATEGIES
+from ..napari_io.layers import kind_of, scan_of
+from ..parts.background import Work
+from ..parts.choosers import LayerChooser
+from ..parts.numbers import NumberRows
+from ..parts.panel import Panel
+from ..parts.run_controls import RunControls, run_stamp
+from ..parts.settings import setting
+from ..parts.style import EmptyState, button
+from .classify_answer import Answer
+from .classify_examples import Examples
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+METHODS = {
+    "prompt and probe (MoVL)": {"method": "movl", "strategy": STRATEGIES[0]},
+    "probe, then prompt": {"method": "movl", "strategy": STRATEGIES[1]},
+    "probe, then both": {"method": "movl", "strategy": STRATEGIES[2]},
+    "linear probe (seconds)": {"method": "lp", "prompt.kind": "none"},
+}
+BACKBONES = (
+    "resnet18",
+    "resnet50",
+    "mobilenetv2_100",
+    "convnext_tiny",
+    "vit_base_patch16_clip_224.openai",
+    "resnet50_clip.openai",
+    "vit_small_patch14_dinov2",
+    "tinymig:optic-sdg",
+    "tinymig:polyp",
+    "tinymig:prostate",
+)
+
+
+class ClassifyPanel(Panel):
+    """Examples, a run in a process of its own with its curve, and a classifier for the image on show."""
+
+    purpose = "Teaches a frozen backbone your classes, and shows what it sees. Research use only."
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer):
+        super().__init__(napari_viewer)
+        self._examples_section()
+        self._run_section()
+        self._use_section()
+        self.answer = Answer(self, self.show_evidence)
+        self.column.addWidget(self.answer)
+        self.work = Work(self, self._answered, self._failed, on_end=self._refresh)
+        self.examples.changed.connect(self._refresh)
+        self.layers.changed.connect(self._refresh)
+        self._refresh()
+
+    # --- parts -------------------------------------------------------------------------------------------------
+
+    def _examples_section(self) -> None:
+        section = self.add_section("Examples")
+        self.examples = section.add(Examples(self))
+        self.case_pattern = QLineEdit()
+        self.case_pattern.setPlaceholderText(r"optional, e.g. ^(person\d+)")
+        tip = "Regular expression whose first group is the person in a file name: nobody is in two parts of the split."
+        section.field("person", self.case_pattern, tip)
+
+    def _run_section(self) -> None:
+        section = self.add_section("Backbone")
+        self.backbone = QLineEdit("resnet50")
+        known = QCompleter(list(BACKBONES), self.backbone)
+        known.setFilterMode(Qt.MatchFlag.MatchContains)
+        self.backbone.setCompleter(known)
+        section.field("model", self.backbone, "Any timm model, or tinymig:NAME for the encoder of one of our models.")
+        self.weights = QLineEdit()
+        self.weights.setPlaceholderText("from timm's hub")
+        section.field("weights", self.weights, "A local .safetensors or .pth; empty = downloaded by timm.")
+        section.add(button("Choose a weights file...", self._browse_weights, "link"))
+        self.method = QComboBox()
+        self.method.addItems(list(METHODS))
+        section.field("method", self.method)
+        self.epochs = QSpinBox()
+        self.epochs.setRange(1, 100)
+        self.epochs.setValue(5)
+        section.field("epochs", self.epochs, "Passes over the examples; the best on held-out examples is kept.")
+        self.run = RunControls(
+            self,
+            section,
+            "Train a classifier",
+            self.start,
+            "classifier.safetensors",
+            self._messages,
+            self._running_changed,
+            self._saved,
+        )
+        self.go = self.run.go
+        self.scores = section.add(NumberRows())
+        self.scores.hide()
+
+    def _use_section(self) -> None:
+        section = self.add_section("Classify an image")
+        self.classifier = QLineEdit()
+        self.classifier.setPlaceholderText("classifier.safetensors")
+        self.classifier.editingFinished.connect(self._refresh)
+        section.field("classifier", self.classifier, "Made above, by `tinymig probe`, or on another machine.")
+        section.add(button("Open a classifier...", self._browse_classifier, "link"))
+        self.layers = LayerChooser(self, lambda layer: kind_of(layer) is not None, "no image")
+        section.field("image", self.layers)
+        self.ask = section.add(button("Classify", self.classify))
+        self.empty = section.add(EmptyState("Train a classifier, or open one; then choose an image."))
+
+    def theme_changed(self) -> None:
+        if hasattr(self, "run"):
+            self.run.set_colours(self.palette_colours)
+
+    # --- what is chosen ----------------------------------------------------------------------------------------
+
+    def _browse_weights(self) -> None:
+        chosen, _ = QFileDialog.getOpenFileName(self, "Weights of the backbone", "", "Weights (*.safetensors *.pth)")
+        if chosen:
+            self.weights.setText(chosen)
+
+    def _browse_classifier(self) -> None:
+        chosen, _ = QFileDialog.getOpenFileName(self, "A classifier", "", "Classifier (*.safetensors)")
+        if chosen:
+            self.classifier.setText(chosen)
+            self._refresh()
+
+    @property
+    def running(self) -> bool:
+        """True while a worker trains."""
+        return self.run.running
+
+    def _refresh(self) -> None:
+        problem = self.examples.problem()
+        self.go.setEnabled(not problem and not self.running)
+        self.go.setToolTip(problem)
+        ready = bool(self.classifier.text().strip()) and self.layers.layer is not None
+        busy = hasattr(self, "work") and self.work.running
+        self.ask.setEnabled(ready and not busy)
+        self.ask.setText("Asking, in a process of its own..." if busy else "Classify")
+        self.answer.evidence_button.setEnabled(not busy)
+        self.empty.setVisible(not ready)
+
+    def settings(self, source: Path, folder: Path) -> dict[str, Any]:
+        """The job's settings, plain values."""
+        overrides: dict[str, Any] = {
+            "backbone.name": self.backbone.text().strip(),
+            "optim.epochs": self.epochs.value(),
+            "name": folder.name,
+        }
+        overrides |= METHODS[self.method.currentText()]
+        if self.weights.text().strip():
+            overrides["backbone.weights"] = str(Path(self.weights.text().strip()).expanduser().resolve())
+        if self.case_pattern.text().strip():
+            overrides["data.case_pattern"] = self.case_pattern.text().strip()
+        return {
+            "source": str(source),
+            "out": str(folder),
+            "recipe": "probe",
+            "overrides": overrides,
+            "device": str(setting("general", "device")),
+        }
+
+    # --- the run -----------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Write the examples down and start the worker."""
+        self.say("")
+        stamp = run_stamp()
+        folder = runs_folder() / f"probe-{stamp}"
+        try:
+            table = self.examples.write(runs_folder() / f"examples-{stamp}")
+            self.run.start("probe", self.settings(table, folder), folder)
+        except (TinyMIGError, OSError, ValueError) as e:
+            self.say_error(e)
+
+    def _running_changed(self, on: bool) -> None:
+        if on:
+            self.scores.hide()
+        self._refresh()
+
+    def _messages(self, batch: list[Message]) -> None:
+        for message in batch:
+            if message.kind == "epoch":
+                v = message.values
+                said = {"loss": "loss", "loss, held out": "val_loss"}
+                self.run.add_point(float(message.step), {n: v.get(key, float("nan")) for n, key in said.items()})
+                self.run.tell(f"{message.text}: balanced accuracy {v.get('val_balanced_accuracy', 0):.2f}")
+            if message.kind == "validation":
+                self._show_scores(message)
+
+    def _show_scores(self, message: Message) -> None:
+        v = message.values
+        low, high = v.get("auroc_low", float("nan")), v.get("auroc_high", float("nan"))
+        self.scores.set_rows(
+            {
+                f"images never trained on ({message.text})": f"{v.get('n', 0):.0f}",
+                "balanced accuracy": f"{v.get('balanced_accuracy', float('nan')):.2f}",
+                "AUROC, 95 % interval": f"{v.get('auroc', float('nan')):.2f} [{low:.2f}, {high:.2f}]",
+            }
+        )
+        self.scores.show()
+
+    def _saved(self, path: Path) -> None:
+        self.classifier.setText(str(path))
+        self.say(f"The classifier ({path.stat().st_size / 1000:.0f} KB) is in {path}", "good")
+        self._refresh()
+
+    # --- its use -----------------------------------------------------------------------------------------------
+
+    def _files(self) -> tuple[str, str | None]:
+        """Classifier and the local weights of its backbone, if any."""
+        path = Path(self.classifier.text().strip()).expanduser()
+        read_classifier_card(path)
+        weights = self.weights.text().strip()
+        return str(path), str(Path(weights).expanduser()) if weights else None
+
+    def classify(self) -> None:
+        """Ask the classifier about the chosen image, in the background."""
+        layer = self.layers.layer
+        if layer is None:
+            return
+        self.say("")
+        try:
+            path, weights = self._files()
+            scan = scan_of(layer)
+        except (TinyMIGError, ValueError) as e:
+            self.say_error(e)
+            return
+        self.work.start_call(lambda report: (layer, classifying.look(path, weights, scan, report)))
+        self._refresh()
+
+    def _failed(self, error: BaseException) -> None:
+        self.say_error(error)
+        self._refresh()
+
+    def _answered(self, result: Any) -> None:
+        layer, found = result
+        if isinstance(found, classifying.Look):
+            self.answer.show_look(layer, found, self.classifier.text())
+        else:
+            self.answer.add_evidence(layer, *found)
+        self._refresh()
+
+    def show_evidence(self) -> None:
+        """Where in the picture (of a volume: the slice on show) the evidence for a class lies."""
+        asked = self.answer.asked()
+        if asked is None:
+            self.say("Classify an image first.", "warn")
+            return
+        layer, index, label, name, how = asked
+        try:
+            path, weights = self._files()
+            scan = scan_of(layer)
+        except (TinyMIGError, ValueError) as e:
+            self.say_error(e)
+            return
+
+        def find(report: Any) -> Any:
+            return layer, (index, name, classifying.evidence(path, weights, scan, index, label, how, report))
+
+        self.work.start_call(find)
+        self._refresh()
+
+    def released(self) -> None:
+        self.work.cancel()
+        self.run.leave()
+
+
+def runs_folder() -> Path:
+    """Where the viewer keeps classification runs: TINYMIG_HOME/runs, or the platform's data folder."""
+    from ...models.registry import user_folder
+
+    return user_folder().parent / "runs"

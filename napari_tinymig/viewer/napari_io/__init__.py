@@ -1,0 +1,1 @@
+"""Between napari and files: readers, writers, samples, and where a layer lies."""

@@ -1,0 +1,157 @@
+"""napari readers: volumes with their geometry, and the photographs that napari's own reader shows wrongly."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...base.errors import TinyMIGError, UnreadableInput
+from ...formats import InputItem, ScanFile, find_inputs, open_input, open_mask, stem_of
+from ...formats.find import PHOTOGRAPH_SUFFIXES, format_of, suffix_of
+from ...formats.read_masks import mask_scan_file
+from .layer_geometry import KEY, display_transform
+
+LayerData = tuple[Any, dict[str, Any], str]
+Reader = Callable[[str | Sequence[str]], list[LayerData]]
+_MASK_NAME = re.compile(r"(^|[_\-. ])(mask|label|labels|seg|segmentation)s?$", re.IGNORECASE)
+
+
+def get_reader(path: str | Sequence[str]) -> Reader | None:
+    """A reader for `path` if this plugin should read it: volumes, DICOM folders, masks, turned or odd photographs."""
+    return get_volume_reader(path) or get_photograph_reader(path)
+
+
+def get_volume_reader(path: str | Sequence[str]) -> Reader | None:
+    """A reader for NIfTI, NRRD, MetaImage, DICOM files and folders with DICOM series; None for anything else."""
+    paths = _paths(path)
+    if not paths:
+        return None
+    for one in paths:
+        if one.is_dir():
+            if not any(item.format == "dicom" for item in find_inputs([one])):
+                return None
+        elif not one.is_file() or format_of(one) not in ("nifti", "nrrd", "mha", "dicom"):
+            return None
+    return read_layers
+
+
+def get_photograph_reader(path: str | Sequence[str]) -> Reader | None:
+    """A reader for photographs that napari shows otherwise than meant: turned by their EXIF tag, odd TIFF, and our
+    indexed PNG masks. None for all others, which stay napari's own."""
+    paths = _paths(path)
+    if not paths or not all(one.is_file() and suffix_of(one) in PHOTOGRAPH_SUFFIXES for one in paths):
+        return None
+    return read_layers if all(_needs_us(one) for one in paths) else None
+
+
+def _paths(path: str | Sequence[str]) -> list[Path]:
+    return [Path(path)] if isinstance(path, (str, Path)) else [Path(p) for p in path]
+
+
+def _needs_us(path: Path) -> bool:
+    from PIL import Image
+
+    if suffix_of(path) in (".tif", ".tiff"):
+        return _odd_tiff(path)
+    try:
+        with Image.open(path) as picture:
+            if _is_mask_name(path) and picture.mode == "P":
+                return True
+            return picture.getexif().get(0x0112, 1) not in (0, 1)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
+
+
+def _odd_tiff(path: Path) -> bool:
+    """Whether a TIFF of one page means something else than the array that napari would show: turned, planar colour,
+    white is zero, a palette, CMYK. Stacks and plain pictures are left alone."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as tif:
+            page = tif.pages[0]
+            if len(tif.pages) != 1 or not isinstance(page, tifffile.TiffPage):
+                return False
+            turned = page.tags.get(0x0112)
+            planar = page.samplesperpixel > 1 and page.planarconfig == tifffile.PLANARCONFIG.SEPARATE
+            odd = tifffile.PHOTOMETRIC(page.photometric).name in ("MINISWHITE", "PALETTE", "SEPARATED")
+            return planar or odd or (turned is not None and turned.value not in (0, 1))
+    except (OSError, ValueError, tifffile.TiffFileError):
+        return False
+
+
+def _is_mask_name(path: Path) -> bool:
+    return _MASK_NAME.search(stem_of(path)) is not None
+
+
+def read_layers(path: str | Sequence[str]) -> list[LayerData]:
+    """One layer per image or series: masks (by name, or DICOM-SEG) as Labels, all others as Image.
+
+    Raises UnreadableInput or UnsupportedInput if nothing can be read; where some can, the others are warned of.
+    """
+    layers: list[LayerData] = []
+    failures: list[TinyMIGError] = []
+    for item in find_inputs(_paths(path)):
+        try:
+            layers.append(_layer(item))
+        except TinyMIGError as e:
+            failures.append(e)
+    if failures and not layers:
+        raise failures[0]
+    for failure in failures:
+        warnings.warn(str(failure), stacklevel=2)
+    return layers
+
+
+def _layer(item: InputItem) -> LayerData:
+    if item.problem:
+        raise UnreadableInput(item.problem)
+    if _is_mask_file(item):
+        scan_file = mask_scan_file(open_mask(item.path))
+        labels = scan_file.scan.pixels[0] if scan_file.geometry is None else scan_file.scan.pixels
+        return labels.astype(np.uint8), layer_attributes(scan_file), "labels"
+    scan_file = open_input(item)
+    for note in scan_file.notes:
+        warnings.warn(f"{scan_file.name}: {note}", stacklevel=2)
+    return image_layer(scan_file)
+
+
+def _is_mask_file(item: InputItem) -> bool:
+    if item.format == "dicom":
+        from ...formats.dicom_seg import is_dicom_seg
+
+        return len(item.files) == 1 and is_dicom_seg(item.files[0])
+    return _is_mask_name(item.path)
+
+
+def image_layer(scan_file: ScanFile) -> LayerData:
+    """An Image layer of a scan: photographs (H, W, 3) or (H, W), volumes (D, H, W) in patient order."""
+    attributes = layer_attributes(scan_file)
+    scan = scan_file.scan
+    if scan.kind == "photograph":
+        return scan.pixels, attributes | {"rgb": True}, "image"
+    pixels = scan.pixels[0] if scan_file.is_photograph_file else scan.pixels
+    low, high = (float(v) for v in np.percentile(pixels[..., ::2, ::2], (0.2, 99.8)))
+    attributes |= {"rgb": False, "colormap": "gray"}
+    if high > low:
+        attributes["contrast_limits"] = (low, high)
+    return pixels, attributes, "image"
+
+
+def layer_attributes(scan_file: ScanFile) -> dict[str, Any]:
+    """Name, display transform, units, axis labels, and in metadata['tinymig'] the file's own grid for the writers."""
+    kept: dict[str, Any] = {"scan_file": scan_file, "path": str(scan_file.path)}
+    attributes: dict[str, Any] = {"name": scan_file.name}
+    if scan_file.geometry is not None and scan_file.scan.kind == "volume":
+        attributes |= display_transform(scan_file.geometry)
+        kept["slice_axis"] = scan_file.geometry.slice_axis
+    elif scan_file.scan.spacing_mm is not None:
+        attributes |= {"scale": scan_file.scan.spacing_mm[-2:], "units": ("mm", "mm"), "axis_labels": ("y", "x")}
+    else:
+        attributes |= {"axis_labels": ("y", "x")}
+    return attributes | {"metadata": {KEY: kept}}

@@ -1,0 +1,1 @@
+"""What several panels are made of: one visual language, one way of working in the background."""

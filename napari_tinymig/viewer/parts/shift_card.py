@@ -1,0 +1,74 @@
+"""How familiar one image is to one model: badge, reason, numbers, and a bar per part of the network."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...base.records import Prediction
+from .charts import BarChart
+from .numbers import NumberRows, with_unit
+from .style import Badge, Section, text_label
+from .theme import Palette, Tone
+
+TONES: dict[str, Tone] = {"known ground": "good", "some shift": "warn", "far away": "bad"}
+
+
+class ShiftCard(Section):
+    """The card of one model; hidden until `show_prediction`."""
+
+    def __init__(self, colours: Palette):
+        super().__init__()
+        self.badge = self.add(Badge())
+        self.reason = self.add(text_label("", "line", selectable=True))
+        self.rows = self.add(NumberRows())
+        self.rows.setToolTip("In brackets: 80 % range of the expected Dice, 90 % interval of the measures.")
+        self.title = self.add(text_label("per part: percentile among source images", "hint"))
+        self.bars = self.add(BarChart(colours, 100))
+        self.notes = self.add(text_label("", "hint"))
+        self.hide()
+
+    def show_prediction(self, name: str, prediction: Prediction) -> None:
+        """Show what model `name` makes of an image; a model without source statistics cannot say."""
+        self.heading.setText(name)
+        self.heading.show()
+        known = prediction.shift_score is not None
+        for part in (self.rows, self.title, self.bars):
+            part.setVisible(known)
+        if known:
+            self._show_score(prediction)
+        else:
+            self.badge.say("cannot say", "this model carries no source statistics")
+            self.reason.setText(
+                " ".join(prediction.notes) or "This model carries no statistics of its training images."
+            )
+            self.notes.hide()
+        self.show()
+
+    def _show_score(self, prediction: Prediction) -> None:
+        extra = prediction.extra
+        level = str(extra.get("shift_level", ""))
+        score = f"percentile {prediction.shift_score:.0f} among source images"
+        self.badge.say(level, score, TONES.get(level, "plain"))
+        self.reason.setText(prediction.shift_reason)
+        self.rows.set_rows(_shift_rows(prediction))
+        self.bars.set_bars(extra.get("shift_profile", {}), mark=97.5)
+        self.notes.setText(" ".join(extra.get("shift_notes", [])))
+        self.notes.setVisible(bool(self.notes.text()))
+
+
+def _shift_rows(prediction: Prediction) -> dict[str, str]:
+    """Name -> value of the score, the expected Dice and the intervals of the measures."""
+    extra = prediction.extra
+    rows = {"shift score": f"{prediction.shift_score:.0f} of 100"}
+    for region, (middle, low, high) in extra.get("expected_dice", {}).items():
+        rows[f"expected Dice, {region}"] = f"{middle:.2f} ({low:.2f}-{high:.2f})"
+    if "vcdr" in extra.get("intervals", {}):
+        low, high = extra["intervals"]["vcdr"]
+        rows["vertical CDR"] = f"{with_unit(prediction.measures['vcdr'])} ({low:.2f}-{high:.2f})"
+    if "volume_ml" in extra.get("intervals", {}):
+        low, high = extra["intervals"]["volume_ml"]
+        rows["volume"] = f"{prediction.measures['volume_ml']:.0f} ({low:.0f}-{high:.0f}) mL"
+    slices = extra.get("shift_slices", [])
+    if len(slices) > 1:
+        rows["furthest slice"] = f"{int(np.argmax(slices))}"
+    return rows

@@ -1,0 +1,1 @@
+"""The Planes panel: one scanner position in every series of a study."""

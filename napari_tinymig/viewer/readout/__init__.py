@@ -1,0 +1,1 @@
+"""The Read-out panel: clinical numbers of a mask while it is painted."""

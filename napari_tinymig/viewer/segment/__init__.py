@@ -1,0 +1,1 @@
+"""The Segment panel: one image, one button, one mask."""

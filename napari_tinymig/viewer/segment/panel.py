@@ -1,0 +1,304 @@
+"""Segment: choose an image, press one button, get a mask that lies where the image does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Labels, Layer, Shapes
+from qtpy.QtWidgets import QCheckBox, QComboBox, QProgressBar
+
+from ...base.errors import TinyMIGError
+from ...base.records import Prediction
+from ...models.registry import list_models
+from ...network.run import resolve_device
+from ...tasks.task import TASKS, Task
+from ..masks.journal_keeper import hold_keeper, let_keeper_go
+from ..masks.locked_edits import locked_layers, with_locked_edits
+from ..models.model_card import show_card
+from ..napari_io.layer_geometry import scan_file_of
+from ..napari_io.layers import grid_shape, kind_of, probability_layers, result_layer, scan_of
+from ..parts.background import Work
+from ..parts.choosers import LayerChooser
+from ..parts.panel import Panel
+from ..parts.predicting import Request, predict, preferred_model, rectangle_of
+from ..parts.settings import setting
+from ..parts.style import Badge, EmptyState, button, primary_button, row, text_label
+from ..parts.task_guess import TaskGuess, guess_task
+from .result_card import ResultCard
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+ROIS = {"found by itself": "auto", "rectangle I draw": "rectangle", "whole frame": "full"}
+
+
+class SegmentPanel(Panel):
+    """Prediction of one image layer into a new Labels layer, in the background, with its numbers and its doubts."""
+
+    purpose = "Segments the chosen image into a new labels layer. Research use only, not a medical device."
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer):
+        super().__init__(napari_viewer)
+        self.strokes = hold_keeper(napari_viewer)  # what is painted is safe on the disk from here on
+        self._guess: TaskGuess | None = None
+        self._asked: tuple[Layer, Request] | None = None
+        self.result: Labels | None = None
+        self._image_section()
+        self._model_section()
+        self._run_section()
+        self.result_card = ResultCard()
+        self.column.addWidget(self.result_card)
+        self.guessing = Work(self, self._guessed, self.say_error)
+        self.work = Work(self, self._answered, self._failed, self._progressed, self._ticked, self._ended)
+        self.images.changed.connect(self._image_changed)
+        self.task.currentIndexChanged.connect(self._task_changed)
+        self.model.currentIndexChanged.connect(self._refresh_state)
+        self.roi.currentIndexChanged.connect(self._refresh_state)
+        self.listen(napari_viewer.layers.events.inserted, self._refresh_state)
+        self.listen(napari_viewer.layers.events.removed, self._refresh_state)
+        self._show_device()
+        self._image_changed()
+
+    # --- parts -------------------------------------------------------------------------------------------------
+
+    def _image_section(self) -> None:
+        self.empty = EmptyState("Open a photograph or a scan (drag a file into the window), or try a drawn sample:")
+        self.column.addWidget(self.empty)
+        self.samples = self.add_section()
+        self.samples.add(
+            row(
+                button("fundus sample", lambda: self._open_sample("fundus")),
+                button("prostate sample", lambda: self._open_sample("prostate")),
+                stretch=None,
+            )
+        )
+        section = self.add_section("Image")
+        self.images = LayerChooser(self, lambda layer: kind_of(layer) is not None, "no image that fits")
+        section.field("layer", self.images, "Photographs (RGB), grey images and volumes; other layers are not listed.")
+        self.task = QComboBox()
+        section.field("task", self.task, "Found from the image; choose another if it is wrong.")
+        self.roi = QComboBox()
+        self.roi.addItems(list(ROIS))
+        section.field("region", self.roi, "Where the network looks, in a photograph.")
+        self.shapes = LayerChooser(self, lambda layer: isinstance(layer, Shapes), "no shapes layer")
+        section.field("rectangle", self.shapes, "A Shapes layer; the selected or last rectangle is used.")
+        self.image_section = section
+
+    def _model_section(self) -> None:
+        section = self.add_section("Model")
+        self.model = QComboBox()
+        section.field("model", self.model)
+        self.device = Badge()
+        self.card = button("model card", self._show_card, "link", "Training data, scores, licence.")
+        section.add(row(self.card, self.device))
+
+    def _run_section(self) -> None:
+        section = self.add_section()
+        self.probabilities = QCheckBox("also add probability layers")
+        section.add(self.probabilities)
+        self.locked = section.add(text_label("", "hint"))
+        self.hint = section.add(text_label("", "hint"))
+        self.go = section.add(primary_button("Segment", self.segment))
+        self.bar = section.add(QProgressBar())
+        self.cancel = button("Cancel", self.stop, "danger")
+        self.elapsed = text_label("", "hint")
+        section.add(row(self.elapsed, self.cancel))
+        self.bar.hide()
+        self.cancel.hide()
+
+    # --- choices -----------------------------------------------------------------------------------------------
+
+    def _open_sample(self, key: str) -> None:
+        self.viewer.open_sample("napari-tinymig", key)
+
+    def _show_device(self) -> None:
+        wish = str(setting("general", "device"))
+        try:
+            device = resolve_device(wish)
+        except ValueError as e:
+            self.device.say("CPU", f"{e} Change it in Preferences > Plugins.", "warn")
+            return
+        self.device.say(str(device), f"'{wish}' is set in Preferences; {device.reason}.")
+
+    def _image_changed(self) -> None:
+        """Another image: find its task again, in the background."""
+        layer = self.images.layer
+        self._guess = None
+        self.guessing.cancel()
+        if layer is not None:
+            scan_file = scan_file_of(layer)
+            self.guessing.start_call(guess_task, scan_of(layer), scan_file.metadata if scan_file else {})
+        self._list_tasks()
+
+    def _guessed(self, guess: TaskGuess) -> None:
+        self._guess = guess
+        self._list_tasks()
+
+    def _list_tasks(self) -> None:
+        """Tasks that can read this image; the first entry is the one that was found."""
+        layer = self.images.layer
+        stack = layer is not None and kind_of(layer) == "volume"
+        found = TASKS[self._guess.task].title if self._guess and self._guess.task else "not recognised"
+        before = self.task.currentData()
+        self.task.blockSignals(True)
+        self.task.clear()
+        waiting = "auto" if layer is None else "auto: looking..."
+        self.task.addItem(f"auto: {found}" if self._guess else waiting, None)
+        self.task.setItemData(0, self._guess.reason if self._guess else "", 3)  # 3: tool tip
+        for task in self._known_tasks():
+            if not stack or task.input == "volume":
+                self.task.addItem(task.title, task.name)
+        self.task.setCurrentIndex(max(0, self.task.findData(before)))
+        self.task.blockSignals(False)
+        self._task_changed()
+
+    def _known_tasks(self) -> list[Task]:
+        """Built-in tasks, and those of the user's own models."""
+        self._entries = [e for e in list_models() if e.header and e.header.kind == "segmenter" and e.header.task]
+        tasks = dict(TASKS)
+        for entry in self._entries:
+            if entry.header is not None and entry.header.task is not None:
+                tasks.setdefault(entry.header.task.name, entry.header.task)
+        return list(tasks.values())
+
+    @property
+    def chosen_task(self) -> str | None:
+        """Name of the task chosen, or found; None if neither."""
+        return self.task.currentData() or (self._guess.task if self._guess else None)
+
+    def _task_changed(self) -> None:
+        task = self.chosen_task
+        names = [e.name for e in self._entries if task and e.task == task]
+        best = preferred_model(task) if task else None
+        self.model.blockSignals(True)
+        self.model.clear()
+        self.model.addItems(names if best is None or best in names else [best, *names])
+        if best is not None:
+            self.model.setCurrentText(best)
+        self.model.blockSignals(False)
+        self._refresh_state()
+
+    def _refresh_state(self, event: Any = None) -> None:
+        """Show what can be done now: empty state, region choice, what is locked, and why the button is off."""
+        layer = self.images.layer
+        self.empty.setVisible(layer is None)
+        self.samples.setVisible(layer is None)
+        photograph = layer is not None and kind_of(layer) == "photograph"
+        self.roi.setEnabled(photograph)
+        self.image_section.show_field(self.shapes, photograph and ROIS[self.roi.currentText()] == "rectangle")
+        self.card.setEnabled(self.model.count() > 0)
+        kept = locked_layers(self.viewer.layers, layer) if layer is not None else []
+        self.locked.setText(f"Your edits in {', '.join(f'{k.name!r}' for k in kept)} are locked and will be kept.")
+        self.locked.setVisible(bool(kept))
+        reason = self._why_not()
+        self.go.setEnabled(not reason and not self.work.running if hasattr(self, "work") else False)
+        self.go.setToolTip(reason or "Runs in the background; the window stays free.")
+        self.hint.setText(reason)
+        self.hint.setVisible(bool(reason) and layer is not None)
+
+    def _why_not(self) -> str:
+        if self.images.layer is None:
+            return "Open an image first."
+        if self.chosen_task is None:
+            return self._guess.reason if self._guess else "Looking at the image..."
+        if self.model.count() == 0:
+            return f"No model for task '{self.chosen_task}' is installed; add one with: tinymig models add FILE."
+        return ""
+
+    def _show_card(self) -> None:
+        try:
+            show_card(self.model.currentText(), self)
+        except (TinyMIGError, OSError) as e:
+            self.say_error(e)
+
+    # --- work --------------------------------------------------------------------------------------------------
+
+    def request(self) -> Request:
+        """What the panel's choices ask for. Raises ValueError for a region that cannot be used."""
+        layer = self.images.layer
+        if layer is None:
+            raise ValueError("no image is chosen; open one first.")
+        roi: Any = ROIS[self.roi.currentText()]
+        if kind_of(layer) != "photograph":
+            roi = "auto"
+        elif roi == "rectangle":
+            if self.shapes.layer is None:
+                raise ValueError("no Shapes layer is there; add one and draw a rectangle around the disc.")
+            roi = rectangle_of(self.shapes.layer, layer)
+        return Request(
+            scan_of(layer),
+            self.model.currentText(),
+            str(setting("general", "device")),
+            int(setting("general", "threads")),
+            roi,
+            self.probabilities.isChecked(),
+        )
+
+    def segment(self) -> None:
+        """Start a prediction; the answer of an older one is dropped."""
+        self.say("")
+        if reason := self._why_not():
+            self.say(reason, "warn")
+            return
+        try:
+            request = self.request()
+        except ValueError as e:
+            self.say_error(e)
+            return
+        self._asked = (self.images.layer, request)  # type: ignore[assignment]
+        self.bar.setRange(0, 0)
+        self.bar.show()
+        self.cancel.show()
+        self.go.setEnabled(False)
+        self.work.start_call(predict, request)
+
+    def stop(self) -> None:
+        """Cancel; whatever still arrives is dropped."""
+        self.work.cancel()
+        self.say("Cancelled; nothing was added.")
+
+    def _progressed(self, progress: tuple[int, int]) -> None:
+        done, total = progress
+        self.bar.setRange(0, total)
+        self.bar.setValue(done)
+
+    def _ticked(self, seconds: float) -> None:
+        self.elapsed.setText(f"{seconds:.1f} s")
+
+    def _ended(self) -> None:
+        self.bar.hide()
+        self.cancel.hide()
+        self._refresh_state()
+
+    def _failed(self, error: BaseException) -> None:
+        self.say_error(error)
+
+    def _answered(self, answer: tuple[Prediction, Task]) -> None:
+        """Add the mask as a new layer and say what was found."""
+        prediction, task = answer
+        image, _ = self._asked or (None, None)
+        if image is None or image not in self.viewer.layers:
+            self.say("The image was closed while it was segmented; nothing was added.", "warn")
+            return
+        self.result_card.show_prediction(prediction)
+        self.elapsed.setText(f"{prediction.seconds:.2f} s, {prediction.model_id.split('@')[0]}")
+        locked = locked_layers(self.viewer.layers, image)
+        labels, kept = with_locked_edits(prediction.labels.reshape(grid_shape(image)), locked)
+        if kept:
+            self.say(f"{kept} locked pixels were kept as you painted them.", "good")
+        about: dict[str, Any] = {
+            "model_id": prediction.model_id,
+            "measures": prediction.measures,
+            "extra": prediction.extra,
+        }
+        about |= {"uncertainty": prediction.uncertainty, "shift_score": prediction.shift_score}
+        about |= {"seconds": prediction.seconds, "status": prediction.status}
+        self.result = result_layer(image, labels, task, f"{image.name} mask", about)
+        for extra in probability_layers(image, prediction, task):
+            self.viewer.add_layer(extra)
+        self.viewer.add_layer(self.result)
+
+    def released(self) -> None:
+        self.work.cancel()
+        self.guessing.cancel()
+        let_keeper_go(self.viewer)

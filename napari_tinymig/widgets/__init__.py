@@ -1,1 +1,0 @@
-"""The panels: one file per panel, one visual language (`style`), one way of working in the background (`work`)."""

@@ -1,0 +1,1 @@
+"""Single-domain augmentation, batched in torch."""

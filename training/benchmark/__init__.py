@@ -1,0 +1,1 @@
+"""Train on one domain, test on the others; tables, plots, statistics."""

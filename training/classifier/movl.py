@@ -1,0 +1,297 @@
+"""A prompted classifier on a frozen backbone, and how prompt and probe are trained together or after each other."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from napari_tinymig.recipes.classify import DiscrepancySpec, ProbeDataSpec, ProbeOptimSpec
+
+from .backbone import Backbone
+from .images import Pixels
+from .linear_probe import LinearProbe, mean_cross_entropy
+from .losses import Answer, class_weights, movl_loss
+from .visual_prompt import Prompt
+
+INFERENCE_BATCH = 64
+
+
+class FeatureHead(nn.Module):
+    """h: features (N, F) -> logits (N, C), linear on features standardised with the source's moments (buffers)."""
+
+    def __init__(self, features: int, classes: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("std", torch.ones(features))
+        self.linear = nn.Linear(features, classes)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.linear((features - self.mean) / self.std)
+
+    def take(self, probe: LinearProbe) -> None:
+        """Become a fitted linear probe."""
+        with torch.no_grad():
+            for mine, theirs in (
+                (self.mean, probe.mean),
+                (self.std, probe.std),
+                (self.linear.weight, probe.weight),
+                (self.linear.bias, probe.bias),
+            ):
+                mine.copy_(torch.from_numpy(theirs))
+
+
+def pool_slices(features: Tensor, owner: Tensor, items: int, how: str, k: int) -> Tensor:
+    """Rows of slices (M, F) -> rows of items (N, F). owner: (M,), the item of each row, 0..items-1.
+
+    mean: over the slices. top_k: mean of the k largest values of each feature over the slices.
+    """
+    if len(features) == items:
+        return features
+    if how == "mean":
+        total = features.new_zeros(items, features.shape[1]).index_add(0, owner, features)
+        counts = torch.bincount(owner, minlength=items).to(features.dtype)
+        return total / counts[:, None]
+    rows = [features[owner == i] for i in range(items)]
+    return torch.stack([r.topk(min(k, len(r)), dim=0).values.mean(0) for r in rows])
+
+
+class PromptedClassifier(nn.Module):
+    """h(f(x + d)): prompt d and head h learn, backbone f does not."""
+
+    def __init__(self, backbone: Backbone | nn.Module, prompt: Prompt, head: FeatureHead, data: ProbeDataSpec):
+        super().__init__()
+        self.backbone, self.prompt, self.head, self.data = backbone, prompt, head, data
+
+    def answer(self, x: Tensor, owner: Tensor, items: int, prompted: bool = True) -> Answer:
+        """Logits and features of `items` items whose slices are x (M, 3, S, S), normalised."""
+        rows = self.backbone(self.prompt(x) if prompted else x).float()  # (M, F)
+        pooled = pool_slices(rows, owner, items, self.data.pooling, self.data.top_k)  # (N, F)
+        return Answer(self.head(pooled), pooled)
+
+    def learned(self) -> dict[str, Tensor]:
+        """Copies of everything that can learn or that learning needs: prompt and head."""
+        parts = {f"prompt.{k}": v for k, v in self.prompt.state_dict().items()}
+        parts |= {f"head.{k}": v for k, v in self.head.state_dict().items()}
+        return {k: v.detach().clone() for k, v in parts.items()}
+
+    def restore(self, learned: dict[str, Tensor]) -> None:
+        """Back to a copy made by `learned`."""
+        self.load_state_dict(learned, strict=False)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What learns, how fast, for how long."""
+
+    prompt: bool
+    head: bool
+    backbone: bool = False
+    lr_prompt: float = 0.01
+    lr_head: float = 1e-3
+    lr_backbone: float = 3e-4
+    epochs: int = 5
+
+
+@dataclass
+class EpochReport:
+    """Numbers of one epoch; epoch 0 is the start."""
+
+    epoch: int
+    step: int
+    steps: int
+    loss: float
+    terms: dict[str, float]
+    validation: dict[str, float] = field(default_factory=dict)
+    best: bool = False
+
+
+def pick_device(wanted: str = "auto") -> torch.device:
+    """The device asked for, or the best there is. ValueError if it is not there."""
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if wanted.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError("device 'cuda' was asked for, no CUDA device is visible; use --device cpu or auto")
+    if wanted == "mps" and not torch.backends.mps.is_available():
+        raise ValueError("device 'mps' was asked for, there is none; use --device cpu or auto")
+    return torch.device(wanted)
+
+
+def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:
+    """bf16 on CUDA, or where asked for. Not on a CPU by itself: the gradient of depthwise convolutions is slower."""
+    on = precision == "bf16" or (precision == "auto" and device.type == "cuda")
+    return torch.autocast(device.type, torch.bfloat16) if on else contextlib.nullcontext()
+
+
+def batch_of(pixels: Pixels, items: NDArray[np.int64], device: torch.device) -> tuple[Tensor, Tensor]:
+    """uint8 slices (M, S, S, 3) of some items, and for each slice its item's place in the batch (M,)."""
+    rows = pixels.rows(items)
+    place = {int(item): i for i, item in enumerate(items)}
+    owner = torch.tensor([place[int(o)] for o in pixels.owner[rows]], device=device)
+    return torch.from_numpy(pixels.values[rows]).to(device), owner
+
+
+@torch.no_grad()
+def infer(
+    model: PromptedClassifier,
+    pixels: Pixels,
+    items: NDArray[np.int64],
+    normalise: Callable[[Tensor], Tensor],
+    precision: str = "auto",
+    prompted: bool = True,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Logits (N, C) and pooled features (N, F) of items, in eval mode."""
+    model.eval()
+    device = model.head.linear.weight.device
+    logits, features = [], []
+    for part in np.array_split(items, math.ceil(len(items) / INFERENCE_BATCH)) if len(items) else []:
+        images, owner = batch_of(pixels, part, device)
+        with autocast(device, precision):
+            said = model.answer(channels_last(normalise(images)), owner, len(part), prompted)
+        logits.append(said.logits.float().cpu().numpy())
+        features.append(said.features.float().cpu().numpy())
+    if not logits:
+        width = model.head.linear
+        return np.zeros((0, width.out_features), np.float32), np.zeros((0, width.in_features), np.float32)
+    return np.concatenate(logits), np.concatenate(features)
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """The same numbers in the memory order in which convolutions are fast."""
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N, C) probabilities."""
+    shifted = np.exp(logits - logits.max(1, keepdims=True))
+    return shifted / shifted.sum(1, keepdims=True)
+
+
+def validate(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, float]:
+    """Class-mean cross-entropy (what the best epoch is chosen by) and balanced accuracy."""
+    right = logits.argmax(1) == labels
+    return {
+        "val_loss": mean_cross_entropy(logits, labels),
+        "val_balanced_accuracy": float(np.mean([right[labels == c].mean() for c in np.unique(labels)])),
+    }
+
+
+def optimisers(model: PromptedClassifier, stage: Stage, kind: str) -> list[torch.optim.Optimizer]:
+    """One optimiser each for what learns; what does not has no gradient and no optimiser."""
+    made: list[torch.optim.Optimizer] = []
+    body = model.backbone
+    for part, learns, rate in (
+        (model.prompt, stage.prompt and stage.lr_prompt > 0, stage.lr_prompt),
+        (model.head, stage.head and stage.lr_head > 0, stage.lr_head),
+    ):
+        part.requires_grad_(learns)
+        parameters = [p for p in part.parameters() if p.numel()]
+        if learns and parameters and kind == "adam":
+            made.append(torch.optim.Adam(parameters, lr=rate))
+        elif learns and parameters:
+            made.append(torch.optim.SGD(parameters, lr=rate, momentum=0.9))
+    if stage.backbone:
+        made.append(torch.optim.AdamW(body.parameters(), lr=stage.lr_backbone, weight_decay=1e-2))
+    return made
+
+
+def train_stage(
+    model: PromptedClassifier,
+    pixels: Pixels,
+    train: NDArray[np.int64],
+    val: NDArray[np.int64],
+    normalise: Callable[[Tensor], Tensor],
+    stage: Stage,
+    discrepancy: DiscrepancySpec,
+    optim: ProbeOptimSpec,
+    plain_features: NDArray[np.float32] | None,
+    balance: bool,
+    seed: int,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[EpochReport]:
+    """Train one stage; the model ends with the best epoch on validation, the start counted as epoch 0.
+
+    plain_features: (len(pixels), F) cached f(x), used for the detached plain branch when nothing is random; None =
+    computed in every step. Reports come after every tenth step (loss alone) and every epoch.
+    """
+    device = model.head.linear.weight.device
+    made = optimisers(model, stage, optim.optimiser)
+    steps = math.ceil(len(train) / optim.batch)
+    schedules = [torch.optim.lr_scheduler.CosineAnnealingLR(o, max(1, steps * stage.epochs)) for o in made]
+    labels = torch.from_numpy(pixels.labels).to(device)
+    weights = class_weights(labels[train], model.head.linear.out_features).to(device) if balance else None
+    cache = torch.from_numpy(plain_features).to(device) if plain_features is not None and not optim.flip else None
+    rng = np.random.default_rng(seed)
+    best = validate(infer(model, pixels, val, normalise, optim.precision)[0], pixels.labels[val])
+    kept = _snapshot(model, stage)
+    yield EpochReport(0, 0, steps * stage.epochs, math.nan, {}, best, True)
+    for epoch in range(1, stage.epochs + 1 if made else 1):
+        losses: list[float] = []
+        terms: dict[str, float] = {}
+        _learning_mode(model, stage)
+        order = rng.permutation(train)
+        for i in range(steps):
+            items = order[i * optim.batch : (i + 1) * optim.batch]
+            images, owner = batch_of(pixels, items, device)
+            if optim.flip:
+                turn = torch.from_numpy(rng.random(len(items)) < 0.5).to(device)[owner]
+                images = torch.where(turn[:, None, None, None], images.flip(2), images)
+            x = channels_last(normalise(images))
+            with autocast(device, optim.precision):
+                prompted = model.answer(x, owner, len(items))
+                plain = _plain(model, x, owner, items, cache) if discrepancy.weight > 0 and not stage.backbone else None
+            loss, terms = movl_loss(prompted, plain, labels[items], discrepancy, weights)
+            for o in made:
+                o.zero_grad(set_to_none=True)
+            loss.backward()
+            for o, schedule in zip(made, schedules):
+                o.step()
+                schedule.step()
+            losses.append(float(loss.detach()))
+            if stop():
+                _put_back(model, kept)
+                return
+            if (i + 1) % 10 == 0:
+                yield EpochReport(epoch, (epoch - 1) * steps + i + 1, steps * stage.epochs, losses[-1], terms)
+        found = validate(infer(model, pixels, val, normalise, optim.precision)[0], pixels.labels[val])
+        better = found["val_loss"] < best["val_loss"]
+        if better:
+            best, kept = found, _snapshot(model, stage)
+        yield EpochReport(epoch, epoch * steps, steps * stage.epochs, float(np.mean(losses)), terms, found, better)
+    _put_back(model, kept)
+
+
+def _plain(
+    model: PromptedClassifier, x: Tensor, owner: Tensor, items: NDArray[np.int64], cache: Tensor | None
+) -> Answer:
+    """P(-VP) of a batch without a graph, from cached features where there are any (the head moves, f(x) does not)."""
+    with torch.no_grad():
+        if cache is None:
+            return model.answer(x, owner, len(items), prompted=False)
+        features = cache[torch.from_numpy(items).to(cache.device)]
+        return Answer(model.head(features), features)
+
+
+def _learning_mode(model: PromptedClassifier, stage: Stage) -> None:
+    model.eval()
+    if stage.backbone:
+        model.backbone.train()
+
+
+def _snapshot(model: PromptedClassifier, stage: Stage) -> dict[str, Tensor]:
+    if stage.backbone:
+        return copy.deepcopy(model.state_dict())
+    return model.learned()
+
+
+def _put_back(model: PromptedClassifier, kept: dict[str, Tensor]) -> None:
+    model.load_state_dict(kept, strict=False)
+    model.requires_grad_(False)
+    model.eval()

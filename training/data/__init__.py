@@ -1,0 +1,1 @@
+"""Annotated folders become arrays in memory, split by case."""

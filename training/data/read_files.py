@@ -1,0 +1,34 @@
+"""Image and label files as arrays in the engine's order, through the engine's own readers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_tinymig.base.records import Scan
+from napari_tinymig.formats import as_photograph, open_input, read_mask
+from napari_tinymig.formats.find import stem_of
+
+__all__ = ["read_image", "read_label", "read_scan", "stem_of"]
+
+
+def read_scan(path: Path, kind: str) -> Scan:
+    """The image of a file as a task of input `kind` reads it: grey pictures become RGB for photographs."""
+    scan = open_input(path).scan
+    return as_photograph(scan) if kind == "photograph" and scan.kind == "volume" else scan
+
+
+def read_image(path: Path, kind: str = "photograph") -> tuple[NDArray[Any], tuple[float, ...] | None]:
+    """Pixels (H, W, 3) uint8 or (D, H, W) in patient order, and spacing in mm where known."""
+    scan = read_scan(path, kind)
+    return scan.pixels, scan.spacing_mm
+
+
+def read_label(
+    path: Path, label_map: dict[int, int] | None = None
+) -> tuple[NDArray[np.uint8], tuple[float, ...] | None]:
+    """Labels (H, W) or (D, H, W) uint8 after the label map; without a map every code stays."""
+    return read_mask(path, label_map or None), None

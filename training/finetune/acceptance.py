@@ -1,0 +1,183 @@
+"""The gate: is the child better where it was mended, and has it kept what the parent knew?
+
+(a) before/after Dice on corrected cases that the scored model did not train on; (b) a PROXY for forgetting: Dice
+between parent's and child's masks on references that need no truth: pictures shipped or recoloured by the package, and
+the user's own reference folder. The proxy is no measurement of the true drop; docs/FINETUNE.md reports how the two
+went together. All margins are chosen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_tinymig.annotations.label_checks import IGNORE
+from napari_tinymig.tasks.task import Task
+
+MARGIN = 0.10
+"""Largest mean loss of agreement (1 - Dice of parent and child) on references."""
+CASE_DROP = 0.05
+"""A held-out case whose Dice falls by more than this is named in a warning."""
+RESAMPLES = 10_000
+
+
+def region_dice(
+    a: NDArray[Any], b: NDArray[Any], task: Task, known: NDArray[np.bool_] | None = None
+) -> dict[str, float]:
+    """Dice per region of two label arrays, where `known`; both empty = 1, one empty = 0."""
+    out = {}
+    for region in task.regions:
+        x, y = np.isin(a, region.labels), np.isin(b, region.labels)
+        if known is not None:
+            x, y = x & known, y & known
+        total = int(x.sum()) + int(y.sum())
+        out[region.name] = 2 * int((x & y).sum()) / total if total else 1.0
+    return out
+
+
+def truth_dice(prediction: NDArray[Any], labels: NDArray[np.uint8], task: Task) -> dict[str, float]:
+    """Dice per region against a mended mask, where it is labelled (255 = not)."""
+    return region_dice(prediction, labels, task, labels != IGNORE)
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Before and after on the same cases, one region.
+
+    low, high: 95 % percentile bootstrap of the mean difference over cases, NaN for fewer than 4 cases.
+    """
+
+    name: str
+    before: tuple[float, ...]
+    after: tuple[float, ...]
+    low: float = math.nan
+    high: float = math.nan
+
+    @property
+    def gain(self) -> float:
+        """Mean of after - before."""
+        return float(np.mean(np.subtract(self.after, self.before))) if self.before else math.nan
+
+
+def paired(name: str, before: Sequence[float], after: Sequence[float], seed: int = 0) -> Paired:
+    """A comparison with its interval."""
+    difference = np.subtract(after, before)
+    if len(difference) < 4:
+        return Paired(name, tuple(before), tuple(after))
+    picks = np.random.default_rng(seed).integers(0, len(difference), (RESAMPLES, len(difference)))
+    low, high = np.percentile(difference[picks].mean(1), (2.5, 97.5))
+    return Paired(name, tuple(before), tuple(after), float(low), float(high))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate says.
+
+    keep: the child may become the default. measured: False where too few cases let nothing be measured. reasons: one
+    sentence each, the decisive ones first. gains: per region. proxy: reference kind -> mean agreement of parent and
+    child, 0..1. names: held-out cases in the order of `Paired.before`.
+    """
+
+    keep: bool
+    measured: bool
+    reasons: tuple[str, ...]
+    gains: tuple[Paired, ...] = ()
+    proxy: dict[str, float] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain values for gate.json and the model's header."""
+        raw = asdict(self)
+        for gain, paired_gain in zip(raw["gains"], self.gains):
+            gain["gain"] = paired_gain.gain
+        return _finite(raw)
+
+    @property
+    def text(self) -> str:
+        """All sentences as one paragraph."""
+        return " ".join(self.reasons)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 5) if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    return [_finite(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def judge(
+    gains: Sequence[Paired],
+    names: Sequence[str],
+    proxy: Mapping[str, Sequence[float]],
+    margin: float = MARGIN,
+    same_case: bool = False,
+    unread: str = "",
+) -> Verdict:
+    """Keep or refuse. gains: per region on held-out cases, empty if nothing was held out. proxy: agreements per kind.
+
+    same_case: the held-out slices come from the volume that was trained on, so that the gain is flattered.
+    unread: why the references that the user named could not be looked at, '' if they were or if there are none.
+    """
+    agreement = {kind: float(np.mean(values)) for kind, values in proxy.items() if len(values)}
+    lost = {kind: 1 - value for kind, value in agreement.items() if 1 - value > margin}
+    refused, notes = [], []
+    for kind, value in lost.items():
+        refused.append(
+            f"Refused: on {kind} the new mask agrees only {100 - 100 * value:.1f} % (Dice) with the old one; the limit "
+            f"is {100 - 100 * margin:.0f} %, so the model may have forgotten its original domain."
+        )
+    if unread:
+        refused.append(f"Not made the default: {unread}; name another folder or none, or keep this model knowingly.")
+    elif not agreement:
+        refused.append(
+            "Not made the default: there was no picture on which forgetting could be checked; name a folder of images "
+            "of the original domain as reference, or keep this model knowingly."
+        )
+    measured = bool(gains) and bool(names)
+    if not measured:
+        refused.append(
+            "Not made the default: nothing was held out (a single annotated image, no folds, or stopped before their "
+            "end), so that the gain is unknown; annotate a second one, let the run end, or keep this model knowingly."
+        )
+    else:
+        overall = float(np.mean([g.gain for g in gains]))
+        words = "; ".join(_words(g) for g in gains)
+        held = f"{len(names)} {'blocks of slices' if same_case else 'cases'}"
+        if overall <= 0:
+            refused.append(f"Refused: no gain on the {held} held out ({words}); annotate more, or keep knowingly.")
+        else:
+            notes.append(f"Better on {held} it did not train on: {words}.")
+            if all(g.low < 0 for g in gains):
+                notes.append("Every interval includes zero: the gain may be chance, more cases will tell.")
+        notes += _warnings(gains, names, same_case)
+    if agreement and not lost:
+        worst = min(agreement, key=agreement.__getitem__)
+        notes.append(f"Agreement with the old model on {worst}: {100 * agreement[worst]:.1f} % (proxy for forgetting).")
+    return Verdict(not refused, measured, (*refused, *notes), tuple(gains), agreement, tuple(names))
+
+
+def _words(gain: Paired) -> str:
+    before, after = float(np.mean(gain.before)), float(np.mean(gain.after))
+    interval = "" if math.isnan(gain.low) else f" [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
+    return f"{gain.name} Dice {100 * before:.1f} -> {100 * after:.1f} ({100 * gain.gain:+.1f}{interval})"
+
+
+def _warnings(gains: Sequence[Paired], names: Sequence[str], same_case: bool) -> list[str]:
+    out = []
+    if len(names) < 4:
+        out.append(f"With {len(names)} of them this is an impression, not a measurement.")
+    if same_case:
+        out.append(
+            "They are of the same case as the slices trained on, which flatters the gain; annotate a second case."
+        )
+    for gain in gains:
+        fell = [n for n, b, a in zip(names, gain.before, gain.after) if a - b < -CASE_DROP]
+        if fell:
+            out.append(f"{gain.name}: worse by more than {100 * CASE_DROP:.0f} points on {', '.join(fell[:3])}.")
+    return out

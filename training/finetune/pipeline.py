@@ -1,0 +1,294 @@
+"""One fine-tuning run from reading to verdict: two folds, then everything, then mixing and the gate.
+
+Each part is resumable to the bit on CPU. What the folds show decides how far the child may go from its parent, its
+thresholds, and the verdict.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import time
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from napari_tinymig.annotations.teaching_cases import check_roles
+from napari_tinymig.base.errors import ModelFileError
+from napari_tinymig.base.records import Message
+from napari_tinymig.base.safe_files import write_atomic
+from napari_tinymig.base.stopwatch import Stopwatch, over_budget
+from napari_tinymig.models.file import ModelFile
+from napari_tinymig.models.registry import open_model
+from napari_tinymig.recipes.finetune import FewShot, FineTuneSpec, few_shot, folds_of
+from napari_tinymig.recipes.student import ModelHeader, Recipe
+
+from ..data.annotations import annotated_set
+from ..networks.export import save_model
+from ..networks.saved import load_student
+from ..run.train import pick_device
+from .acceptance import Verdict, judge
+from .data import gather, reference_problem, references, rehearsal
+from .mixing import EPOCH, Views, child_recipe, mixed
+from .plan import SHARES, Choice, Plan, choose, load_plan
+from .result import Result, child_header, held_out_gains
+from .scores import Scoring
+from .steps import Course, DecoderCourse
+
+LONG_MINUTES = 10.0
+"""From this budget on even a slow encoder is trained whole on the CPU."""
+RESERVE_S = 4.0
+"""Kept back of the budget for export, parity check and the gate."""
+PREVIEW_S = 2.0
+
+
+class Tuning:
+    """One fine-tuning run from reading to verdict. before_s: spent before it, on starting the program."""
+
+    def __init__(
+        self,
+        model: str | Path | ModelFile,
+        data: Path,
+        out: Path,
+        spec: FineTuneSpec,
+        resume: bool,
+        stop: Callable[[], bool],
+        before_s: float = 0.0,
+    ):
+        self.clock = Stopwatch(before_s)
+        self.start = time.monotonic()
+        self.model = model if isinstance(model, ModelFile) else open_model(model)
+        self.header: ModelHeader = self.model.header
+        self.data, self.out, self.spec, self.resume, self.stop = data, out, spec, resume, stop
+        self.device = pick_device(spec.device)
+        self.last_preview = -math.inf
+
+    @property
+    def seconds(self) -> float:
+        """Since the start."""
+        return time.monotonic() - self.start
+
+    def messages(self) -> Iterator[Message]:
+        """The whole run."""
+        torch.manual_seed(self.spec.seed)
+        material = gather(self.data, self.model, self.spec.labels)
+        for sentence in material.warnings:
+            yield Message("warning", text=sentence)
+        if self.spec.reference and (problem := reference_problem(self.spec.reference, self.header)):
+            yield Message("warning", text=problem)
+        self.shot: FewShot = few_shot(material.units)
+        self.parent = load_student(self.model)
+        self.material = material
+        self.recipe: Recipe = child_recipe(self.header, self.spec, self.shot, self.shot.most_steps)
+        self.images, self.rows = annotated_set(material.items, self.recipe)
+        self.views = [Views(self.images, rows, self.recipe) for rows in self.rows]
+        self.scoring = Scoring(self.parent, self.views, self.header.thresholds, self.recipe)
+        threads = torch.get_num_threads()
+        where = f"{self.device.type.upper()}, {threads} thread{'s' if threads > 1 else ''}"
+        text = f"{material.units} annotated image(s) of {len(material.items)} file(s), on {where}, {self._budget()}"
+        yield Message("started", 0, 0, {"images": material.units, "threads": threads}, text)
+        guard = self.spec.guard
+        extra, self.scoring.rehearsed = rehearsal(
+            material, self.images, self.rows, self.parent, self.recipe, self.header
+        )
+        self.plan: Any = load_plan(self.out, self.model.model_id, material.hashes) if self.resume else None
+        share = self.shot.replay if self.spec.replay is None else self.spec.replay
+        kind = DecoderCourse if (self.plan.scope if self.plan else self._scope()) == "decoder" else Course
+        self.course = kind(
+            self.parent,  # type: ignore[arg-type]
+            self.images,
+            self.rows,
+            extra if guard else None,
+            share,
+            self.device,
+            self.spec.seed,
+        )
+        yield from self.course.prepare(self.recipe, self.views)
+        if self.plan is None:
+            self.plan = self._make_plan()
+            self.plan.save(self.out)
+        self.clock.spent["reading and preparing the images"] = self.seconds
+        child = yield from self._parts()
+        yield from self._finish(child)
+
+    def _scope(self) -> str:
+        """Whole student where a step is cheap (dense encoder, GPU, long budget), else the decoder alone."""
+        if self.spec.teacher and self.spec.scope == "decoder":
+            raise ValueError(
+                "a teacher is followed by the encoder, which scope = 'decoder' leaves as it is; use 'whole'"
+            )
+        if self.spec.scope != "auto":
+            return self.spec.scope
+        if self.spec.teacher and self.spec.guard:
+            return "whole"
+        cheap = self.device.type != "cpu" or self.header.student.encoder == "dense" or self.spec.minutes >= LONG_MINUTES
+        return "whole" if cheap else "decoder"
+
+    def _budget(self) -> str:
+        return f"{self.spec.minutes:g} min" if self.spec.steps is None else f"{self.spec.steps} steps"
+
+    # ------------------------------------------------------------------------------------------- the plan
+
+    def _by_role(self) -> tuple[list[int], list[int]]:
+        """Items to train on, and the validation cases of the set, which no part ever trains on."""
+        roles = self.material.roles
+        taught = [i for i, role in enumerate(roles) if role != "val"]
+        check_roles(roles)
+        return taught, [i for i, role in enumerate(roles) if role == "val"]
+
+    def _make_plan(self) -> Plan:
+        names = [v.cases[0] for v in self.views]
+        taught, held = self._by_role()
+        folds = folds_of(names, self.spec.folds, self.spec.seed) if self.shot.folds else []
+        if held:  # the user's own validation cases take the place of the folds
+            folds = [(taught, held)]
+        steps, step_s = self.spec.steps or 0, 0.0
+        if not steps:
+            step_s = self._step_seconds()
+            left = self.spec.minutes * 60 - self.seconds - RESERVE_S
+            steps = int(left / step_s / (1 + min(2, len(folds))))  # leaving each out once takes longer, not fewer steps
+            steps = max(EPOCH, min(self.shot.most_steps, steps) // EPOCH * EPOCH)
+        recipe = child_recipe(self.header, self.spec, self.shot, steps)
+        return Plan(
+            self.course.scope,
+            steps,
+            step_s,
+            folds,
+            recipe.model_dump(mode="json"),
+            self.model.model_id,
+            self.material.hashes,
+        )
+
+    def _step_seconds(self) -> float:
+        """Seconds of one step here and now, from three steps that are thrown away."""
+        probe = child_recipe(self.header, self.spec, self.shot, 3)
+        probe = probe.model_copy(update={"optim": probe.optim.model_copy(update={"iterations_per_epoch": 3})})
+        run = self.course.run(list(range(len(self.rows))), probe, self.out)
+        seconds = []
+        tick = time.monotonic()
+        run.student.train()
+        g = torch.Generator().manual_seed(0)
+        for batch in run.batches.epoch(g, run.objective.needs_clean):
+            run._step(batch, 0.0)
+            seconds.append(time.monotonic() - tick)
+            tick = time.monotonic()
+        return max(1e-3, float(np.median(seconds[1:])) * 1.1)
+
+    # ------------------------------------------------------------------------------------------- training
+
+    def _parts(self) -> Generator[Message, None, nn.Module | None]:
+        """Folds, then everything; returns the child (before mixing) as the generator's value."""
+        recipe = Recipe.model_validate(self.plan.recipe)
+        everything = self._by_role()[0]
+        child: nn.Module | None = None
+        for number, (train, held) in enumerate([*self.plan.folds, (everything, [])]):
+            done = number < len(self.plan.results)
+            if done:
+                continue
+            child = yield from self._part(number, train, held, recipe)
+            if self.stop():
+                break
+        return child
+
+    def _part(
+        self, number: int, train: list[int], held: list[int], recipe: Recipe
+    ) -> Generator[Message, None, nn.Module]:
+        """One part: epochs of a few steps, a look at the held-out cases after each."""
+        folder = self.out / f"part{number}"
+        folder.mkdir(exist_ok=True)
+        run = self.course.run(train, recipe, folder)
+        if self.resume and (folder / "last.safetensors").exists():
+            run.load_last()
+        epochs, parts = recipe.optim.epochs, len(self.plan.folds) + 1
+        total = epochs * EPOCH * parts
+        shown = held or train
+        tick, before = time.monotonic(), run.progress.epoch
+        while run.progress.epoch < epochs and not self.stop():
+            for message in run.train_epoch(self.stop):
+                done = number * epochs * EPOCH + message.step
+                rate = (time.monotonic() - tick) / max(1, message.step - before * EPOCH)
+                values = message.values | {"eta_s": rate * (total - done), "part": float(number)}
+                yield Message("step", done, total, values)
+            if self.stop():
+                break
+            run.finish_epoch()
+            with self.clock.of("scoring"):
+                scores = self.scoring.dice(run.student, shown)
+            values = scores | {"held_out": float(bool(held)), "part": float(number)}
+            values["seconds"] = self.seconds
+            yield Message("epoch", (number * epochs + run.progress.epoch) * EPOCH, total, values)
+            yield from self._preview(run.student, shown, bool(held))
+        child = run.student.cpu().eval()
+        if held and not self.stop():
+            shares = SHARES if self.spec.guard else (1.0,)
+            with self.clock.of("scoring"):
+                self.plan.results.append(self.scoring.of_a_fold(child, held, shares))
+            self.plan.save(self.out)
+        return child
+
+    def _preview(self, student: nn.Module, items: list[int], held: bool) -> Iterator[Message]:
+        """A picture of one case, before and now, at most every two seconds."""
+        if time.monotonic() - self.last_preview < PREVIEW_S:
+            return
+        self.last_preview = time.monotonic()
+        path = self.out / "preview.png"
+        with self.clock.of("scoring"):
+            png, scores = self.scoring.picture(student, items)
+        write_atomic(path, png)
+        values = scores | {"held_out": float(held), "seconds": self.seconds}
+        yield Message("preview", values=values, text=str(path))
+
+    # ------------------------------------------------------------------------------------- mixing and the gate
+
+    def _choose(self) -> Choice:
+        """Share and innermost threshold from the folds."""
+        return choose(
+            self.plan, self.scoring.limits(), self.spec.guard, self.spec.margin, len(self.recipe.task.regions)
+        )
+
+    def _finish(self, child: nn.Module | None) -> Iterator[Message]:
+        """Mix, export, ask the gate, write it all down."""
+        stopped = self.stop()
+        if child is None:
+            raise ModelFileError(f"nothing was trained in {self.out}; start again in another folder")
+        with self.clock.of("export and the gate"):
+            path, share, verdict = self._export(child, stopped)
+        for gain in verdict.gains:
+            values = {"before": float(np.mean(gain.before)), "after": float(np.mean(gain.after)), "gain": gain.gain}
+            values |= {"low": gain.low, "high": gain.high}
+            yield Message("validation", values=values, text=gain.name)
+        yield Message("saved", values={"share": share, "seconds": self.seconds}, text=str(path))
+        values = {"keep": float(verdict.keep), "measured": float(verdict.measured), "seconds": self.seconds}
+        if self.spec.steps is None:
+            values |= self.clock.values(self.spec.minutes * 60)
+        text = f"{verdict.text} {over_budget(values)}".strip()
+        yield Message("stopped" if stopped else "done", values=values, text=text)
+
+    def _export(self, child: nn.Module, stopped: bool) -> tuple[Path, float, Verdict]:
+        """Write best.safetensors and gate.json; the model's path, the child's share in it, and the verdict."""
+        choice = self._choose()
+        share = choice.share
+        student = mixed(self.parent, child, share)
+        header = child_header(self.model, self.spec, self.plan, self.material, self.data.name, choice)
+        header = header.model_copy(
+            update={"extra": header.extra | {"finetune_seconds": round(self.seconds, 1), "device": str(self.device)}}
+        )
+        gains = held_out_gains(self.views, self.scoring.before, choice, [r.name for r in self.recipe.task.regions])
+        names = [self.views[i].names[0] for i in choice.held]
+        proxy, missing = references(self.model, header, self.parent, student, self.spec.reference, few=stopped)
+        verdict = judge(gains, names, proxy, self.spec.margin, self.material.same_case, missing)
+        self.result = Result(child, student, header, verdict)
+        header = header.model_copy(update={"scores": header.scores | {"finetune": verdict.as_record()}})
+        path = self.out / "best.safetensors"
+        save_model(path, header, student)
+        write_atomic(self.out / "gate.json", json.dumps(verdict.as_record(), indent=1).encode())
+        return path, share, verdict
+
+
+with contextlib.suppress(RuntimeError):  # threads between operators only get in the way of the interface
+    torch.set_num_interop_threads(1)

@@ -1,0 +1,110 @@
+"""Two ways to spend the steps of a fine-tuning run: the whole student, or the decoder behind kept maps."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from napari_tinymig.base.records import Message
+from napari_tinymig.recipes.student import Recipe
+
+from ..data.batches import Batches
+from ..data.image_set import ImageSet, concatenate
+from ..networks.student import Student
+from ..run.loop import Run
+from .decoder_only import Bank, BankBatches, DecoderObjective, fill_bank, freeze_encoder
+from .mixing import Views, build_tuning_objective, hold_statistics
+
+Scope = Literal["whole", "decoder"]
+VIEWS = 48
+"""Augmented views of the user's images that a bank holds, at least 8 of each."""
+REHEARSED = 16
+
+
+class Course:
+    """How parts of the run are trained, on what.
+
+    images, rows: the user's cases and, per item, their labelled rows. extra: rehearsal pictures, None without.
+    share: part of every batch that rehearses.
+    """
+
+    scope: Scope = "whole"
+
+    def __init__(
+        self,
+        parent: Student,
+        images: ImageSet,
+        rows: Sequence[Sequence[int]],
+        extra: ImageSet | None,
+        share: float,
+        device: torch.device,
+        seed: int,
+    ):
+        self.parent, self.rows, self.share, self.device, self.seed = parent, rows, share, device, seed
+        self.data = images if extra is None else concatenate(images, extra)
+        self.extra_rows = list(range(len(images), len(self.data)))
+
+    def prepare(self, recipe: Recipe, views: Sequence[Views]) -> Iterator[Message]:
+        """What is done once before the first step."""
+        yield from ()
+
+    def student(self) -> Student:
+        """A copy of the parent, ready to learn."""
+        torch.manual_seed(self.seed)
+        student: Student = copy.deepcopy(self.parent)
+        hold_statistics(student)
+        return student.to(self.device)
+
+    def run(self, items: Sequence[int], recipe: Recipe, folder: Path) -> Run:
+        """A run of the shared loop on some items."""
+        batches = Batches(self.data, recipe, self.device)
+        own = [r for i in items for r in self.rows[i]]
+        rows = own
+        if self.extra_rows and self.share:
+            # in 64 draws, so many of each
+            rehearsed = max(1, round(64 * self.share))
+            rows = _repeat(own, 64 - rehearsed) + _repeat(self.extra_rows, rehearsed)
+        batches.rows = torch.tensor(rows)
+        student = self.student()
+        objective = build_tuning_objective(recipe, self.parent, student, self.device)
+        return Run(student, objective, batches, None, recipe, folder, self.device)
+
+
+class DecoderCourse(Course):
+    """Views are encoded once by the frozen encoder; the decoder and the head learn from the kept maps."""
+
+    scope: Scope = "decoder"
+    bank: Bank
+
+    def prepare(self, recipe: Recipe, views: Sequence[Views]) -> Iterator[Message]:
+        """Fill the bank; progress as 'log' messages."""
+        for view in views:
+            view.keep_maps(self.parent)
+        batches = Batches(self.data, recipe, torch.device("cpu"))
+        own = [r for some in self.rows for r in some]
+        order = own * max(8, -(-VIEWS // len(own))) if len(own) < VIEWS else own * 2
+        if self.extra_rows and self.share:
+            order = order + _repeat(self.extra_rows, REHEARSED)
+        for done, bank in fill_bank(self.parent, batches, order, self.seed):
+            if bank is None:
+                yield Message("log", done, len(order), text="Looking at augmented views of your images.")
+            else:
+                self.bank = bank
+
+    def run(self, items: Sequence[int], recipe: Recipe, folder: Path) -> Run:
+        """A run of the shared loop on the kept maps of some items."""
+        student = freeze_encoder(self.student())
+        rows = torch.tensor([r for i in items for r in self.rows[i]])
+        own = torch.nonzero(torch.isin(self.bank.owner, rows))[:, 0]
+        extra = torch.nonzero(torch.isin(self.bank.owner, torch.tensor(self.extra_rows, dtype=torch.long)))[:, 0]
+        batches = BankBatches(self.bank, own, extra, self.share, recipe, self.device)
+        return Run(student, DecoderObjective(recipe), batches, None, recipe, folder, self.device)  # type: ignore[arg-type]
+
+
+def _repeat(rows: Sequence[int], count: int) -> list[int]:
+    """`rows` again and again, `count` in all."""
+    return [rows[i % len(rows)] for i in range(count)]

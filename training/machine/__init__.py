@@ -1,0 +1,1 @@
+"""On what a run computes: devices, and several processes for one run."""

@@ -1,0 +1,1 @@
+"""Students, teachers, baselines and their weights; a trained student becomes a file."""

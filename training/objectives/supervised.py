@@ -1,0 +1,94 @@
+"""What a step minimises: the supervised terms, and the place where distillation objectives join."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_tinymig.recipes.student import Recipe
+
+from ..augmentation.apply import Batch
+from ..losses.terms import cross_entropy_loss, dice_loss, region_probabilities
+from ..networks.student import StudentOutput
+
+PRESENCE_WEIGHT = 0.5
+
+
+class Objective(Protocol):
+    """A loss with its own trained parts (projectors), told how far the run is.
+
+    Called with the student, a batch and the share of the run done (0..1); returns named terms, 'loss' is minimised.
+    `needs_clean`: the batch must carry the clean view. `parameters()`: extra parameters for the optimiser.
+    """
+
+    needs_clean: bool
+
+    def __call__(self, student: nn.Module, batch: Batch, progress: float) -> dict[str, Tensor]: ...
+
+    def parameters(self) -> object: ...
+
+
+class SupervisedObjective(nn.Module):
+    """lambda1 Dice + lambda2 cross-entropy, and the presence term where the student has that head."""
+
+    needs_clean = False
+
+    def __init__(self, recipe: Recipe):
+        super().__init__()
+        self.task, self.loss = recipe.task, recipe.loss
+
+    def forward(self, student: nn.Module, batch: Batch, progress: float) -> dict[str, Tensor]:
+        return self.terms(student(batch.image), batch)
+
+    def terms(self, output: StudentOutput, batch: Batch) -> dict[str, Tensor]:
+        """Supervised terms of one forward pass; 'loss' is their weighted sum."""
+        logits = output.logits.float()
+        probabilities = region_probabilities(logits, self.task, self.loss.head)
+        dice = dice_loss(probabilities, batch.target, batch.known)
+        ce = cross_entropy_loss(logits, batch.target, batch.known, self.task, self.loss.head)
+        terms = {"dice_loss": dice, "ce_loss": ce}
+        total = self.loss.lambdas[0] * dice + self.loss.lambdas[1] * ce
+        if output.presence is not None:
+            there = (batch.target > 0.5).flatten(2).any(2).float()  # (B, R)
+            terms["presence_loss"] = F.binary_cross_entropy_with_logits(output.presence.float(), there)
+            total = total + PRESENCE_WEIGHT * terms["presence_loss"]
+        return terms | {"loss": total}
+
+
+def build_objective(recipe: Recipe, student: nn.Module, device: torch.device) -> Objective:
+    """The objective of a recipe: supervised, or TinyMIG's when it has a teacher and a distillation weight.
+
+    With an ensemble: the supervised terms and the members' mean answer. Raises ValueError for half a distillation (a
+    teacher that nothing asks, weights without a teacher), for a teacher beside a baseline network, which has no stages
+    that could follow one, and for a teacher beside an ensemble.
+    """
+    if recipe.ensemble is not None:
+        if recipe.teacher is not None:
+            raise ValueError(f"'{recipe.name}' names a teacher and an ensemble; expected one of them; take one out")
+        from .ensemble import EnsembleObjective
+
+        return EnsembleObjective(recipe, recipe.ensemble, device)
+    wanted = any(recipe.loss.lambdas[2:])
+    if wanted and recipe.teacher is None:
+        raise ValueError(
+            f"loss.lambdas {list(recipe.loss.lambdas)} ask for distillation, but '{recipe.name}' has no teacher; set "
+            "teacher.name, or the last three weights to 0"
+        )
+    if recipe.teacher is not None and not wanted:
+        raise ValueError(
+            f"'{recipe.name}' names the teacher {recipe.teacher.name}, but the last three of loss.lambdas are 0; give "
+            "one of them a weight (the paper's: 0.5), or take the teacher out"
+        )
+    if wanted and recipe.network != "student":
+        raise ValueError(
+            f"the network '{recipe.network}' has no stages that could follow a teacher; expected network = "
+            '"student", or a recipe without a teacher'
+        )
+    if recipe.teacher is not None:
+        from .tinymig import build_distillation
+
+        return build_distillation(recipe, student, device)
+    return SupervisedObjective(recipe)

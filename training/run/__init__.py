@@ -1,0 +1,1 @@
+"""The loop every run shares, and the runs `train` and `evaluate`."""
