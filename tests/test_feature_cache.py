@@ -159,7 +159,7 @@ def test_a_damaged_entry_counts_as_absent(tmp_path):
 WRITER = """
 import sys, torch
 from pathlib import Path
-from napari_tinymig.training.feature_cache import FeatureCache
+from napari_tinymig.training.networks.teacher_cache import FeatureCache
 cache = FeatureCache(Path(sys.argv[1]), limit_mb=2)
 for turn in range(6):
     for i in range(8):

@@ -58,7 +58,7 @@ def test_wheel_and_sdist_hold_manifest_recipes_and_both_folders(built):
     wheel, sdist, source = built
     in_wheel = set(zipfile.ZipFile(wheel).namelist())
     assert "napari_tinymig/napari.yaml" in in_wheel
-    for folder in ("engine", "widgets", "training"):
+    for folder in ("base", "viewer", "training"):
         assert any(n.startswith(f"napari_tinymig/{folder}/") for n in in_wheel), folder
     assert not any(n.startswith(("training/", "tests/")) for n in in_wheel)  # no bare `training` import package
     for path in (source / "napari_tinymig").rglob("*"):

@@ -13,7 +13,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 import torch
-from napari_tinymig.training.replicas import average_buffers, average_gradients, join, own_folder, own_share, rank
+from napari_tinymig.training.machine.replicas import average_buffers, average_gradients, join, own_folder, own_share, rank
 out = Path(sys.argv[1])
 device = join(torch.device("cpu"), 8)
 torch.manual_seed(0)

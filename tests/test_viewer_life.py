@@ -155,7 +155,7 @@ import time, threading, warnings
 warnings.simplefilter("ignore", DeprecationWarning)
 import napari, numpy as np
 from qtpy.QtCore import QTimer
-from napari_tinymig.viewer import segment_panel
+from napari_tinymig.viewer.segment import panel as segment_panel
 from napari_tinymig.viewer.parts.background import Stopped
 
 def slow(request, report):
