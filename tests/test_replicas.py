@@ -13,7 +13,8 @@ SCRIPT = """
 import sys
 from pathlib import Path
 import torch
-from napari_tinymig.training.machine.replicas import average_buffers, average_gradients, join, own_folder, own_share, rank
+from napari_tinymig.training.machine.replicas import average_buffers, average_gradients, join
+from napari_tinymig.training.machine.replicas import own_folder, own_share, rank
 out = Path(sys.argv[1])
 device = join(torch.device("cpu"), 8)
 torch.manual_seed(0)
