@@ -13,15 +13,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import finetune, load_model, segment
+    from .api import finetune, load_model, prompt, segment
 
     __version__: str
 
-__all__ = ["__version__", "finetune", "load_model", "segment"]
+__all__ = ["__version__", "finetune", "load_model", "prompt", "segment"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("segment", "load_model", "finetune"):
+    if name in ("segment", "load_model", "finetune", "prompt"):
         from . import api
 
         return getattr(api, name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,6 +14,9 @@ from .base.records import Message, Prediction, Scan
 from .models.registry import default_model
 from .predict.predictor import Predictor, Roi
 from .predict.task_guess import TaskGate, scan_for_task
+
+if TYPE_CHECKING:
+    from .prompts.session import PromptSession
 
 
 @lru_cache(maxsize=4)
@@ -63,6 +66,44 @@ def segment(
         raise ValueError(f"the model does '{predictor.task.name}', not '{task}'; leave one of them out.")
     scan = scan_for_task(scan, predictor.task.input)
     return predictor.predict(scan, roi, probabilities, uncertainty, psa_ng_ml=psa_ng_ml)
+
+
+def prompt(
+    image: ArrayLike | str | Path | Scan,
+    spacing: tuple[float, ...] | None = None,
+    task: str = "optic",
+    model: str | Path | Predictor | None = None,
+    start: ArrayLike | str | None = "auto",
+    *,
+    follow: bool = True,
+) -> PromptSession:
+    """A session in which clicks, scribbles and boxes make or mend the mask of one image.
+
+    Parameters
+    ----------
+    image, spacing
+        As for `segment`.
+    task
+        optic, prostate, polyp, a task of your own by its name, or 'any': a structure that nobody trained for, label 1.
+    model
+        The student of the automatic mask: name, file, or what `load_model` gave; None = the task's default.
+    start
+        'auto': the student's own mask (empty for 'any'); None: empty; an array: labels of this image to mend.
+    follow
+        Volumes: every prompt is followed through the neighbouring slices before it returns. False = only where
+        `session.follow()` is asked for, as the viewer does in a worker.
+
+    Raises ValueError for wrong arguments, and the errors of `napari_tinymig.base.errors` for images and models that
+    cannot be used.
+    """
+    from .prompts.begin import begin
+    from .prompts.checks import checked_pixels
+
+    if not isinstance(image, Scan | str | Path):
+        image = checked_pixels(np.asarray(image))
+    scan, _ = _scan_of(image, spacing)
+    flat = not isinstance(image, Scan | str | Path) and np.ndim(image) == 2
+    return begin(scan, task, model, start, follow=follow, flat=flat)
 
 
 def _scan_of(image: Any, spacing: tuple[float, ...] | None) -> tuple[Scan, dict[str, Any]]:

@@ -15,6 +15,7 @@ from typer.main import get_command as to_click
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "demo"),
     "segment": ("segment", "segment"),
+    "prompt": ("prompt", "prompt"),
     "measure": ("measure", "measure"),
     "compare": ("compare", "compare"),
     "classify": ("probe", "classify"),

@@ -129,7 +129,7 @@ class ModelHeader(Frozen):
     """The JSON header of a model file (.safetensors metadata key 'tinymig')."""
 
     schema_version: int = HEADER_SCHEMA
-    kind: Literal["segmenter", "locator", "gate", "classifier"] = "segmenter"
+    kind: Literal["segmenter", "locator", "gate", "classifier", "prompted"] = "segmenter"
     name: str
     task: Task | None = None
     input: InputSpec = InputSpec()

@@ -74,11 +74,11 @@ def stored_weights(module: nn.Module) -> dict[str, NDArray[Any]]:
     return out
 
 
-def onnx_bytes(module: nn.Module, size: int) -> bytes:
+def onnx_bytes(module: nn.Module, size: int, channels: int = 3) -> bytes:
     """The module, in evaluation mode, as an ONNX graph with a free batch axis and float16-stored weights."""
     module = module.cpu().eval()
     wrapped = WithStageMoments(module).eval()
-    example = torch.randn(2, 3, size, size)
+    example = torch.randn(2, channels, size, size)
     with torch.no_grad():
         outputs = wrapped(example)
     stages = (len(outputs) - 1) // 2
@@ -119,13 +119,13 @@ def _store_as_half(graph: onnx.GraphProto) -> None:
         graph.node.insert(0, node)
 
 
-def check_parity(module: nn.Module, graph: bytes, size: int, seed: int = 0) -> float:
+def check_parity(module: nn.Module, graph: bytes, size: int, seed: int = 0, channels: int = 3) -> float:
     """Largest relative difference of the logits, torch against ONNX Runtime, on random images.
 
     Raises ExportFailed, naming both, where it is above `PARITY`.
     """
     rng = np.random.default_rng(seed)
-    x = np.clip(rng.normal(0, 1, (2, 3, size // 8, size // 8)), -2, 2).astype(np.float32)
+    x = np.clip(rng.normal(0, 1, (2, channels, size // 8, size // 8)), -2, 2).astype(np.float32)
     image = F.interpolate(torch.from_numpy(x), (size, size), mode="bilinear")
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     ours = session.run(None, {"image": image.numpy()})
@@ -142,12 +142,15 @@ def check_parity(module: nn.Module, graph: bytes, size: int, seed: int = 0) -> f
     return worst
 
 
-def save_model(path: str | Path, header: ModelHeader, student: nn.Module) -> ModelFile:
-    """Round, export, check parity, write: one .safetensors with header, weights and ONNX bytes."""
+def save_model(path: str | Path, header: ModelHeader, student: nn.Module, channels: int = 3) -> ModelFile:
+    """Round, export, check parity, write: one .safetensors with header, weights and ONNX bytes.
+
+    channels: of the network's input; a prompted student takes its prompt maps beside the image.
+    """
     student = student.cpu().eval()
     round_weights(student)
-    graph = onnx_bytes(student, header.input.size)
-    check_parity(student, graph, header.input.size)
+    graph = onnx_bytes(student, header.input.size, channels)
+    check_parity(student, graph, header.input.size, channels=channels)
     return write_model_file(path, header.model_copy(update={"weights_sha256": ""}), stored_weights(student), graph)
 
 

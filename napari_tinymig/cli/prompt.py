@@ -1,0 +1,68 @@
+"""`tinymig prompt`: recorded clicks, scribbles and boxes replayed on an image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+
+def prompt(
+    image: Path = typer.Argument(..., help="An image, or a DICOM series folder."),
+    prompts: Path = typer.Option(..., "--prompts", help="JSON file of prompts; see docs/PROMPTS.md."),
+    out: Path = typer.Option(..., "-o", "--out", help="Folder for the mask, the prompts and measurements.csv."),
+    task: str | None = typer.Option(
+        None, help="optic, prostate, polyp, your own, or any; default: the file's, else any."
+    ),
+    model: str | None = typer.Option(
+        None, help="Student of the automatic mask: name or file; default: the task's own."
+    ),
+    start: str | None = typer.Option(None, help="auto, empty, or a mask file to mend; default: the file's, else auto."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace a mask that exists."),
+) -> None:
+    """Write the mask that prompts make, in the image's own grid, and its numbers."""
+    from ..batch.folder import TABLE, check_folder
+    from ..formats import mask_paths, open_input, write_mask
+    from ..formats.find import find_inputs
+    from ..measures.csv_table import COLUMNS, Table, row_of
+    from ..prompts.begin import begin
+    from ..prompts.records import read_prompts, write_prompts
+
+    listed, settings = read_prompts(prompts)
+    task = task or str(settings.get("task", "any"))
+    start = start or str(settings.get("start", "auto"))
+    items = find_inputs([image])
+    scan_file = open_input(image)
+    check_folder(out)
+    target = mask_paths(out, items[:1])[0]
+    refuse_existing(target, overwrite)
+    session = begin(scan_file.scan, task, model, start_of(start, scan_file))
+    for number, answer in enumerate(session.replay(listed), 1):
+        if answer.note:
+            typer.echo(f"prompt {number}: {answer.note}")
+    prediction = session.prediction
+    write_mask(session.labels, scan_file, target, task=session.task, overwrite=overwrite)
+    record = target.with_name(target.name.split("_mask.")[0] + "_prompts.json")
+    write_prompts(record, session.prompts, task=task, start=start)
+    table = Table(out / TABLE, COLUMNS)
+    table.put({"file": str(image), "mask": target.name, "status": prediction.status} | row_of(prediction))
+    table.write()
+    typer.echo(f"{len(listed)} prompts; {target}")
+
+
+def refuse_existing(target: Path, overwrite: bool) -> None:
+    """Raise OutputRefused for a mask that would be replaced."""
+    from ..base.errors import OutputRefused
+
+    if target.exists() and not overwrite:
+        raise OutputRefused(f"{target} exists and is not overwritten; add --overwrite or choose another folder.")
+
+
+def start_of(start: str, scan_file: Any) -> Any:
+    """What `begin` takes as a start: 'auto', None, or the labels of a mask file."""
+    if start in ("auto", "empty"):
+        return "auto" if start == "auto" else None
+    from ..formats import read_mask
+
+    return read_mask(start, like=scan_file)

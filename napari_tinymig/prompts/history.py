@@ -1,0 +1,55 @@
+"""Undo and redo to the bit: every prompt with the pixels it changed, before and after."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .records import Prompt
+
+
+@dataclass
+class Step:
+    """One prompt and what it changed: flat indices, values before and after, slices a human touched with it."""
+
+    prompt: Prompt
+    at: NDArray[np.intp]
+    before: NDArray[np.uint8]
+    after: NDArray[np.uint8]
+
+
+@dataclass
+class History:
+    """Steps done and steps undone, over one label array that it changes in place."""
+
+    labels: NDArray[np.uint8]
+    done: list[Step] = field(default_factory=list)
+    undone: list[Step] = field(default_factory=list)
+
+    def add(self, prompt: Prompt, old: NDArray[np.uint8]) -> Step:
+        """A new step: the labels as they are now, against `old`. What was undone is gone."""
+        at = np.flatnonzero(self.labels != old)
+        step = Step(prompt, at, old.reshape(-1)[at].copy(), self.labels.reshape(-1)[at].copy())
+        self.done.append(step)
+        self.undone.clear()
+        return step
+
+    def undo(self) -> bool:
+        """Take the last step back; False if there is none."""
+        if not self.done:
+            return False
+        step = self.done.pop()
+        self.labels.reshape(-1)[step.at] = step.before
+        self.undone.append(step)
+        return True
+
+    def redo(self) -> bool:
+        """Do the last undone step again; False if there is none."""
+        if not self.undone:
+            return False
+        step = self.undone.pop()
+        self.labels.reshape(-1)[step.at] = step.after
+        self.done.append(step)
+        return True

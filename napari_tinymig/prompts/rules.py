@@ -1,0 +1,89 @@
+"""The rules that make prompts feel right, on masks of one slice: what was told holds, and nothing else moves."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
+
+Mask = NDArray[np.bool_]
+EIGHT = np.ones((3, 3), bool)
+
+
+def pieces_at(mask: Mask, points: ArrayLike) -> Mask:
+    """The connected pieces (8 neighbours) of a mask that hold at least one of the points (n, 2)."""
+    p = np.asarray(points, np.intp).reshape(-1, 2)
+    numbers, _ = ndimage.label(mask, EIGHT)
+    wanted = np.unique(numbers[p[:, 0], p[:, 1]])
+    return np.isin(numbers, wanted[wanted > 0])
+
+
+def pieces_touching(mask: Mask, other: Mask) -> Mask:
+    """The connected pieces of a mask that share a pixel with another mask."""
+    numbers, _ = ndimage.label(mask, EIGHT)
+    wanted = np.unique(numbers[other & mask])
+    return np.isin(numbers, wanted[wanted > 0])
+
+
+def disks(shape: tuple[int, ...], points: ArrayLike, radius: int) -> Mask:
+    """Filled disks of `radius` pixels around points (n, 2); radius 0 is the pixel alone."""
+    out = np.zeros(shape, bool)
+    for y, x in np.asarray(points, np.intp).reshape(-1, 2):
+        y0, x0 = max(y - radius, 0), max(x - radius, 0)
+        rows, columns = np.ogrid[y0 : min(y + radius + 1, shape[0]), x0 : min(x + radius + 1, shape[1])]
+        out[y0 : y0 + rows.shape[0], x0 : x0 + columns.shape[1]] |= (rows - y) ** 2 + (columns - x) ** 2 <= radius**2
+    return out
+
+
+def within_reach(old: Mask, points: ArrayLike, reach: float, least: float) -> Mask:
+    """Where a correction of a good mask may act: around every point, `reach` times its distance to the mask's border.
+
+    `least`: smallest radius in pixels. The further from the border a user clicks, the larger the fault that is meant.
+    """
+    p = np.asarray(points, np.intp).reshape(-1, 2)
+    y, x = p.T
+    inside = bool(old[y, x].any())
+    depth = ndimage.distance_transform_edt(np.pad(old if inside else ~old, 1, constant_values=not inside))[1:-1, 1:-1]
+    radius = np.maximum(depth[y, x] * reach, least)
+    away = np.full(old.shape, np.inf)
+    if len(p) > 8:  # a scribble: one radius for all of it
+        marked = np.ones(old.shape, bool)
+        marked[y, x] = False
+        return ndimage.distance_transform_edt(marked) <= radius.max()
+    rows, columns = np.ogrid[: old.shape[0], : old.shape[1]]
+    for (py, px), r in zip(p, radius):
+        away = np.minimum(away, np.hypot(rows - py, columns - px) / r)
+    return away <= 1
+
+
+def added(old: Mask, answer: Mask, points: ArrayLike, core: Mask, where: Mask | None) -> Mask:
+    """A positive prompt: the pieces of the answer that hold its points join the mask.
+
+    core: pixels around the points that join in any case. where: None = the answer may also take away inside the
+    pieces that it touches; a mask = nothing is taken away, and only the connected new part at the points inside that
+    mask is added.
+    """
+    if where is not None:
+        new = (answer | core) & ~old & where | core & ~old
+        return old | pieces_at(new | _at(old.shape, points), points)
+    pieces = pieces_at(answer | core, points)
+    own = pieces_touching(old, pieces)
+    return (old & ~own) | pieces
+
+
+def taken(old: Mask, answer: Mask, points: ArrayLike, core: Mask, where: Mask | None) -> Mask:
+    """A negative prompt: what the answer does not hold leaves the piece at the points; nothing is added anywhere."""
+    own = pieces_at(old, points)
+    if not own.any():
+        return old
+    gone = own & (~answer | core)
+    if where is not None:
+        gone = pieces_at(gone & (where | core), points)
+    return old & ~gone
+
+
+def _at(shape: tuple[int, ...], points: ArrayLike) -> Mask:
+    out = np.zeros(shape, bool)
+    y, x = np.asarray(points, np.intp).reshape(-1, 2).T
+    out[y, x] = True
+    return out

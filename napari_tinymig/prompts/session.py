@@ -1,0 +1,352 @@
+"""A session: one image, one task, and prompts that the mask follows."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from skimage.draw import line
+
+from ..base.records import Prediction, Scan
+from ..measures.clinical import measure
+from ..tasks.task import Task
+from .answer import Picture
+from .checks import checked_box, checked_label, checked_position, checked_start, refuse_locked
+from .edits import packed, unpacked
+from .follow import follow_outwards
+from .grey import slice_picture
+from .history import History
+from .network import PromptEngine
+from .records import Answer, Prompt
+from .slice_answer import SliceState, answer_box, answer_points
+
+NOTHING = "Nothing changed: these pixels had this label already. The prompt is kept and counts from now on."
+
+
+class PromptSession:
+    """Clicks, scribbles and boxes on one image; `labels` follow at once.
+
+    Made by `napari_tinymig.prompt`. scan: the image, a grey picture being a one-slice volume. task: its labels; start:
+    labels of `shape` to begin with. shape: the image's own, (H, W) or (D, H, W). engine: what answers. prediction: of
+    the automatic mask, whose notes and trust go on. follow: volumes only, a prompt is followed to its neighbours
+    before it returns; else `follow()` does that when asked.
+
+    Rules: the pixels of a prompt get its label, always; a negative prompt adds nothing; a positive one takes nothing
+    away outside its own piece; regions inside others stay inside; locked labels, finished objects and other classes
+    are never touched; what is refused changes nothing.
+    """
+
+    def __init__(
+        self,
+        scan: Scan,
+        task: Task,
+        engine: PromptEngine,
+        start: ArrayLike,
+        prediction: Prediction | None = None,
+        follow: bool = True,
+        flat: bool = False,
+    ):
+        self.task, self.scan, self.engine = task, scan, engine
+        self._shape = scan.grid_shape[1:] if flat else scan.grid_shape
+        self._axis = 0 if len(self._shape) == 2 else slice_axis(scan.spacing_mm)
+        self._start = checked_start(start, self._shape, task)
+        self._prediction, self._follows = prediction, follow and len(self._shape) == 3
+        self._pictures: dict[int, Picture] = {}
+        self.locked: frozenset[int] = frozenset()
+        self.seconds = 0.0
+        self._restart()
+
+    def _restart(self) -> None:
+        """The start's labels, no prompts, nothing finished."""
+        slices = np.moveaxis(self._start, self._axis, 0) if self._start.ndim == 3 else self._start[None]
+        self._history = History(np.array(slices, np.uint8, order="C"))
+
+    # -- what there is
+
+    @property
+    def labels(self) -> NDArray[np.uint8]:
+        """A copy of the labels, uint8, in the image's shape."""
+        slices = self._history.labels
+        return slices[0].copy() if len(self._shape) == 2 else np.moveaxis(slices, 0, self._axis).copy()
+
+    @property
+    def prompts(self) -> list[Prompt]:
+        """The prompts that count, in order; `replay` makes the same labels of them, to the bit."""
+        return [s.prompt for s in self._history.done]
+
+    @property
+    def prediction(self) -> Prediction:
+        """The labels as they are, with their measures."""
+        labels = self.labels
+        grid = labels if labels.shape == self.scan.grid_shape else labels[None]
+        found: dict[str, Any] = {
+            "labels": labels,
+            "measures": measure(grid, self.task, self.scan.spacing_mm),
+            "status": "ok" if labels.any() else "not_found",
+            "seconds": self.seconds,
+        }
+        if self._prediction is not None:
+            notes = [n for n in self._prediction.notes if not (labels.any() and n.startswith("No "))]
+            return replace(self._prediction, **found, probabilities=None, uncertainty_map=None, notes=notes)
+        return Prediction(
+            class_names=self.task.class_names, task=self.task.name, model_id=self.engine.model_id, **found
+        )
+
+    # -- what a user does
+
+    def click(self, position: ArrayLike, label: int = 1) -> Answer:
+        """The pixel at `position`, (y, x) or (z, y, x), gets `label`, and its object follows; 0 takes away.
+
+        Raises ValueError, with nothing changed, for a position outside the image, a label that the task lacks, a
+        locked label or a finished object.
+        """
+        return self._do(Prompt("click", (checked_position(position, self._shape),), checked_label(label, self.task)))
+
+    def scribble(self, positions: Iterable[ArrayLike], label: int = 1) -> Answer:
+        """As `click`, for a line through `positions` in one slice; every pixel of the line gets `label`."""
+        at = tuple(checked_position(p, self._shape) for p in positions)
+        if not at:
+            raise ValueError("the scribble holds no position; expected at least one; draw it on the image.")
+        if len({p[self._axis] for p in at}) > 1 and len(self._shape) == 3:
+            raise ValueError("the scribble runs through several slices; expected one; draw one in each slice.")
+        return self._do(Prompt("scribble", at, checked_label(label, self.task)))
+
+    def box(self, corner: ArrayLike, opposite: ArrayLike, label: int = 1) -> Answer:
+        """The object of `label` inside a box, both corners included; label 0 empties the box.
+
+        In a volume corners in two slices bound where the object is followed to. Raises as `click`, and ValueError for
+        an empty box.
+        """
+        corners = (checked_position(corner, self._shape), checked_position(opposite, self._shape))
+        self._on_slices(corners, check=True)
+        return self._do(Prompt("box", corners, checked_label(label, self.task)))
+
+    def next_object(self) -> Answer:
+        """The objects so far are finished: later prompts never touch them."""
+        return self._do(Prompt("next"))
+
+    def adopt(self, labels: ArrayLike) -> Answer:
+        """Labels mended by hand (a brush) become the session's, as one step that can be undone and replayed."""
+        new = checked_start(labels, self._shape, self.task)
+        slices = np.moveaxis(new, self._axis, 0) if new.ndim == 3 else new[None]
+        return self._do(Prompt("edit", data=packed(self._history.labels, slices)))
+
+    def undo(self) -> bool:
+        """Take the last prompt back, to the bit; False if there is none."""
+        return self._history.undo()
+
+    def redo(self) -> bool:
+        """Give the last prompt that was taken back again, to the bit; False if there is none."""
+        return self._history.redo()
+
+    def lock(self, *labels: int) -> None:
+        """These labels are not touched from now on; without any, nothing is locked."""
+        self.locked = frozenset(checked_label(v, self.task) for v in labels)
+
+    def replay(self, prompts: Sequence[Prompt]) -> list[Answer]:
+        """Start again and do these prompts: the same ones give the same labels. Raises for the first refused one."""
+        kept = self._history
+        self._restart()
+        try:
+            return [self._do(self._checked(p), p.reach) for p in prompts]
+        except ValueError:
+            self._history = kept
+            raise
+
+    def follow(self) -> Iterator[int]:
+        """Follow the last prompt to the neighbouring slices; yields each slice that was done.
+
+        Stop asking, or close it, to stop following. Belongs to the prompt: one undo takes both back.
+        """
+        history = self._history
+        if not history.done or len(self._shape) == 2:
+            return
+        step = history.done[-1]
+        old = history.labels.copy()
+        old.reshape(-1)[step.at] = step.before
+        low = high = None
+        try:
+            for z in follow_outwards(self._state, step.prompt, old, self._touched(), self._limits(step.prompt)):
+                low, high = min(z, low if low is not None else z), max(z, high if high is not None else z)
+                yield z
+        finally:
+            if low is not None and high is not None and history.done and history.done[-1] is step:
+                first = self._slice_of(step.prompt.positions[0])
+                history.done.pop()
+                history.add(replace(step.prompt, reach=(min(low, first), max(high, first))), old)
+
+    # -- how it is done
+
+    def _do(self, prompt: Prompt, reach: tuple[int, int] | None = None) -> Answer:
+        begun = time.perf_counter()
+        old = self._history.labels.copy()
+        try:
+            note = self._write(prompt)
+        except BaseException:
+            self._history.labels[:] = old
+            raise
+        self._history.add(replace(prompt, reach=None), old)
+        self.seconds = time.perf_counter() - begun
+        if prompt.kind in ("click", "scribble", "box"):
+            if reach is not None:
+                self._follow_to(reach)
+            elif self._follows:
+                for _ in self.follow():
+                    pass
+        step = self._history.done[-1]
+        slices = np.unique(step.at // self._history.labels[0].size)
+        note = note or ("" if len(step.at) or prompt.kind == "next" else NOTHING)
+        return Answer(len(step.at), note, self.seconds, tuple(int(z) for z in slices))
+
+    def _write(self, prompt: Prompt) -> str:
+        """Change the labels by one prompt; returns a note."""
+        if prompt.kind == "next":
+            return ""
+        if prompt.kind == "edit":
+            unpacked(prompt.data, self._history.labels)
+            return ""
+        z = self._slice_of(prompt.positions[0])
+        if prompt.kind == "box":
+            low, high = self._on_slices(prompt.positions)
+            middle = self._middle(prompt)
+            self._refuse([], prompt.label, None)
+            return answer_box(self._state(middle), low, high, prompt.label)
+        points = self._pixels(prompt)
+        self._refuse(self._history.labels[z][points[:, 0], points[:, 1]], prompt.label, (z, points))
+        return answer_points(self._state(z), points, prompt.label)
+
+    def _refuse(self, found: ArrayLike, label: int, at: tuple[int, NDArray[np.intp]] | None) -> None:
+        refuse_locked(np.asarray(found).tolist(), label, self.locked, self.task)
+        if at is None:
+            return
+        finished = self._finished()
+        if finished is not None and finished[at[0]][at[1][:, 0], at[1][:, 1]].any():
+            raise ValueError("the prompt lies on a finished object; expected another place; undo `next` to mend it.")
+
+    def _checked(self, prompt: Prompt) -> Prompt:
+        """A prompt of a file, checked as a user's would be."""
+        positions = tuple(checked_position(p, self._shape) for p in prompt.positions)
+        if prompt.kind in ("click", "scribble", "box") and not positions:
+            raise ValueError(f"a {prompt.kind} holds no position; expected {self._shape} pixels; give them.")
+        if prompt.kind == "box" and len(positions) == 2:
+            self._on_slices(positions, check=True)
+        return replace(prompt, positions=positions, label=checked_label(prompt.label, self.task))
+
+    def _state(self, z: int) -> SliceState:
+        """Everything that an answer on slice `z` depends on; its labels are the session's own."""
+        told = [p for p in self._active() if self._slice_of(p.positions[0]) == z]
+        marks = [(self._pixels(p), p.label) for p in told if p.kind != "box"]
+        boxes = [(*self._on_slices(p.positions), p.label) for p in self._active() if self._has_box(p, z)]
+        finished = self._finished()
+        return SliceState(
+            self.task,
+            self.engine,
+            self._picture(z),
+            self._history.labels[z],
+            marks,
+            boxes,
+            self.locked,
+            None if finished is None else finished[z],
+            self._begun(z),
+        )
+
+    def _active(self) -> list[Prompt]:
+        """Prompts that have a place, since the last finished object."""
+        prompts = self.prompts
+        last = max((i for i, p in enumerate(prompts) if p.kind == "next"), default=-1)
+        return [p for p in prompts[last + 1 :] if p.positions]
+
+    def _finished(self) -> NDArray[np.bool_] | None:
+        """Pixels of finished objects (slices first); None if there are none."""
+        steps = self._history.done
+        last = max((i for i, s in enumerate(steps) if s.prompt.kind == "next"), default=-1)
+        if last < 0:
+            return None
+        labels = self._history.labels.copy()
+        for step in reversed(steps[last + 1 :]):
+            labels.reshape(-1)[step.at] = step.before
+        return labels > 0
+
+    def _begun(self, z: int) -> NDArray[np.uint8]:
+        """The start's labels of a slice: corrections of them stay local."""
+        return np.take(self._start, z, self._axis) if self._start.ndim == 3 else self._start
+
+    def _picture(self, z: int) -> Picture:
+        if z not in self._pictures:
+            if len(self._pictures) > 64:
+                self._pictures.clear()
+            pixels = self.scan.pixels
+            photograph = self.scan.kind == "photograph"
+            self._pictures[z] = Picture(pixels if photograph else slice_picture(np.take(pixels, z, self._axis)))
+        return self._pictures[z]
+
+    def _slice_of(self, position: Sequence[int]) -> int:
+        return 0 if len(self._shape) == 2 else int(position[self._axis])
+
+    def _in_plane(self, position: Sequence[int]) -> tuple[int, int]:
+        left = [v for a, v in enumerate(position) if len(self._shape) == 2 or a != self._axis]
+        return left[0], left[1]
+
+    def _pixels(self, prompt: Prompt) -> NDArray[np.intp]:
+        """Pixels (n, 2) of a click or of a scribble's line, in its slice."""
+        at = [self._in_plane(p) for p in prompt.positions]
+        if len(at) == 1:
+            return np.array(at, np.intp)
+        parts = [np.stack(line(*a, *b), axis=1) for a, b in itertools.pairwise(at)]
+        return np.concatenate(parts).astype(np.intp)
+
+    def _on_slices(self, corners: Sequence[Sequence[int]], check: bool = False) -> tuple[tuple, tuple]:
+        a, b = (self._in_plane(p) for p in corners)
+        if check:
+            return checked_box(a, b)
+        return (min(a[0], b[0]), min(a[1], b[1])), (max(a[0], b[0]), max(a[1], b[1]))
+
+    def _middle(self, prompt: Prompt) -> int:
+        """The slice that a box is answered in first."""
+        return (self._slice_of(prompt.positions[0]) + self._slice_of(prompt.positions[-1])) // 2
+
+    def _has_box(self, prompt: Prompt, z: int) -> bool:
+        return prompt.kind == "box" and self._middle(prompt) == z
+
+    def _touched(self) -> set[int]:
+        """Slices that a human has prompted or mended; following never changes them."""
+        found = set()
+        for step in self._history.done:
+            prompt = step.prompt
+            if prompt.kind == "edit":
+                found |= set(np.unique(step.at // self._history.labels[0].size).tolist())
+            elif prompt.positions:
+                found.add(self._middle(prompt) if prompt.kind == "box" else self._slice_of(prompt.positions[0]))
+        return found
+
+    def _limits(self, prompt: Prompt) -> tuple[int, int]:
+        """First and last slice that a prompt may be followed to."""
+        if prompt.kind == "box":
+            ends = sorted(self._slice_of(p) for p in prompt.positions)
+            if ends[0] != ends[1]:
+                return ends[0], ends[1]
+        return 0, len(self._history.labels) - 1
+
+    def _follow_to(self, reach: tuple[int, int]) -> None:
+        """Follow the last prompt as far as a record says that it was followed."""
+        step = self._history.done[-1]
+        old = self._history.labels.copy()
+        old.reshape(-1)[step.at] = step.before
+        low, high = self._limits(step.prompt)
+        limits = max(low, reach[0]), min(high, reach[1])
+        for _ in follow_outwards(self._state, step.prompt, old, self._touched(), limits):
+            pass
+        self._history.done.pop()
+        self._history.add(replace(step.prompt, reach=reach), old)
+
+
+def slice_axis(spacing_mm: Sequence[float] | None) -> int:
+    """The axis of a volume across its slices: the one of the largest spacing, 0 if none stands out by a quarter."""
+    if spacing_mm is None or max(spacing_mm) < 1.25 * sorted(spacing_mm)[1]:
+        return 0
+    return int(np.argmax(spacing_mm))

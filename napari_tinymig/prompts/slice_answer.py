@@ -1,0 +1,152 @@
+"""A prompt on one slice becomes labels: every region that it concerns answers, and the rules between labels hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..tasks.task import Region, Task
+from .answer import Picture, Points, Told, correction, first_answer
+from .network import PromptEngine
+from .rules import Mask, pieces_touching
+
+FREE = 4
+"""So many prompts on a slice may reshape a piece that prompts alone have made; later ones mend it locally (chosen)."""
+FOUND_NOTHING = "Nothing found in the box, nothing changed; draw it closer around the object, or click on it."
+Corner = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class SliceState:
+    """All that an answer on one slice depends on.
+
+    labels: (H, W), changed in place. marks: pixels (n, 2) and label of the clicks and scribbles so far. boxes: lowest
+    and highest corner and label. finished: pixels of finished objects. begun: the labels that the session began with.
+    """
+
+    task: Task
+    engine: PromptEngine
+    picture: Picture
+    labels: NDArray[np.uint8]
+    marks: Sequence[tuple[Points, int]] = ()
+    boxes: Sequence[tuple[Corner, Corner, int]] = ()
+    locked: frozenset[int] = frozenset()
+    finished: Mask | None = None
+    begun: NDArray[np.uint8] | None = None
+
+    def mask(self, region: Region) -> Mask:
+        """The region's pixels as they are."""
+        return mask_of(self.labels, region)
+
+    def told(self, region: Region, points: Points | None = None, label: int = 0) -> Told:
+        """What was told about a region so far, and now."""
+        marks = [*self.marks, *([] if points is None else [(points, label)])]
+        sides: dict[bool, list[Points]] = {True: [], False: []}
+        for at, value in marks:
+            sides[value in region.labels].append(at)
+        empty = np.zeros((0, 2), np.intp)
+        boxes = [(low, high) for low, high, value in self.boxes if value == region.label]
+        box = (*map(float, boxes[-1][0]), boxes[-1][1][0] + 1.0, boxes[-1][1][1] + 1.0) if boxes else None
+        return Told(
+            np.concatenate([*sides[True], empty]),
+            np.concatenate([*sides[False], empty]),
+            box,  # type: ignore[arg-type]
+        )
+
+    def is_free(self, region: Region, points: Points) -> bool:
+        """May an answer reshape the piece at `points`? Not if the session began with it, nor after `FREE` prompts."""
+        if self.begun is not None and mask_of(self.begun, region).any():
+            return False
+        return len(self.marks) + len(self.boxes) < FREE
+
+
+def mask_of(labels: NDArray[np.uint8], region: Region) -> Mask:
+    """The pixels of a region: all of its label values."""
+    mask: Mask = labels == region.labels[0]
+    for value in region.labels[1:]:
+        mask |= labels == value
+    return mask
+
+
+def answer_points(state: SliceState, points: Points, label: int) -> str:
+    """A click or scribble: its pixels get `label`, and the regions that disagree with it answer. Returns a note."""
+    masks: dict[str, Mask] = {}
+    at = (points[:, 0], points[:, 1])
+    for region in state.task.regions:
+        mask, positive = state.mask(region), label in region.labels
+        wrong = points[mask[at] != positive]
+        if len(wrong):
+            told = state.told(region, points, label)
+            free = state.is_free(region, wrong)
+            mask = correction(state.engine, state.picture, told, mask, wrong, positive, free)
+        mask[at] = positive
+        masks[region.name] = mask
+    write(state, masks, points, label)
+    return ""
+
+
+def answer_box(state: SliceState, low: Corner, high: Corner, label: int) -> str:
+    """A box: its object gets `label`; label 0 empties it. Returns a note."""
+    inside = np.zeros(state.labels.shape, bool)
+    inside[low[0] : high[0] + 1, low[1] : high[1] + 1] = True
+    if label == 0:
+        write(state, {r.name: state.mask(r) & ~inside for r in state.task.regions})
+        return ""
+    region = next(r for r in state.task.regions if r.label == label)
+    told = state.told(region)
+    told = Told(told.positive, told.negative, (float(low[0]), float(low[1]), high[0] + 1.0, high[1] + 1.0))
+    answer = first_answer(state.engine, state.picture, told, told.positive) & grown(inside, low, high)
+    masks = {r.name: state.mask(r) for r in state.task.regions}
+    if region.inside is not None:
+        answer &= masks[region.inside]
+    if not answer.any():
+        return FOUND_NOTHING
+    own = pieces_touching(masks[region.name], answer)
+    masks[region.name] = (masks[region.name] & ~own) | answer
+    write(state, masks)
+    return ""
+
+
+def grown(inside: Mask, low: Corner, high: Corner) -> Mask:
+    """The box with a twentieth more on every side: hands are not exact."""
+    out = np.zeros_like(inside)
+    dy, dx = (round(0.05 * (b - a + 1)) for a, b in zip(low, high))
+    out[max(low[0] - dy, 0) : high[0] + dy + 1, max(low[1] - dx, 0) : high[1] + dx + 1] = True
+    return out
+
+
+def write(state: SliceState, masks: dict[str, Mask], points: Points | None = None, label: int = 0) -> None:
+    """Masks by region become labels, in place; `points` get `label`.
+
+    What a region gains over another class, over finished objects and locked labels is refused; regions inside others
+    are cut to them; pixels of earlier prompts stay as they are.
+    """
+    old, task = state.labels, state.task
+    regions = {r.name: r for r in task.regions}
+    new = np.zeros_like(old)
+    for region in task.regions:
+        mask = masks[region.name]
+        allowed = {0, *region.labels}
+        if region.inside is not None:
+            mask &= masks[region.inside]
+            allowed.add(regions[region.inside].label)
+        foreign = (old > 0) & ~np.isin(old, sorted(allowed))
+        if foreign.any():
+            kept = mask[points[:, 0], points[:, 1]] if points is not None else None
+            mask &= ~foreign
+            if points is not None and kept is not None:
+                mask[points[:, 0], points[:, 1]] = kept
+        new[mask] = region.label
+    keep = np.isin(old, sorted(state.locked)) | np.isin(new, sorted(state.locked)) if state.locked else None
+    if state.finished is not None:
+        keep = state.finished if keep is None else keep | state.finished
+    if keep is not None:
+        new[keep] = old[keep]
+    for at, _ in state.marks:
+        new[at[:, 0], at[:, 1]] = old[at[:, 0], at[:, 1]]
+    if points is not None:
+        new[points[:, 0], points[:, 1]] = label
+    old[:] = new

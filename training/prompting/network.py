@@ -1,0 +1,63 @@
+"""The prompted student: the dense student's stages and decoder, with a side branch for prompts at the stem."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_tinymig.prompts.maps import MAPS
+from napari_tinymig.recipes.student import StudentSpec
+
+from ..networks.student import ConvBlock, Decoder, DenseEncoder
+
+FINE = 24
+"""Channels of the map at half resolution that sharpens the border (chosen)."""
+
+
+class PromptNetwork(nn.Module):
+    """Image and prompt maps in, the logit of one object out.
+
+    x: (B, 8, H, W): three image channels in -1..1, then the maps of `napari_tinymig.prompts.maps`; H and W multiples
+    of 32. Returns (B, 1, H, W). The prompts join the image after the first convolution (RITM's side branch).
+    """
+
+    def __init__(self, spec: StudentSpec):
+        super().__init__()
+        body = DenseEncoder(spec.widths, spec.blocks)
+        self.image_stem = nn.Conv2d(3, FINE, 3, 2, 1, bias=False)
+        self.prompt_stem = nn.Sequential(
+            nn.Conv2d(len(MAPS), 16, 3, 2, 1), nn.ReLU(inplace=True), nn.Conv2d(16, FINE, 3, 1, 1, bias=False)
+        )
+        self.norm = nn.BatchNorm2d(FINE)
+        self.down = ConvBlock(FINE, spec.widths[0], stride=2)
+        self.stages = body.stages
+        self.decoder = Decoder(tuple(spec.widths), spec.decoder)
+        self.fine = nn.Conv2d(FINE, FINE, 1)
+        self.coarse = nn.Conv2d(spec.decoder, FINE, 1)
+        self.sharpen = ConvBlock(FINE, FINE)
+        self.head = nn.Conv2d(FINE, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        half = F.relu(self.norm(self.image_stem(x[:, :3]) + self.prompt_stem(x[:, 3:])))  # (B, 24, H/2, W/2)
+        maps, y = [], self.down(half)  # (B, C0, H/4, W/4)
+        for stage in self.stages:
+            y = stage(y)
+            maps.append(y)
+        coarse = self.coarse(self.decoder(maps))  # (B, 24, H/4, W/4)
+        up = F.interpolate(coarse, scale_factor=2.0, mode="nearest")
+        logits = self.head(self.sharpen(self.fine(half) + up))  # (B, 1, H/2, W/2)
+        return F.interpolate(logits, scale_factor=2.0, mode="bilinear", align_corners=False)  # (B, 1, H, W)
+
+
+def focal_dice(logits: Tensor, truth: Tensor) -> Tensor:
+    """Normalised focal loss (Sofiiuk et al., 2019; gamma 2, alpha 1/2) plus half the soft Dice loss; (B, 1, H, W)."""
+    p = torch.sigmoid(logits)
+    at = torch.where(truth > 0.5, p, 1 - p)
+    hard = (1 - at).square()
+    weight = hard.detach()
+    scale = weight.shape[-1] * weight.shape[-2] / weight.sum((2, 3), keepdim=True).clamp_min(1.0)
+    focal = (-(scale.detach().clamp_max(50.0) * weight) * torch.log(at.clamp_min(1e-6))).mean()
+    both = (p * truth).sum((2, 3))
+    dice = 1 - (2 * both + 1) / (p.sum((2, 3)) + truth.sum((2, 3)) + 1)
+    return focal + dice.mean()

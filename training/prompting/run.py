@@ -1,0 +1,101 @@
+"""Teaching the prompted student: simulated users, no-gradient rounds, weights averaged over the last steps."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from napari_tinymig.base.records import Message
+
+from .batches import Batch, PromptBatches
+from .network import PromptNetwork, focal_dice
+from .users import Marks, correct, first_mark
+
+ROUNDS = (0.4, 0.3, 0.2, 0.1)
+"""Probability of 0, 1, 2 and 3 corrections before the step that teaches."""
+AVERAGE = 0.998
+
+
+def step_input(batch: Batch, marks: list[Marks], masks: list[np.ndarray | None]) -> Tensor:
+    """(B, 8, s, s): image and prompt maps."""
+    size = batch.images.shape[-1]
+    maps = np.stack([m.maps(p, size) for m, p in zip(marks, masks)])
+    return torch.cat([batch.images, torch.from_numpy(maps)], 1)
+
+
+def answers(network: nn.Module, x: Tensor) -> np.ndarray:
+    """Masks (B, s, s) of the network as it stands, without gradient."""
+    network.eval()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        logits = network(x)
+    network.train()
+    return (logits[:, 0] > 0).numpy()
+
+
+def simulate(
+    network: nn.Module, batch: Batch, rounds: int, rng: np.random.Generator
+) -> tuple[list[Marks], list[np.ndarray | None]]:
+    """Prompts and masks after the first prompt and `rounds` answers with corrections."""
+    truth = batch.truth[:, 0].numpy() > 0.5
+    marks: list[Marks] = [Marks() for _ in truth]
+    masks: list[np.ndarray | None] = [batch.start[i] if batch.started[i] else None for i in range(len(truth))]
+    for i, target in enumerate(truth):
+        if masks[i] is None:
+            first_mark(marks[i], target, rng)
+        else:
+            correct(marks[i], masks[i], target, rng)  # type: ignore[arg-type]
+    for _ in range(rounds):
+        masks = list(answers(network, step_input(batch, marks, masks)))
+        for i, target in enumerate(truth):
+            correct(marks[i], masks[i], target, rng)  # type: ignore[arg-type]
+    return marks, masks
+
+
+def teach(
+    network: PromptNetwork, batches: PromptBatches, minutes: float, lr: float, every: int = 200
+) -> Iterator[tuple[Message, nn.Module]]:
+    """Train for `minutes`; every `every` steps, and at the end, a message and the averaged network.
+
+    AdamW, half a cosine over the minutes after a short warm-up; the yielded network is a copy in evaluation mode.
+    """
+    average = copy.deepcopy(network).eval()
+    optimiser = torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=0.01)
+    start, step, total = time.monotonic(), 0, 0.0
+    network.train()
+    while (done := (time.monotonic() - start) / (60 * minutes)) < 1:
+        rate = lr * min(1.0, (step + 1) / 100) * (0.5 + 0.5 * np.cos(np.pi * done))
+        for group in optimiser.param_groups:
+            group["lr"] = max(rate, lr * 0.01)
+        batch = batches.draw()
+        rounds = int(batches.rng.choice(len(ROUNDS), p=ROUNDS)) if step > 150 else 0
+        marks, masks = simulate(network, batch, rounds, batches.rng)
+        x = step_input(batch, marks, masks)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = network(x)
+        loss = focal_dice(logits.float(), batch.truth)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimiser.step()
+        _follow(average, network, min(AVERAGE, (step + 1) / (step + 10)))
+        step, total = step + 1, total + loss.item()
+        if step % every == 0:
+            values = {"loss": total / every, "progress": done, "steps_per_s": step / (time.monotonic() - start)}
+            total = 0.0
+            yield Message("step", step, 0, values), average
+    yield Message("done", step, step, {"seconds": time.monotonic() - start}), average
+
+
+def _follow(average: nn.Module, network: nn.Module, keep: float) -> None:
+    """The averaged weights move towards the network's; counters are copied."""
+    with torch.no_grad():
+        for ours, theirs in zip(average.state_dict().values(), network.state_dict().values()):
+            if ours.is_floating_point():
+                ours.lerp_(theirs.to(ours.dtype), 1 - keep)
+            else:
+                ours.copy_(theirs)
