@@ -17,8 +17,9 @@ from napari_tinymig.base.errors import UnreadableInput, UnsupportedInput
 from napari_tinymig.base.records import Scan
 from napari_tinymig.prompts.begin import begin
 from napari_tinymig.prompts.maps import prompt_maps
+from napari_tinymig.prompts.planes import slice_axis
 from napari_tinymig.prompts.records import Prompt, read_prompts, write_prompts
-from napari_tinymig.prompts.session import PromptSession, slice_axis
+from napari_tinymig.prompts.session import PromptSession
 from napari_tinymig.prompts.zoom import View, view_around
 from napari_tinymig.tasks.anything import any_task
 from napari_tinymig.tasks.task import OPTIC

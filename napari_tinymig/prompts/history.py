@@ -53,3 +53,20 @@ class History:
         self.labels.reshape(-1)[step.at] = step.after
         self.done.append(step)
         return True
+
+    def active(self) -> list[Prompt]:
+        """Prompts that have a place, since the last finished object."""
+        return [s.prompt for s in self.done[self._last_next() + 1 :] if s.prompt.positions]
+
+    def finished(self) -> NDArray[np.bool_] | None:
+        """Pixels of finished objects; None if there are none."""
+        last = self._last_next()
+        if last < 0:
+            return None
+        labels = self.labels.copy()
+        for step in reversed(self.done[last + 1 :]):
+            labels.reshape(-1)[step.at] = step.before
+        return labels > 0
+
+    def _last_next(self) -> int:
+        return max((i for i, s in enumerate(self.done) if s.prompt.kind == "next"), default=-1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -10,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from skimage.draw import line
 
 from ..base.records import Prediction, Scan
 from ..measures.clinical import measure
@@ -22,6 +20,7 @@ from .follow import follow_outwards
 from .grey import slice_picture
 from .history import History
 from .network import PromptEngine
+from .planes import Planes, slice_axis
 from .records import Answer, Prompt
 from .slice_answer import SliceState, answer_box, answer_points
 
@@ -53,7 +52,7 @@ class PromptSession:
     ):
         self.task, self.scan, self.engine = task, scan, engine
         self._shape = scan.grid_shape[1:] if flat else scan.grid_shape
-        self._axis = 0 if len(self._shape) == 2 else slice_axis(scan.spacing_mm)
+        self._planes = Planes(self._shape, 0 if len(self._shape) == 2 else slice_axis(scan.spacing_mm))
         self._start = checked_start(start, self._shape, task)
         self._prediction, self._follows = prediction, follow and len(self._shape) == 3
         self._pictures: dict[int, Picture] = {}
@@ -63,16 +62,14 @@ class PromptSession:
 
     def _restart(self) -> None:
         """The start's labels, no prompts, nothing finished."""
-        slices = np.moveaxis(self._start, self._axis, 0) if self._start.ndim == 3 else self._start[None]
-        self._history = History(np.array(slices, np.uint8, order="C"))
+        self._history = History(np.array(self._planes.slices(self._start), np.uint8, order="C"))
 
     # -- what there is
 
     @property
     def labels(self) -> NDArray[np.uint8]:
         """A copy of the labels, uint8, in the image's shape."""
-        slices = self._history.labels
-        return slices[0].copy() if len(self._shape) == 2 else np.moveaxis(slices, 0, self._axis).copy()
+        return self._planes.image(self._history.labels).copy()
 
     @property
     def prompts(self) -> list[Prompt]:
@@ -112,7 +109,7 @@ class PromptSession:
         at = tuple(checked_position(p, self._shape) for p in positions)
         if not at:
             raise ValueError("the scribble holds no position; expected at least one; draw it on the image.")
-        if len({p[self._axis] for p in at}) > 1 and len(self._shape) == 3:
+        if len({self._planes.slice_of(p) for p in at}) > 1:
             raise ValueError("the scribble runs through several slices; expected one; draw one in each slice.")
         return self._do(Prompt("scribble", at, checked_label(label, self.task)))
 
@@ -123,7 +120,7 @@ class PromptSession:
         an empty box.
         """
         corners = (checked_position(corner, self._shape), checked_position(opposite, self._shape))
-        self._on_slices(corners, check=True)
+        checked_box(*self._planes.corners(corners))
         return self._do(Prompt("box", corners, checked_label(label, self.task)))
 
     def next_object(self) -> Answer:
@@ -133,8 +130,7 @@ class PromptSession:
     def adopt(self, labels: ArrayLike) -> Answer:
         """Labels mended by hand (a brush) become the session's, as one step that can be undone and replayed."""
         new = checked_start(labels, self._shape, self.task)
-        slices = np.moveaxis(new, self._axis, 0) if new.ndim == 3 else new[None]
-        return self._do(Prompt("edit", data=packed(self._history.labels, slices)))
+        return self._do(Prompt("edit", data=packed(self._history.labels, self._planes.slices(new))))
 
     def undo(self) -> bool:
         """Take the last prompt back, to the bit; False if there is none."""
@@ -171,12 +167,12 @@ class PromptSession:
         old.reshape(-1)[step.at] = step.before
         low = high = None
         try:
-            for z in follow_outwards(self._state, step.prompt, old, self._touched(), self._limits(step.prompt)):
+            for z in follow_outwards(self._state, step.prompt, old, self._touched(), self._planes.limits(step.prompt)):
                 low, high = min(z, low if low is not None else z), max(z, high if high is not None else z)
                 yield z
         finally:
             if low is not None and high is not None and history.done and history.done[-1] is step:
-                first = self._slice_of(step.prompt.positions[0])
+                first = self._planes.first_slice(step.prompt)
                 history.done.pop()
                 history.add(replace(step.prompt, reach=(min(low, first), max(high, first))), old)
 
@@ -210,13 +206,11 @@ class PromptSession:
         if prompt.kind == "edit":
             unpacked(prompt.data, self._history.labels)
             return ""
-        z = self._slice_of(prompt.positions[0])
+        z = self._planes.first_slice(prompt)
         if prompt.kind == "box":
-            low, high = self._on_slices(prompt.positions)
-            middle = self._middle(prompt)
             self._refuse([], prompt.label, None)
-            return answer_box(self._state(middle), low, high, prompt.label)
-        points = self._pixels(prompt)
+            return answer_box(self._state(z), *self._planes.corners(prompt.positions), prompt.label)
+        points = self._planes.pixels(prompt)
         self._refuse(self._history.labels[z][points[:, 0], points[:, 1]], prompt.label, (z, points))
         return answer_points(self._state(z), points, prompt.label)
 
@@ -224,7 +218,7 @@ class PromptSession:
         refuse_locked(np.asarray(found).tolist(), label, self.locked, self.task)
         if at is None:
             return
-        finished = self._finished()
+        finished = self._history.finished()
         if finished is not None and finished[at[0]][at[1][:, 0], at[1][:, 1]].any():
             raise ValueError("the prompt lies on a finished object; expected another place; undo `next` to mend it.")
 
@@ -234,15 +228,16 @@ class PromptSession:
         if prompt.kind in ("click", "scribble", "box") and not positions:
             raise ValueError(f"a {prompt.kind} holds no position; expected {self._shape} pixels; give them.")
         if prompt.kind == "box" and len(positions) == 2:
-            self._on_slices(positions, check=True)
+            checked_box(*self._planes.corners(positions))
         return replace(prompt, positions=positions, label=checked_label(prompt.label, self.task))
 
     def _state(self, z: int) -> SliceState:
         """Everything that an answer on slice `z` depends on; its labels are the session's own."""
-        told = [p for p in self._active() if self._slice_of(p.positions[0]) == z]
-        marks = [(self._pixels(p), p.label) for p in told if p.kind != "box"]
-        boxes = [(*self._on_slices(p.positions), p.label) for p in self._active() if self._has_box(p, z)]
-        finished = self._finished()
+        planes = self._planes
+        told = [p for p in self._history.active() if planes.first_slice(p) == z]
+        marks = [(planes.pixels(p), p.label) for p in told if p.kind != "box"]
+        boxes = [(*planes.corners(p.positions), p.label) for p in told if p.kind == "box"]
+        finished = self._history.finished()
         return SliceState(
             self.task,
             self.engine,
@@ -255,26 +250,9 @@ class PromptSession:
             self._begun(z),
         )
 
-    def _active(self) -> list[Prompt]:
-        """Prompts that have a place, since the last finished object."""
-        prompts = self.prompts
-        last = max((i for i, p in enumerate(prompts) if p.kind == "next"), default=-1)
-        return [p for p in prompts[last + 1 :] if p.positions]
-
-    def _finished(self) -> NDArray[np.bool_] | None:
-        """Pixels of finished objects (slices first); None if there are none."""
-        steps = self._history.done
-        last = max((i for i, s in enumerate(steps) if s.prompt.kind == "next"), default=-1)
-        if last < 0:
-            return None
-        labels = self._history.labels.copy()
-        for step in reversed(steps[last + 1 :]):
-            labels.reshape(-1)[step.at] = step.before
-        return labels > 0
-
     def _begun(self, z: int) -> NDArray[np.uint8]:
         """The start's labels of a slice: corrections of them stay local."""
-        return np.take(self._start, z, self._axis) if self._start.ndim == 3 else self._start
+        return self._planes.slices(self._start)[z]
 
     def _picture(self, z: int) -> Picture:
         if z not in self._pictures:
@@ -282,71 +260,27 @@ class PromptSession:
                 self._pictures.clear()
             pixels = self.scan.pixels
             photograph = self.scan.kind == "photograph"
-            self._pictures[z] = Picture(pixels if photograph else slice_picture(np.take(pixels, z, self._axis)))
+            self._pictures[z] = Picture(pixels if photograph else slice_picture(self._planes.slices(pixels)[z]))
         return self._pictures[z]
-
-    def _slice_of(self, position: Sequence[int]) -> int:
-        return 0 if len(self._shape) == 2 else int(position[self._axis])
-
-    def _in_plane(self, position: Sequence[int]) -> tuple[int, int]:
-        left = [v for a, v in enumerate(position) if len(self._shape) == 2 or a != self._axis]
-        return left[0], left[1]
-
-    def _pixels(self, prompt: Prompt) -> NDArray[np.intp]:
-        """Pixels (n, 2) of a click or of a scribble's line, in its slice."""
-        at = [self._in_plane(p) for p in prompt.positions]
-        if len(at) == 1:
-            return np.array(at, np.intp)
-        parts = [np.stack(line(*a, *b), axis=1) for a, b in itertools.pairwise(at)]
-        return np.concatenate(parts).astype(np.intp)
-
-    def _on_slices(self, corners: Sequence[Sequence[int]], check: bool = False) -> tuple[tuple, tuple]:
-        a, b = (self._in_plane(p) for p in corners)
-        if check:
-            return checked_box(a, b)
-        return (min(a[0], b[0]), min(a[1], b[1])), (max(a[0], b[0]), max(a[1], b[1]))
-
-    def _middle(self, prompt: Prompt) -> int:
-        """The slice that a box is answered in first."""
-        return (self._slice_of(prompt.positions[0]) + self._slice_of(prompt.positions[-1])) // 2
-
-    def _has_box(self, prompt: Prompt, z: int) -> bool:
-        return prompt.kind == "box" and self._middle(prompt) == z
 
     def _touched(self) -> set[int]:
         """Slices that a human has prompted or mended; following never changes them."""
         found = set()
         for step in self._history.done:
-            prompt = step.prompt
-            if prompt.kind == "edit":
+            if step.prompt.kind == "edit":
                 found |= set(np.unique(step.at // self._history.labels[0].size).tolist())
-            elif prompt.positions:
-                found.add(self._middle(prompt) if prompt.kind == "box" else self._slice_of(prompt.positions[0]))
+            elif step.prompt.positions:
+                found.add(self._planes.first_slice(step.prompt))
         return found
-
-    def _limits(self, prompt: Prompt) -> tuple[int, int]:
-        """First and last slice that a prompt may be followed to."""
-        if prompt.kind == "box":
-            ends = sorted(self._slice_of(p) for p in prompt.positions)
-            if ends[0] != ends[1]:
-                return ends[0], ends[1]
-        return 0, len(self._history.labels) - 1
 
     def _follow_to(self, reach: tuple[int, int]) -> None:
         """Follow the last prompt as far as a record says that it was followed."""
         step = self._history.done[-1]
         old = self._history.labels.copy()
         old.reshape(-1)[step.at] = step.before
-        low, high = self._limits(step.prompt)
+        low, high = self._planes.limits(step.prompt)
         limits = max(low, reach[0]), min(high, reach[1])
         for _ in follow_outwards(self._state, step.prompt, old, self._touched(), limits):
             pass
         self._history.done.pop()
         self._history.add(replace(step.prompt, reach=reach), old)
-
-
-def slice_axis(spacing_mm: Sequence[float] | None) -> int:
-    """The axis of a volume across its slices: the one of the largest spacing, 0 if none stands out by a quarter."""
-    if spacing_mm is None or max(spacing_mm) < 1.25 * sorted(spacing_mm)[1]:
-        return 0
-    return int(np.argmax(spacing_mm))

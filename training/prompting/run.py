@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from napari_tinymig.base.records import Message
 
 from .batches import Batch, PromptBatches
-from .network import PromptNetwork, focal_dice
+from .network import PromptNetwork, border_dice
 from .users import Marks, correct, first_mark
 
 ROUNDS = (0.4, 0.3, 0.2, 0.1)
@@ -77,7 +77,7 @@ def teach(
         x = step_input(batch, marks, masks)
         with torch.autocast("cpu", torch.bfloat16):
             logits = network(x)
-        loss = focal_dice(logits.float(), batch.truth)
+        loss = border_dice(logits.float(), batch.truth)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
