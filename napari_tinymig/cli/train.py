@@ -52,11 +52,15 @@ def train(
 ) -> None:
     """Train a student on one source domain; writes best.safetensors, a curve and metrics."""
     training = _training()
+    from ..recipes.prompted import is_prompt_recipe, load_prompt_recipe
     from ..recipes.student import load_recipe
 
     overrides = parse_settings(set_)
     if seed is not None:
         overrides["seed"] = seed
+    if is_prompt_recipe(recipe):
+        train_prompted(load_prompt_recipe(recipe, overrides), source, out, threads)
+        return
     if init_weights is not None:
         overrides["student.init_weights"] = None if init_weights == "none" else init_weights
     loaded = load_recipe(recipe, overrides)
@@ -68,6 +72,20 @@ def train(
         last = follow(training.train(loaded, source, target, out, device.value, resume, stop))
     if last is None or last.kind != "done":
         say(f"Stopped; the best student so far is {last.text if last else 'not there yet'}.")
+        raise typer.Exit(SOME_FAILED)
+
+
+def train_prompted(recipe: Any, source: list[Path], out: Path, threads: int | None) -> None:
+    """Train the prompted student; writes best.safetensors and log.jsonl."""
+    import torch
+
+    from napari_tinymig.training.prompting.train import train as run
+
+    torch.set_num_threads(threads or torch.get_num_threads())
+    with stopping() as stop:
+        last = follow(run(recipe, source, out, stop))
+    if last is None or last.kind != "done":
+        say("Stopped; the student so far is kept." if last else "Stopped before the first step.")
         raise typer.Exit(SOME_FAILED)
 
 
@@ -101,10 +119,15 @@ def export(
     """Write a model for other programs; its outputs are compared with the student's before it says done."""
     _training()
     from napari_tinymig.training.networks.export import export_model
+    from napari_tinymig.training.prompting.save import export_prompted
 
     from ..models.registry import open_model
 
-    path = export_model(open_model(model), to.value, out)
+    opened = open_model(model)
+    if opened.header.kind == "prompted":
+        path = export_prompted(opened, to.value, out)
+    else:
+        path = export_model(opened, to.value, out)
     typer.echo(f"{path}: written; outputs agree with the student")
 
 

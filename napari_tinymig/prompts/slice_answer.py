@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..tasks.task import Region, Task
 from .answer import Picture, Points, Told, correction, first_answer
 from .network import PromptEngine
-from .rules import Mask, pieces_touching
+from .rules import Mask, any_of, pieces_touching
 
 FREE = 4
 """So many prompts on a slice may reshape a piece that prompts alone have made; later ones mend it locally (chosen)."""
@@ -133,14 +133,14 @@ def write(state: SliceState, masks: dict[str, Mask], points: Points | None = Non
         if region.inside is not None:
             mask &= masks[region.inside]
             allowed.add(regions[region.inside].label)
-        foreign = (old > 0) & ~np.isin(old, sorted(allowed))
-        if foreign.any():
-            kept = mask[points[:, 0], points[:, 1]] if points is not None else None
-            mask &= ~foreign
-            if points is not None and kept is not None:
-                mask[points[:, 0], points[:, 1]] = kept
+        others = {r.label for r in task.regions} - allowed
+        if others:
+            told = points[mask[points[:, 0], points[:, 1]]] if points is not None else None
+            mask &= ~any_of(old, others)
+            if told is not None:
+                mask[told[:, 0], told[:, 1]] = True
         new[mask] = region.label
-    keep = np.isin(old, sorted(state.locked)) | np.isin(new, sorted(state.locked)) if state.locked else None
+    keep = any_of(old, state.locked) | any_of(new, state.locked) if state.locked else None
     if state.finished is not None:
         keep = state.finished if keep is None else keep | state.finished
     if keep is not None:

@@ -158,8 +158,8 @@ class ModelHeader(Frozen):
 
 
 def shipped_recipes() -> dict[str, Path]:
-    """Training recipes inside the package by name; probes have their own (`probe_config.shipped_probes`)."""
-    return {p.stem: p for p in sorted(RECIPES.glob("*.toml")) if not p.stem.startswith("probe")}
+    """Training recipes inside the package by name; probes and prompts have their own."""
+    return {p.stem: p for p in sorted(RECIPES.glob("*.toml")) if not p.stem.startswith(("probe", "prompt"))}
 
 
 def load_recipe(name_or_path: str | Path, overrides: dict[str, Any] | None = None) -> Recipe:

@@ -12,7 +12,7 @@ from skimage.segmentation import felzenszwalb
 
 from napari_tinymig.base.geometry import Box, place, square_box, whole_box
 from napari_tinymig.prompts.grey import slice_picture
-from napari_tinymig.recipes.train import DataSpec
+from napari_tinymig.recipes.prompted import PromptRecipe
 
 from ..data.cases import Case, find_cases
 from ..data.read_files import read_image, read_label
@@ -36,10 +36,10 @@ class Frames:
         return len(self.images)
 
 
-def object_frames(case: Case, nested: bool, side: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+def object_frames(case: Case, side: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
     """(image, object) of every object of a case: zoomed on it, and for photographs in the whole field.
 
-    nested: label 2 lies inside label 1 (cup in disc): the objects are labels >= 1 and labels >= 2.
+    Labels are read as nested, label 2 inside label 1 (cup in disc): the objects are labels >= 1, labels >= 2, ...
     """
     pixels, _ = read_image(case.image, "any")
     labels, _ = read_label(case.label) if case.label else (None, None)
@@ -50,7 +50,7 @@ def object_frames(case: Case, nested: bool, side: int) -> Iterator[tuple[NDArray
     else:
         planes = [(slice_picture(p), m) for p, m in zip(pixels, labels.reshape(pixels.shape))]
     for picture, plane in planes:
-        for value in sorted(set(np.unique(plane).tolist()) - {0, 255}) if nested else [1]:
+        for value in sorted(set(np.unique(plane).tolist()) - {0, 255}):
             mask = (plane >= value) & (plane != 255)
             if mask.sum() >= 40:
                 yield from _two_views(picture, mask, side)
@@ -84,23 +84,33 @@ def region_frame(picture: NDArray[np.uint8], side: int, scale: float) -> tuple[N
     return image, numbers[found]
 
 
-def load_frames(
-    objects: Sequence[tuple[Path, int | None, bool]], pictures: Sequence[NDArray[np.uint8]], side: int, seed: int = 0
-) -> Frames:
-    """Frames of annotated folders and of pictures without labels.
+def load_frames(sources: Sequence[Path], recipe: PromptRecipe) -> tuple[Frames, tuple[str, ...]]:
+    """Frames of annotated folders and of folders of images without labels, and the hashes of the annotated images.
 
-    objects: (domain folder, most cases or None, nested labels). pictures: (H, W, 3) uint8, each cut into regions at a
-    random scale.
+    Of every source `recipe.most_images` images at most give objects, and `recipe.region_images` are cut into natural
+    regions at a random scale. Raises UnreadableInput for a folder without images.
     """
-    rng = np.random.default_rng(seed)
-    images, regions, kinds = [], [], []
-    for folder, most, nested in objects:
-        cases = find_cases(folder, DataSpec())
-        picked = rng.permutation(len(cases))[: most or len(cases)]
-        for index in sorted(picked):
-            for image, target in object_frames(cases[index], nested, side):
+    rng, side = np.random.default_rng(recipe.seed), recipe.frame_side
+    images, regions, kinds, hashes = [], [], [], []
+    for folder in sources:
+        cases = find_cases(folder, need_labels=False)
+        order = rng.permutation(len(cases)).tolist()
+        for index in sorted(order[: recipe.most_images]):
+            case = cases[index]
+            if case.label is not None:
+                hashes.append(case.content_hash())
+            for image, target in object_frames(case, side):
                 images.append(image), regions.append(target), kinds.append(True)
-    for picture in pictures:
-        image, numbered = region_frame(picture, side, float(np.exp(rng.uniform(np.log(60), np.log(900)))))
-        images.append(image), regions.append(numbered), kinds.append(False)
-    return Frames(np.stack(images), np.stack(regions), np.array(kinds))
+        for index in sorted(order[: recipe.region_images]):
+            scale = float(np.exp(rng.uniform(np.log(60), np.log(900))))
+            image, numbered = region_frame(some_picture(cases[index], rng), side, scale)
+            images.append(image), regions.append(numbered), kinds.append(False)
+    return Frames(np.stack(images), np.stack(regions), np.array(kinds)), tuple(hashes)
+
+
+def some_picture(case: Case, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """A photograph, or a random slice of a volume, (H, W, 3)."""
+    pixels, _ = read_image(case.image, "any")
+    if pixels.dtype == np.uint8 and pixels.shape[-1] == 3:
+        return pixels
+    return slice_picture(pixels[rng.integers(len(pixels))])

@@ -57,7 +57,7 @@ def simulate(
 
 
 def teach(
-    network: PromptNetwork, batches: PromptBatches, minutes: float, lr: float, every: int = 200
+    network: PromptNetwork, batches: PromptBatches, minutes: float, lr: float, every: int = 20
 ) -> Iterator[tuple[Message, nn.Module]]:
     """Train for `minutes`; every `every` steps, and at the end, a message and the averaged network.
 

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from napari_tinymig import __version__
 from napari_tinymig.models.file import ModelFile
 from napari_tinymig.prompts.maps import MAPS
-from napari_tinymig.recipes.student import InputSpec, Lineage, ModelHeader, StudentSpec
+from napari_tinymig.recipes.prompted import PromptRecipe
+from napari_tinymig.recipes.student import InputSpec, Lineage, ModelHeader
 
 from ..networks.export import check_parity, save_model
 from .network import PromptNetwork
@@ -22,24 +24,27 @@ CHANNELS = 3 + len(MAPS)
 def save_prompted(
     path: Path,
     network: PromptNetwork,
-    spec: StudentSpec,
-    size: int,
+    recipe: PromptRecipe,
     domains: tuple[str, ...] = (),
     hashes: tuple[str, ...] = (),
-    scores: dict[str, Any] | None = None,
     extra: dict[str, Any] | None = None,
+    scores: dict[str, Any] | None = None,
 ) -> ModelFile:
     """Round, export, check parity, write. domains, hashes: what it was taught on, for the header."""
-    from napari_tinymig import __version__
-
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     header = ModelHeader(
         kind="prompted",
         name=path.stem,
-        input=InputSpec(size=size),
-        student=spec,
+        input=InputSpec(size=recipe.stages[-1].size),
+        student=recipe.student,
         network="prompted",
-        lineage=Lineage(domains=domains, data_hashes=hashes, created=now, software=__version__),
+        lineage=Lineage(
+            domains=domains,
+            data_hashes=hashes,
+            created=now,
+            software=__version__,
+            recipe=recipe.model_dump(mode="json"),
+        ),
         scores=scores or {},
         extra=extra or {},
     )
@@ -55,8 +60,13 @@ def load_prompted(model: ModelFile) -> PromptNetwork:
     return network.eval()
 
 
-def export_prompted(model: ModelFile, path: Path) -> Path:
-    """The ONNX graph of a prompted model file, checked against its weights before it is written."""
+def export_prompted(model: ModelFile, to: str, path: Path) -> Path:
+    """The ONNX graph of a prompted model file, checked against its weights before it is written.
+
+    Raises ValueError for another format than 'onnx'.
+    """
+    if to != "onnx":
+        raise ValueError(f"--to is '{to}'; expected onnx, the one format of a prompted student.")
     check_parity(load_prompted(model), model.onnx, model.header.input.size, channels=CHANNELS)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(model.onnx)
