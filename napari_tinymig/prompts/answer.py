@@ -57,6 +57,21 @@ def look(
     return engine.run(np.stack(batch))
 
 
+def look_both_ways(
+    engine: PromptEngine, picture: Picture, view: View, told: Told, mask: Mask, free: bool
+) -> NDArray[np.float32]:
+    """Logits (size, size) of a view; free: the mean of two looks, one of which does not know the mask so far.
+
+    Alone, the look with the mask clings to it, and the look without it forgets what earlier prompts have settled.
+    """
+    known = network_input(picture, view, told, view.mask_on_grid(mask))
+    if not free:
+        return engine.run(known[None])[0]
+    fresh = known.copy()
+    fresh[-2:] = 0
+    return np.asarray(engine.run(np.stack([known, fresh])).mean(0))
+
+
 def look_again(engine: PromptEngine, picture: Picture, view: View, told: Told, previous: Mask) -> NDArray[np.float32]:
     """Logits (size, size) of one view whose mask so far, (size, size), lies on its grid already."""
     return engine.run(network_input(picture, view, told, previous)[None])[0]
@@ -118,7 +133,7 @@ def correction(
         rows, columns = pixels_of([box_of(points)] if extent is None else [box_of(points), extent], mask.shape)
     else:
         view = view_around([own, box_of(points)], picture.shape, engine.size)
-        answer = _on_slice(look(engine, picture, [view], told, mask)[0], view)
+        answer = _on_slice(look_both_ways(engine, picture, view, told, mask, free), view)
         (rows, columns), scale = view.window, view.scale
     part, at = mask[rows, columns], points - (rows.start, columns.start)
     at = at[(at >= 0).all(1) & (at < part.shape).all(1)]

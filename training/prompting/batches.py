@@ -17,12 +17,11 @@ TRIES = 6
 
 @dataclass
 class Batch:
-    """images (B, 3, s, s) in -1..1; truth (B, 1, s, s) 0/1; start (B, s, s) bool; started (B,) bool."""
+    """images (B, 3, s, s) in -1..1; truth (B, 1, s, s) 0/1; start (B, s, s) bool, a mask to mend."""
 
     images: Tensor
     truth: Tensor
     start: NDArray[np.bool_]
-    started: NDArray[np.bool_]
 
 
 class PromptBatches:
@@ -48,8 +47,7 @@ class PromptBatches:
         images = self._light(images / 127.5 - 1)
         images, truth = self._draw_shapes(images, truth)
         start = self._damaged(truth)
-        started = self.rng.random(self.batch) < 0.5
-        return Batch(images, truth, start, started)
+        return Batch(images, truth, start)
 
     def _one(self) -> tuple[int, NDArray[np.bool_]]:
         """A frame's row and the object in it: the annotated one, or some neighbouring natural regions together."""

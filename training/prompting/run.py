@@ -16,9 +16,13 @@ from .batches import Batch, PromptBatches
 from .network import PromptNetwork, border_dice
 from .users import Marks, correct, first_mark
 
-ROUNDS = (0.4, 0.3, 0.2, 0.1)
-"""Probability of 0, 1, 2 and 3 corrections before the step that teaches."""
+ROUNDS = (0.45, 0.35, 0.2)
+"""Probability of 0, 1 and 2 corrections before the step that teaches."""
 AVERAGE = 0.998
+STARTED = 0.4
+"""Share of views that start from a mask instead of nothing."""
+FORGET = 0.25
+"""Share of views whose mask so far is withheld in the step that teaches."""
 
 
 def step_input(batch: Batch, marks: list[Marks], masks: list[np.ndarray | None]) -> Tensor:
@@ -43,7 +47,7 @@ def simulate(
     """Prompts and masks after the first prompt and `rounds` answers with corrections."""
     truth = batch.truth[:, 0].numpy() > 0.5
     marks: list[Marks] = [Marks() for _ in truth]
-    masks: list[np.ndarray | None] = [batch.start[i] if batch.started[i] else None for i in range(len(truth))]
+    masks: list[np.ndarray | None] = [batch.start[i] if rng.random() < STARTED else None for i in range(len(truth))]
     for i, target in enumerate(truth):
         if masks[i] is None:
             first_mark(marks[i], target, rng)
@@ -53,7 +57,8 @@ def simulate(
         masks = list(answers(network, step_input(batch, marks, masks)))
         for i, target in enumerate(truth):
             correct(marks[i], masks[i], target, rng)  # type: ignore[arg-type]
-    return marks, masks
+    # without the mask so far, the prompts alone have to be followed: it must not become an anchor
+    return marks, [None if rng.random() < FORGET and (m.positive or m.box) else p for m, p in zip(marks, masks)]
 
 
 def teach(
