@@ -12,12 +12,15 @@ from scipy import ndimage
 from ..base.geometry import Box, place
 from .maps import prompt_maps
 from .network import PromptEngine
-from .rules import EIGHT, Mask, added, disks, pieces_at, taken, within_reach
+from .rules import EIGHT, Mask, added, depths, disks, pieces_at, taken, within_reach
 from .zoom import View, box_of, extent_of, first_views, view_around
 
-REACH = 3.0
+REACH = 10.0
 """How far a correction of a given mask acts, in distances of the click from the mask's border (chosen on development
 images)."""
+DEEP = 0.2
+"""A click this far from the mask's border, in parts of the root of its area, means a large fault: the mask so far is
+trusted less (chosen on development images)."""
 MOST_POINTS = 48
 """Points of a scribble that the network sees; all of them are obeyed."""
 Points = NDArray[np.intp]
@@ -57,16 +60,12 @@ def look(
     return engine.run(np.stack(batch))
 
 
-def look_both_ways(
-    engine: PromptEngine, picture: Picture, view: View, told: Told, mask: Mask, free: bool
-) -> NDArray[np.float32]:
-    """Logits (size, size) of a view; free: the mean of two looks, one of which does not know the mask so far.
+def look_both_ways(engine: PromptEngine, picture: Picture, view: View, told: Told, mask: Mask) -> NDArray[np.float32]:
+    """Logits (size, size) of a view: the mean of two looks, one of which does not know the mask so far.
 
     Alone, the look with the mask clings to it, and the look without it forgets what earlier prompts have settled.
     """
     known = network_input(picture, view, told, view.mask_on_grid(mask))
-    if not free:
-        return engine.run(known[None])[0]
     fresh = known.copy()
     fresh[-2:] = 0
     return np.asarray(engine.run(np.stack([known, fresh])).mean(0))
@@ -126,21 +125,33 @@ def correction(
     """
     own = near_piece(mask, points)
     if own is None:
-        if not positive:
-            return mask
-        answer, free, scale = first_answer(engine, picture, told, points), True, 1.0
-        extent = extent_of(answer)
-        rows, columns = pixels_of([box_of(points)] if extent is None else [box_of(points), extent], mask.shape)
-    else:
-        view = view_around([own, box_of(points)], picture.shape, engine.size)
-        answer = _on_slice(look_both_ways(engine, picture, view, told, mask, free), view)
-        (rows, columns), scale = view.window, view.scale
+        return appeared(engine, picture, told, mask, points) if positive else mask
+    view = view_around([own, box_of(points)], picture.shape, engine.size)
+    rows, columns = view.window
     part, at = mask[rows, columns], points - (rows.start, columns.start)
     at = at[(at >= 0).all(1) & (at < part.shape).all(1)]
-    core = disks(part.shape, at, round(2 / scale) if len(points) == 1 else 0)
-    where = None if free else within_reach(part, at, REACH, 6 / scale)
+    deep = depths(part, at, positive)
+    fresh = free or float(deep.max()) > DEEP * np.sqrt(np.count_nonzero(part))
+    logits = (
+        look_both_ways(engine, picture, view, told, mask) if fresh else look(engine, picture, [view], told, mask)[0]
+    )
+    answer = view.in_window(logits) > 0
+    core = disks(part.shape, at, round(2 / view.scale) if len(points) == 1 else 0)
+    where = None if free else within_reach(part.shape, at, np.maximum(deep * REACH, 6 / view.scale))
     out = mask.copy()
-    out[rows, columns] = (added if positive else taken)(part, answer[rows, columns], at, core, where)
+    out[rows, columns] = (added if positive else taken)(part, answer, at, core, where)
+    return out
+
+
+def appeared(engine: PromptEngine, picture: Picture, told: Told, mask: Mask, points: Points) -> Mask:
+    """The mask (H, W) with an object that it held nothing of."""
+    answer = first_answer(engine, picture, told, points)
+    found = extent_of(answer)
+    rows, columns = pixels_of([box_of(points), *([] if found is None else [found])], mask.shape)
+    part, at = mask[rows, columns], points - (rows.start, columns.start)
+    core = disks(part.shape, at, 2 if len(points) == 1 else 0)
+    out = mask.copy()
+    out[rows, columns] = added(part, answer[rows, columns], at, core, None)
     return out
 
 

@@ -50,24 +50,24 @@ def disks(shape: tuple[int, ...], points: ArrayLike, radius: int) -> Mask:
     return out
 
 
-def within_reach(old: Mask, points: ArrayLike, reach: float, least: float) -> Mask:
-    """Where a correction of a good mask may act: around every point, `reach` times its distance to the mask's border.
+def depths(mask: Mask, points: ArrayLike, outside: bool) -> NDArray[np.float64]:
+    """How far points (n, 2) lie from a mask's border, in pixels: outside it, or inside it."""
+    y, x = np.asarray(points, np.intp).reshape(-1, 2).T
+    inner = ndimage.distance_transform_edt(np.pad(~mask if outside else mask, 1, constant_values=outside))
+    return np.asarray(inner[1:-1, 1:-1][y, x], np.float64)
 
-    `least`: smallest radius in pixels. The further from the border a user clicks, the larger the fault that is meant.
-    """
+
+def within_reach(shape: tuple[int, ...], points: ArrayLike, radius: NDArray[np.float64]) -> Mask:
+    """Where a correction of a good mask may act: around every point (n, 2) as far as its radius; scribbles as one."""
     p = np.asarray(points, np.intp).reshape(-1, 2)
-    y, x = p.T
-    inside = bool(old[y, x].any())
-    depth = ndimage.distance_transform_edt(np.pad(old if inside else ~old, 1, constant_values=not inside))[1:-1, 1:-1]
-    radius = np.maximum(depth[y, x] * reach, least)
-    away = np.full(old.shape, np.inf)
-    if len(p) > 8:  # a scribble: one radius for all of it
-        marked = np.ones(old.shape, bool)
-        marked[y, x] = False
-        return ndimage.distance_transform_edt(marked) <= radius.max()
-    rows, columns = np.ogrid[: old.shape[0], : old.shape[1]]
-    for (py, px), r in zip(p, radius):
-        away = np.minimum(away, np.hypot(rows - py, columns - px) / r)
+    if len(p) > 8:
+        marked = np.ones(shape, bool)
+        marked[p[:, 0], p[:, 1]] = False
+        return np.asarray(ndimage.distance_transform_edt(marked) <= radius.max())
+    away = np.full(shape, np.inf)
+    rows, columns = np.ogrid[: shape[0], : shape[1]]
+    for (y, x), r in zip(p, radius):
+        away = np.minimum(away, np.hypot(rows - y, columns - x) / r)
     return away <= 1
 
 
