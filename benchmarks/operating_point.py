@@ -4,7 +4,8 @@
         -o runs/polyp/chosen.safetensors
 
 `--presence` is taken off the presence logit (in the weights, so that every engine agrees), `--threshold` becomes the
-probability from which a pixel counts. Source statistics are made again, because the answers change.
+probability from which a pixel counts; `--object-logit` is how far above that the mean logit of a separate object must
+lie for it to be shown at all. Source statistics are made again, because the answers change.
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ def main() -> None:
     """Read the arguments, write the changed model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
-    parser.add_argument("--source", type=Path, required=True)
+    parser.add_argument("--source", type=Path, nargs="+", required=True)
     parser.add_argument("--presence", type=float, default=0.0)
     parser.add_argument("--threshold", type=float, default=0.5)
+    parser.add_argument("--object-logit", type=float)
     parser.add_argument("-o", "--out", type=Path, required=True)
     arguments = parser.parse_args()
     model = read_model_file(arguments.model)
@@ -40,10 +42,14 @@ def main() -> None:
         student.presence.bias -= arguments.presence
     extra = model.header.extra | {"presence_taken_off": arguments.presence}
     thresholds = {r.name: arguments.threshold for r in model.header.task.regions}
-    header = model.header.model_copy(update={"thresholds": thresholds, "extra": extra})
+    constants = dict(model.header.constants)
+    if arguments.object_logit is not None:
+        constants["object_logit"] = arguments.object_logit
+    header = model.header.model_copy(update={"thresholds": thresholds, "extra": extra, "constants": constants})
     changed = save_model(arguments.out, header, student)
     recipe = recipe_from_dict(dict(model.header.lineage.recipe))
-    train_cases, held = split_cases(find_cases(arguments.source, recipe.data), recipe.data, recipe.seed)
+    cases = [c for folder in arguments.source for c in find_cases(folder, recipe.data)]
+    train_cases, held = split_cases(cases, recipe.data, recipe.seed)
     statistics, scores = source_statistics(changed, load_set(train_cases, recipe), load_set(held, recipe), recipe)
     header = header.model_copy(update={"statistics": statistics, "scores": header.scores | scores})
     save_model(arguments.out, header, student)

@@ -9,6 +9,7 @@ import torch
 from napari_tinymig.training.augmentation import photographs as photo
 from napari_tinymig.training.augmentation import scans as scan
 from napari_tinymig.training.augmentation.apply import Augmenter
+from napari_tinymig.training.augmentation.order import PHOTOGRAPH_PARTS
 from napari_tinymig.training.augmentation.parts import View
 from torch import Generator, Tensor
 
@@ -36,7 +37,7 @@ def fine_energy(x: Tensor) -> Tensor:
     return power[..., fine].sum((1, 2))
 
 
-@pytest.mark.parametrize("part", [*photo.PHOTOGRAPH_PARTS, *scan.SCAN_PARTS], ids=lambda p: p.strength)
+@pytest.mark.parametrize("part", [*PHOTOGRAPH_PARTS, *scan.SCAN_PARTS], ids=lambda p: p.strength)
 def test_strength_zero_is_the_identity_of_every_part(part):
     x, target = pictures(16, 0, 1), torch.zeros(16, 1, SIDE, SIDE)
     target[:, :, 20:40, 20:40] = 1
@@ -50,7 +51,7 @@ def test_strength_zero_is_the_identity_of_every_part(part):
 def test_gaussian_blur_damps_a_wave_as_its_transfer_function_says():
     wave = 0.5 + 0.4 * torch.cos(2 * math.pi * torch.arange(SIDE) / 8)
     x = wave.expand(1, 3, SIDE, SIDE)
-    y = photo._gaussian(x, torch.tensor([1.0]))
+    y = photo.gaussian(x, torch.tensor([1.0]))
     damped = (y[0, 0, 32, 16:48] - 0.5).abs().max() / 0.4
     assert float(damped) == pytest.approx(
         math.exp(-2 * (math.pi / 8) ** 2), abs=2e-3

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 
 from napari_tinymig.base.errors import UnsupportedInput
 from napari_tinymig.base.records import Scan
-from napari_tinymig.network.labels_from_logits import drop_islands, keep_one_object, labels_of, tidy_volume
+from napari_tinymig.network.labels_from_logits import (
+    drop_doubtful,
+    drop_islands,
+    keep_one_object,
+    labels_of,
+    tidy_volume,
+)
 from napari_tinymig.network.normalise import neighbours, normalise
 from napari_tinymig.network.run import OnnxNetwork, resolve_device
 from napari_tinymig.predict.disc_locator import best_candidate, field_of_view
@@ -269,6 +275,34 @@ def test_small_islands_go_and_large_ones_stay():
     labels[30:32, 30:32] = 0
     tidy = drop_islands(labels)
     assert np.count_nonzero(tidy) == 2500
+
+
+def test_an_object_goes_by_how_sure_the_model_is_of_it_and_not_by_its_size():
+    logits = np.full((1, 64, 64), -3.0, np.float32)
+    logits[0, 5:8, 5:8] = 4.0  # small and sure
+    logits[0, 20:60, 20:60] = 1.0  # wide and vague
+    kept, doubtful = drop_doubtful(logits, 2.0)
+    assert doubtful == 1
+    assert np.count_nonzero(kept > 0) == 9
+    unchanged, none = drop_doubtful(logits, 0.5)
+    assert none == 0
+    assert np.array_equal(unchanged, logits)
+
+
+def test_a_header_says_how_sure_a_model_must_be_of_an_object(make_model):
+    pixels = np.zeros((128, 128, 3), np.uint8)
+    pixels[20:40, 20:40] = 255  # normalised 1: logit 20
+    pixels[80:120, 80:120] = 140  # normalised .1: logit 2
+    asked = {}
+    for name, constants in (("easy", {}), ("strict", {"object_logit": 5.0})):
+        model = make_model(name, POLYP, (0.0,), input=InputSpec(size=128), constants=constants)
+        asked[name] = Predictor(model, "cpu").predict(Scan(pixels))
+    assert asked["easy"].labels[100, 100] == 1
+    assert asked["easy"].labels[30, 30] == 1
+    assert asked["strict"].labels[100, 100] == 0
+    assert asked["strict"].labels[30, 30] == 1
+    assert asked["strict"].extra["doubtful_objects"] == 1
+    assert "doubtful_objects" not in asked["easy"].extra
 
 
 def test_a_volume_becomes_one_solid_body_with_its_gap_bridged():

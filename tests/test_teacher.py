@@ -235,8 +235,9 @@ def test_an_unreachable_hub_names_the_model_the_file_and_the_way_out(tmp_path, m
 
 def test_every_recommended_teacher_is_known_to_timm_with_its_size():
     for name, card in RECOMMENDED.items():
-        assert timm.is_model(name), name
-        assert timm.get_pretrained_cfg(name).input_size[-1] == card.size
+        if name != "litemedsam":  # tested by itself in test_litemedsam
+            assert timm.is_model(name), name
+            assert timm.get_pretrained_cfg(name).input_size[-1] == card.size
         assert card.licence
         assert card.weights_mb > 0
         assert card.peak_mb > card.weights_mb  # measured: the weights and what one image needs

@@ -108,6 +108,22 @@ def keep_one_object(logits: NDArray[np.float32], task: Task) -> NDArray[np.float
     return out
 
 
+def drop_doubtful(logits: NDArray[np.float32], at_least: float) -> tuple[NDArray[np.float32], int]:
+    """Logits (R, h, w) without the objects of which the model is less sure than `at_least`, and how many these were.
+
+    An object is a connected part of the outermost region; how sure the model is of it is the mean of its logits, zero
+    being the decision. Sizes do not matter, so that a small sure polyp stays and a wide vague one goes.
+    """
+    areas, count = ndimage.label(logits[0] > 0)
+    if not count:
+        return logits, 0
+    sure = np.asarray(ndimage.mean(logits[0], areas, np.arange(1, count + 1)))
+    doubtful = np.isin(areas, 1 + np.flatnonzero(sure < at_least))
+    out = logits.copy()
+    out[:, doubtful] = np.minimum(out[:, doubtful], -FAR / 4)
+    return out, int((sure < at_least).sum())
+
+
 def drop_islands(labels: NDArray[np.uint8], smallest: float = SMALLEST_OBJECT) -> NDArray[np.uint8]:
     """Labels (H, W) without objects smaller than `smallest` of the frame, and without holes."""
     if not labels.any():

@@ -19,6 +19,7 @@ from ..models.registry import open_model
 from ..network.ellipse_pull import drawn_to_ellipse
 from ..network.frame import Answer, Frame, inside_frame, network_input
 from ..network.labels_from_logits import (
+    drop_doubtful,
     drop_islands,
     keep_one_object,
     paste_labels,
@@ -38,6 +39,8 @@ from .volume import predict_volume
 
 Progress = Callable[[int, int], None]
 Roi = Literal["auto", "full"] | Box
+OBJECT_LOGIT = "object_logit"
+"""Header constant: mean logit, above the decision's, that a separate object needs to be shown."""
 SMALLEST_SIDE = 8
 RECENTRE = 0.12
 """The region of interest is drawn again if the student's disc says that its centre or size is off by this part."""
@@ -235,10 +238,15 @@ class Predictor:
             logits = keep_one_object(logits, self.task)
         if "cup_disc" in self.task.measures:
             logits = drawn_to_ellipse(logits)
+        doubtful, least = 0, self.header.constants.get(OBJECT_LOGIT)
+        if least is not None and not self.task.single_object:
+            logits, doubtful = drop_doubtful(logits, least)
         labels, _, _ = paste_labels(logits, frame.placement, self.task)
         if not self.task.single_object:
             labels = drop_islands(labels)
         answer = Answer(labels, frames=[frame])
+        if doubtful:
+            answer.extra["doubtful_objects"] = doubtful
         if self.header.input.roi_scale is not None and labels.any():
             sure = region_probabilities(logits, self.header)[0][logits[0] > 0]
             answer.extra["disc_confidence"] = round(float(sure.mean()), 3) if sure.size else 0.0

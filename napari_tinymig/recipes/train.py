@@ -40,6 +40,21 @@ class AugmentSpec(Frozen):
         le=1,
         description="Probability of global intensity non-linear augmentation (GIN, TMI 2022).",
     )
+    hue: float = Field(
+        0.0, ge=0, le=3, description="Endoscopy: hue turned, white balance shifted, light of another colour."
+    )
+    glints: float = Field(0.0, ge=0, le=1, description="Endoscopy: probability of reflections on wet mucosa.")
+    dye: float = Field(0.0, ge=0, le=1, description="Endoscopy: probability of blue dye beside the object.")
+    instruments: float = Field(0.0, ge=0, le=1, description="Endoscopy: probability of an instrument in view.")
+    overlay: float = Field(0.0, ge=0, le=1, description="Probability of burned-in text and an inset.")
+    scope_border: float = Field(
+        0.0, ge=0, le=1, description="Endoscopy: probability of an octagonal, round or square lit field."
+    )
+    sharpen: float = Field(0.0, ge=0, le=3, description="Scans: unsharp masking, as reconstruction filters do.")
+    window: float = Field(0.0, ge=0, le=3, description="Scans: display windows that saturate at either end.")
+    ends: bool = Field(
+        False, description="Volumes: slices of the object are drawn twice, the first and last two three times as often."
+    )
     cutout: float = Field(0.0, ge=0, le=1, description="Probability of pasted occluders (text, glare, instruments).")
     mixstyle: float = Field(0.0, ge=0, le=1, description="Probability of MixStyle in feature space (ICLR 2021).")
     trid: float = Field(
@@ -66,7 +81,8 @@ class TeacherSpec(Frozen):
     """The frozen foundation model, used in training only."""
 
     name: str = Field(
-        "mobilenetv2_100", description="timm model name, or 'self' (the parent student is its own teacher)."
+        "mobilenetv2_100",
+        description="timm model name, 'litemedsam', or 'self' (the parent student is its own teacher).",
     )
     weights: str | None = Field(
         None, description="Local .safetensors/.pth; None = timm's hub; 'random' for tests only."
@@ -119,6 +135,9 @@ class LossSpec(Frozen):
     )
     distil_fraction: float = Field(
         0.3, gt=0, lt=1, description="Part of the epochs spent on distillation alone (distil_first)."
+    )
+    boundary: float = Field(
+        0.0, ge=0, le=10, description="How much more pixels near a border weigh (PraNet's weights) [chosen]."
     )
     soft_labels: bool = Field(False, description="Use experts' counts as soft targets where the source has them.")
 

@@ -16,8 +16,9 @@ from torch import Generator, Tensor
 from napari_tinymig.recipes.student import InputSpec
 from napari_tinymig.recipes.train import AugmentSpec
 
+from .order import PHOTOGRAPH_PARTS
 from .parts import View, apply_parts, uniform
-from .photographs import PHOTOGRAPH_PARTS, enlarge
+from .photographs import enlarge
 from .scans import SCAN_PARTS
 
 

@@ -43,11 +43,11 @@ def grey_world(x: Tensor, g: Generator, probability: float = 0.15) -> Tensor:
 def blur(x: Tensor, strength: float, g: Generator) -> Tensor:
     """Gaussian blur of some images, down-and-up sampling of others (a 256-pixel photograph enlarged)."""
     probability = min(0.3 * strength, 0.9)
-    x = on_some(x, probability, g, lambda some: _gaussian(some, uniform(len(some), 0.4, 2.5, g)))
+    x = on_some(x, probability, g, lambda some: gaussian(some, uniform(len(some), 0.4, 2.5, g)))
     return on_some(x, probability, g, lambda some: _coarse(some, uniform(len(some), 1.3, 5.0, g)))
 
 
-def _gaussian(x: Tensor, sigma: Tensor) -> Tensor:
+def gaussian(x: Tensor, sigma: Tensor) -> Tensor:
     """Each image blurred with its own sigma (B,), pixels; 11 taps per axis."""
     b, c, h, w = x.shape
     taps = torch.arange(-5, 6, dtype=torch.float32)
@@ -249,14 +249,8 @@ def _framed(view: View, probability: float, g: Generator) -> View:
     return View(view.x, view.target * inside, inside)
 
 
-PHOTOGRAPH_PARTS = (
-    light("fourier", fourier_mix),
-    light("randconv", random_convolution),
-    light("gin", gin),
-    light("illumination", illumination),
-    light("colour", _colour_and_balance),
-    light("blur", blur),
-    light("cutout", occlude),
-    light("noise", noise),
-    Part("frame", _framed),
-)
+STYLES = (light("fourier", fourier_mix), light("randconv", random_convolution), light("gin", gin))
+LIGHT = (light("illumination", illumination),)
+CAMERA = (light("colour", _colour_and_balance), light("blur", blur))
+SENSOR = (light("cutout", occlude), light("noise", noise))
+FRAME = (Part("frame", _framed),)

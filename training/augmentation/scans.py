@@ -1,4 +1,4 @@
-"""Light and artefacts of prostate MRI: bias fields, gamma, noise, 8-bit steps, a synthetic endorectal coil."""
+"""Light and artefacts of prostate MRI: bias fields, gamma, windows, noise, 8-bit steps, a synthetic endorectal coil."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from .parts import Part, View, chosen, light, on_some, uniform
-from .photographs import blur, gin, light_field
+from .parts import Part, View, chosen, light, on_some, per_image, uniform
+from .photographs import blur, gaussian, gin, light_field
 
 
 def intensity(x: Tensor, strength: float, g: Generator) -> Tensor:
@@ -48,6 +48,28 @@ def rician(x: Tensor, strength: float, g: Generator) -> Tensor:
 def _in_8_bits(x: Tensor) -> Tensor:
     top = x.amax((1, 2, 3), keepdim=True).clamp_min(1e-4)
     return torch.round(x / top * 255) / 255 * top
+
+
+def sharpen(x: Tensor, strength: float, g: Generator) -> Tensor:
+    """Unsharp masking of a third of the images, as reconstruction filters do."""
+
+    def sharper(some: Tensor) -> Tensor:
+        amount = per_image(uniform(len(some), 0.3, 0.3 + 2.2 * strength, g), x)
+        return (some + amount * (some - gaussian(some, uniform(len(some), 0.6, 2.0, g)))).clamp_min(0)
+
+    return on_some(x, 0.35 if strength else 0.0, g, sharper)
+
+
+def display_window(x: Tensor, strength: float, g: Generator) -> Tensor:
+    """Another contrast and brightness in a third of the images: a linear window that saturates at either end."""
+
+    def windowed(some: Tensor) -> Tensor:
+        top = some[:, :, ::2, ::2].flatten(1).quantile(0.99, 1).view(-1, 1, 1, 1)
+        low = per_image(uniform(len(some), -0.1, 0.15 * strength, g), x) * top
+        high = per_image(uniform(len(some), 0.5, 1.3, g), x) * top
+        return ((some - low) / (high - low).clamp_min(1e-4)).clamp(0, 1)
+
+    return on_some(x, 0.35 if strength else 0.0, g, windowed)
 
 
 def _gland_box(target: Tensor) -> tuple[float, float, float] | None:
@@ -118,6 +140,8 @@ SCAN_PARTS = (
     Part("coil", _with_coil),
     light("illumination", bias_field),
     light("blur", blur),
+    light("sharpen", sharpen),
+    light("window", display_window),
     light("noise", rician),
     light("drop_neighbours", drop_neighbours),
 )

@@ -17,8 +17,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from napari_tinymig.base.errors import ModelFileError
 from napari_tinymig.recipes.classify import OWN_PREFIX, BackboneCard, BackboneSpec
 
+from ..machine.weights_folder import local_weights
 from ..networks.backbone_weights import file_hints, from_hub, load_into, why_not_built
-from ..networks.weights_folder import local_weights
 
 log = logging.getLogger(__name__)
 

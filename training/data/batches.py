@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from napari_tinymig.recipes.student import Recipe
@@ -38,7 +39,8 @@ class Batches:
         self.before, self.after = torch.from_numpy(data.before), torch.from_numpy(data.after)
         self.negatives = torch.from_numpy(np.asarray([] if negatives is None else negatives, np.int64))
         excluded = set(self.negatives.tolist())
-        self.rows = torch.tensor([i for i in range(len(data)) if i not in excluded])
+        repeats = how_often(data) if recipe.augment.ends else np.ones(len(data), int)
+        self.rows = torch.tensor([i for i, n in enumerate(repeats) for _ in range(n) if i not in excluded])
         if self.volume:
             flat = images[:, ::2, ::2].flatten(1)
             self.low, self.high = (torch.quantile(flat, q, dim=1) for q in (0.002, 0.998))
@@ -82,3 +84,17 @@ class Batches:
         x = torch.stack([self.slices[i] for i in picks], 1).to(self.device)  # (B, 3, c, c)
         low, high = (v[index].to(self.device).view(-1, 1, 1, 1) for v in (self.low, self.high))
         return torch.cat([((x - low) / (high - low).clamp_min(1e-6)).clamp(0, 1.5), labels], 1)
+
+
+def how_often(data: ImageSet) -> NDArray[np.int64]:
+    """(N,) times each slice is drawn: 1 without the object, 2 with it, 3 at its first and last two and just beyond."""
+    there = (data.targets[:, 0] > 127).any((1, 2))
+    cases = np.asarray(data.cases)
+    out = np.where(there, 2, 1)
+    for case in dict.fromkeys(data.cases):
+        rows = np.flatnonzero((cases == case) & there)
+        if len(rows):
+            own = np.flatnonzero(cases == case)
+            ends = np.minimum(abs(own - rows[0]), abs(own - rows[-1])) <= 1
+            out[own[ends]] = 3
+    return out

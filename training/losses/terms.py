@@ -73,19 +73,19 @@ def region_probabilities(logits: Tensor, task: Task, head: str) -> Tensor:
 def dice_loss(probabilities: Tensor, targets: Tensor, valid: Tensor | None = None, smooth: float = 1.0) -> Tensor:
     """1 - soft Dice, mean over images and regions, counted where valid.
 
-    probabilities, targets: (B, R, H, W) in 0..1; valid: (B, 1, H, W), None = everywhere.
+    probabilities, targets: (B, R, H, W) in 0..1; valid: (B, 1, H, W) weights, 0 = not counted, None = everywhere.
     smooth = 1 keeps an empty target with an empty answer at loss 0 [chosen].
     """
-    p, t = (probabilities, targets) if valid is None else (probabilities * valid, targets * valid)
-    overlap = (p * t).sum(dim=(2, 3))  # (B, R)
-    size = p.sum(dim=(2, 3)) + t.sum(dim=(2, 3))
+    weight = torch.ones_like(targets[:, :1]) if valid is None else valid
+    overlap = (probabilities * targets * weight).sum(dim=(2, 3))  # (B, R)
+    size = ((probabilities + targets) * weight).sum(dim=(2, 3))
     return (1 - (2 * overlap + smooth) / (size + smooth)).mean()
 
 
 def cross_entropy_loss(logits: Tensor, targets: Tensor, valid: Tensor | None, task: Task, head: str) -> Tensor:
     """Pixel cross-entropy, mean over valid pixels: BCE per region (sigmoid), or CE over the classes (softmax).
 
-    targets: (B, R, H, W), soft values allowed; valid: (B, 1, H, W), None =
+    targets: (B, R, H, W), soft values allowed; valid: (B, 1, H, W) weights, None =
     everywhere. Zero, with a gradient of zero, if nothing is valid.
     """
     if head == "sigmoid":
@@ -95,6 +95,20 @@ def cross_entropy_loss(logits: Tensor, targets: Tensor, valid: Tensor | None, ta
     if valid is None:
         return per_pixel.mean()
     return (per_pixel * valid).sum() / valid.sum().clamp_min(1)
+
+
+BORDER_WINDOW = 31 / 352
+"""Side of the window of `border_weights` in parts of the frame: 31 pixels of 352 [known: PraNet, MICCAI 2020]."""
+
+
+def border_weights(targets: Tensor, amount: float) -> Tensor:
+    """(B, 1, H, W) from 1 up to 1 + amount: how unlike its surroundings each pixel's target (B, R, H, W) is.
+
+    PraNet's weights: |mean of the target in a window - target|, here the largest over regions; 5 is its amount [known].
+    """
+    half = round(targets.shape[-1] * BORDER_WINDOW) // 2
+    around = F.avg_pool2d(targets, 2 * half + 1, 1, half, count_include_pad=False)
+    return 1 + amount * (around - targets).abs().amax(dim=1, keepdim=True)
 
 
 # ------------------------------------------------------------------------------- global distribution consistency

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from napari_tinymig.base.errors import HubUnreachable, ModelFileError
 
-from .weights_folder import WEIGHTS_FOLDER
+from ..machine.weights_folder import WEIGHTS_FOLDER
 
 log = logging.getLogger(__name__)
 HUB_TIMEOUT_S = 5.0

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from napari_tinymig.base.errors import HubUnreachable, ModelFileError
 
-from .weights_folder import WEIGHTS_FOLDER, local_weights
+from ..machine.weights_folder import WEIGHTS_FOLDER, local_weights
 
 HUB_FILES = ("model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 

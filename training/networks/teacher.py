@@ -14,6 +14,9 @@ from torch.nn import functional as F
 
 from napari_tinymig.recipes.train import TeacherSpec
 
+from ..litemedsam.encoder import EMBEDDING, WIDTHS
+from ..litemedsam.network import SIDE
+from ..litemedsam.weights import NAME, load_litemedsam
 from ..losses.terms import normalise_tokens
 from .pretrained import create_pretrained
 
@@ -30,9 +33,11 @@ class Teacher(nn.Module):
     mode; `train()` does not change that.
 
     layers: what is tapped, for logs. channels: C per layer. size: side the input is resized to; None = as it comes.
-    identity: 16 hex digits over weights, layers and size; the key of the feature cache. messages: sentences for the
-    user (mapped layers, random weights).
+    stored_as: precision of cached maps. identity: 16 hex digits over weights, layers and size; the key of the feature
+    cache. messages: sentences for the user (mapped layers, random weights).
     """
+
+    stored_as = torch.float32
 
     def __init__(self, network: nn.Module, layers: tuple[int, ...], channels: tuple[int, ...], size: int | None):
         super().__init__()
@@ -113,6 +118,31 @@ class SelfTeacher(Teacher):
         return list(self.network(x).stages)
 
 
+class MedicalTeacher(Teacher):
+    """LiteMedSAM: stages 2 to 4 and the embedding, each averaged down to the stride of the stage that follows it.
+
+    Input as its makers do it: 256 pixels, minimum and maximum of each image to 0..1. Without positions of its own it
+    takes any side, so frames may be enlarged.
+    """
+
+    stored_as = torch.float16  # its maps are fine and slow to make: 1.6 MB an image
+
+    def __init__(self, network: nn.Module, size: int, normalisation: str):
+        super().__init__(network, (2, 3, 4, 5), (*WIDTHS[1:], EMBEDDING), size)
+        self.normalisation = normalisation
+
+    def maps(self, x: Tensor, enlarge: float = 1.0) -> list[Tensor]:
+        """Raw maps (B, C, h, w) at strides 4, 8, 16 and 32 of the side it looks at."""
+        x = unit_range(x.float(), self.normalisation)
+        side = max(32, round(int(self.size or x.shape[-1]) * enlarge / 32) * 32)
+        if x.shape[-1] != side or x.shape[-2] != side:
+            x = F.interpolate(x, size=(side, side), mode="bicubic", antialias=True).clamp(0, 1)
+        low, high = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
+        x = ((x - low) / (high - low).clamp_min(1e-6)).contiguous(memory_format=torch.channels_last)
+        maps = self.network.image_encoder.stages(x)[1:]  # type: ignore[union-attr, operator]
+        return [F.adaptive_avg_pool2d(m, side // stride) for m, stride in zip(maps, CNN_STRIDES, strict=True)]
+
+
 def build_teacher(spec: TeacherSpec, normalisation: str = "rgb_half", student: nn.Module | None = None) -> Teacher:
     """The teacher of a recipe, frozen, in eval mode, on the CPU.
 
@@ -124,17 +154,29 @@ def build_teacher(spec: TeacherSpec, normalisation: str = "rgb_half", student: n
         if student is None:
             raise ValueError("teacher 'self' is a frozen copy of the parent student; no student was given.")
         return SelfTeacher(student)
+    teacher = _medical(spec, normalisation) if spec.name == NAME else _of_timm(spec, normalisation)
+    if spec.weights == "random":
+        told = f"RANDOM TEACHER: '{spec.name}' has random weights; for tests only, its features mean nothing."
+        teacher.messages = (*teacher.messages, told)
+    for message in teacher.messages:
+        log.warning(message)
+    return teacher
+
+
+def _medical(spec: TeacherSpec, normalisation: str) -> Teacher:
+    return MedicalTeacher(load_litemedsam(spec.weights), spec.size or SIDE, normalisation)
+
+
+def _of_timm(spec: TeacherSpec, normalisation: str) -> Teacher:
     if not timm.is_model(spec.name):
         close = timm.list_models(f"*{spec.name.split('_')[0]}*")[:5]
-        raise ValueError(f"timm has no model '{spec.name}'; expected 'self' or one of timm's names, such as {close}")
+        raise ValueError(
+            f"timm has no model '{spec.name}'; expected 'self', '{NAME}' or one of timm's names, such as {close}"
+        )
     size = spec.size or int(timm.get_pretrained_cfg(spec.name).input_size[-1])
     network, indices, layers, channels, size, messages = _create(spec, size)
     teacher = ImageTeacher(network, layers, channels, size, indices, normalisation)
-    if spec.weights == "random":
-        messages += (f"RANDOM TEACHER: '{spec.name}' has random weights; for tests only, its features mean nothing.",)
     teacher.messages = messages
-    for message in messages:
-        log.warning(message)
     return teacher
 
 

@@ -183,12 +183,15 @@ class CachedTeacher:
             x = torch.stack([frames[i].flip(-1) if flags[i] else frames[i] for i in missing])
             for position, i in enumerate(missing):
                 # one by one: a batch of another size may round differently, and a cached entry must not depend on it
-                maps = [m[0] for m in self.teacher.features(x[position : position + 1], enlarge)]
+                found = self.teacher.features(x[position : position + 1], enlarge)
+                maps = [m[0].to(self.teacher.stored_as) for m in found]
                 rows[i] = maps
                 if self.cache is not None:
                     self.cache.put(names[i], maps)
         layers = range(len(rows[0] or ()))
-        return [torch.stack([row[layer].to(frames.device) for row in rows if row is not None]) for layer in layers]
+        return [
+            torch.stack([row[layer].to(frames.device) for row in rows if row is not None]).float() for layer in layers
+        ]
 
     def views(self, frames: Tensor, keys: Sequence[str], theta: Tensor, share: float) -> list[Tensor]:
         """Features of the views that theta (B, 2, 3), grid -> frame, cuts out of the frames; maps warped.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from napari_tinymig.recipes.student import Recipe
 
 from ..augmentation.apply import Batch
-from ..losses.terms import cross_entropy_loss, dice_loss, region_probabilities
+from ..losses.terms import border_weights, cross_entropy_loss, dice_loss, region_probabilities
 from ..networks.student import StudentOutput
 
 PRESENCE_WEIGHT = 0.5
@@ -47,8 +47,11 @@ class SupervisedObjective(nn.Module):
         """Supervised terms of one forward pass; 'loss' is their weighted sum."""
         logits = output.logits.float()
         probabilities = region_probabilities(logits, self.task, self.loss.head)
-        dice = dice_loss(probabilities, batch.target, batch.known)
-        ce = cross_entropy_loss(logits, batch.target, batch.known, self.task, self.loss.head)
+        weight = batch.known
+        if self.loss.boundary:
+            weight = weight * border_weights(batch.target, self.loss.boundary)
+        dice = dice_loss(probabilities, batch.target, weight)
+        ce = cross_entropy_loss(logits, batch.target, weight, self.task, self.loss.head)
         terms = {"dice_loss": dice, "ce_loss": ce}
         total = self.loss.lambdas[0] * dice + self.loss.lambdas[1] * ce
         if output.presence is not None:

@@ -25,8 +25,8 @@ from napari_tinymig.recipes.train import AugmentSpec
 from napari_tinymig.samples.drawn import fundus_sample
 
 from ..augmentation.apply import draw_theta, sampling_grid
+from ..augmentation.order import PHOTOGRAPH_PARTS
 from ..augmentation.parts import View, apply_parts
-from ..augmentation.photographs import PHOTOGRAPH_PARTS
 from ..networks.export import save_model
 from ..networks.gate_network import GateNetwork
 from ..networks.saved import load_student
