@@ -88,8 +88,9 @@ def _gland_box(target: Tensor) -> tuple[float, float, float] | None:
 def endorectal_coil(x: Tensor, target: Tensor, probability: float, g: Generator) -> tuple[Tensor, Tensor]:
     """A synthetic coil behind the gland: a dark balloon with a bright rim, tissue pushed forward, 1/r^2 gain.
 
-    The balloon lies behind the gland's posterior border (or in the lower middle where there is no gland); the gland
-    is flattened and moved anteriorly by the warp; the gain falls with the distance from the balloon, and saturates.
+    The balloon lies behind the gland's posterior border, two thirds of the time with tissue between (or in the lower
+    middle where there is no gland); the gland is flattened and moved anteriorly by the warp; the gain falls with the
+    distance from the balloon, and saturates.
     """
     rows = chosen(len(x), probability, g)
     if not len(rows):
@@ -101,10 +102,12 @@ def endorectal_coil(x: Tensor, target: Tensor, probability: float, g: Generator)
     for row in rows.tolist():
         box = _gland_box(target[row])
         low, column, half = box or (float(uniform(1, -0.1, 0.3, g)), 0.0, float(uniform(1, 0.15, 0.3, g)))
-        draw = torch.rand(8, generator=g).tolist()
+        draw = torch.rand(9, generator=g).tolist()
         ry = half * (0.55 + 0.7 * draw[0])
         rx = ry * (0.9 + 0.5 * draw[1])
-        cy, cx = low + ry * (0.85 + 0.25 * draw[2]), column + (draw[3] - 0.5) * 0.15 * half
+        between = half * max(0.0, 1.3 * draw[8] - 0.4)  # at the base, fat and seminal vesicles lie before the coil
+        cy = low + ry * (0.85 + 0.25 * draw[2]) + between
+        cx = column + (draw[3] - 0.5) * 0.15 * half
         radius = (((yy - cy) / ry) ** 2 + ((xx - cx) / rx) ** 2).sqrt()  # 1 on the balloon's wall
         # tissue inside r0 is pushed out to the wall: what is now at radius r came from where it was before
         push = (draw[4] * 0.7 + 0.2) * torch.exp(-(((radius - 1).clamp_min(0) / 0.6) ** 2))
