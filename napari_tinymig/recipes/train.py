@@ -157,6 +157,9 @@ class OptimSpec(Frozen):
     ema: float = Field(
         0.0, ge=0, lt=1, description="Decay of averaged weights used for validation and export; 0 = off."
     )
+    keep: Literal["best", "last"] = Field(
+        "best", description="The epoch that is kept: best on held-out source cases, or the last one [chosen]."
+    )
     grad_clip: float = Field(5.0, ge=0, description="Largest gradient norm; 0 = off.")
     encoder_lr_scale: float = Field(1.0, gt=0, description="Learning-rate factor of a pretrained encoder.")
 

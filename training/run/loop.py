@@ -152,7 +152,8 @@ class Run:
         """Validate, remember the best, save the resume state; the 'epoch' message.
 
         Best is the highest validation score; under the benchmark protocol, which holds nothing out, the lowest mean
-        training loss of an epoch, Dice and cross-entropy alone (so that schedules compare); otherwise the latest.
+        training loss of an epoch, Dice and cross-entropy alone (so that schedules compare); otherwise the latest. With
+        `optim.keep = "last"` the latest epoch is the one that is kept, whatever its score.
         """
         p = self.progress
         p.epoch += 1
@@ -167,7 +168,7 @@ class Run:
             )
         values = values | {"train_loss": total}
         score = -supervised if self.recipe.protocol == "benchmark" else values.get("score", float(p.epoch))
-        if score > p.best:
+        if score > p.best or self.recipe.optim.keep == "last":
             p.best, p.best_epoch = score, p.epoch
             self.best_state = {k: v.detach().clone() for k, v in self.judged.state_dict().items()}
         if p.epoch == self.recipe.optim.epochs or time.monotonic() - self._saved_at >= CHECKPOINT_PAUSE * self._save_s:
