@@ -9,8 +9,8 @@ What is asked of it, from its documentation: axial T2 in RAS at 0.8 x 0.8 x 3 mm
 of 128 x 128 x 32, logits smoothed by 2.5 voxels, threshold .55.
 
 Chosen here: without a label, TAPS's own answer, with 255 (not labelled) where its logit is within .6 of the decision.
-Beside a silver label, 255 wherever the two differ: the silver labels take seminal vesicles for gland at the base and run
-on below the apex, TAPS misses lobes in the bladder; from three slices below TAPS's gland on, background.
+Beside a silver label, 255 wherever the two differ: the silver labels take seminal vesicles for gland at the base and
+run on below the apex, TAPS misses lobes in the bladder; from three slices below TAPS's gland on, background.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def body(logits: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def beside_silver(silver: NDArray[np.bool_], taps: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Labels (x, y, z), z running upwards: 255 where the two differ, nothing from three slices below TAPS's gland on."""
+    """Labels (x, y, z), z running upwards: 255 where they differ, nothing from three slices below TAPS's gland on."""
     out = np.where(silver != taps, 255, silver).astype(np.uint8)
     lowest = int(np.flatnonzero(taps.any((0, 1)))[0])
     out[:, :, : max(0, lowest - 2)] = 0
