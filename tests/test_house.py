@@ -16,7 +16,14 @@ ROOT = Path(__file__).parent.parent
 ORDER = (
     *("base", "tasks", "measures", "formats", "recipes", "models", "network", "shift", "predict", "prompts"),
     *("samples", "annotations", "sets", "reports", "batch"),
-    *("training.machine", "training.losses", "training.networks", "training.augmentation", "training.data"),
+    *(
+        "training.machine",
+        "training.litemedsam",
+        "training.losses",
+        "training.networks",
+        "training.augmentation",
+        "training.data",
+    ),
     *("training.objectives", "training.run", "training.finetune", "training.classifier", "training.prompting"),
     *("training.benchmark", "training.task_gate", "training.self_test", "training.__main__"),
     *("jobs", "api", "cli"),
