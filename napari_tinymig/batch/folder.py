@@ -15,7 +15,7 @@ from typing import Any
 
 from ..base.errors import OutputRefused
 from ..formats import find_inputs, mask_paths
-from ..measures.csv_table import COLUMNS, Table
+from ..measures.csv_table import Table, table_columns
 from ..models.registry import open_model
 from ..network.run import resolve_device, usable_threads
 from ..tasks.task import TASKS
@@ -84,7 +84,9 @@ def run_all(
     executor: None = threads of this process, one per core for photographs. Stopping (`cancelled`, an exception, or
     closing the iterator) lets running inputs finish, starts no other, and keeps everything done.
     """
-    columns = (*COLUMNS, "psa_density") if any(j.options.psa_ng_ml is not None for j in jobs) else COLUMNS
+    columns = (
+        (*table_columns(), "psa_density") if any(j.options.psa_ng_ml is not None for j in jobs) else table_columns()
+    )
     table = Table(folder / TABLE, columns)
     own = executor is None
     executor = executor or ThreadPoolExecutor(workers_for(jobs))

@@ -13,7 +13,7 @@ from typing import Any
 from ..base.errors import OutputRefused, TinyMIGError
 from ..base.records import Prediction
 from ..formats import InputItem, open_input, write_mask
-from ..measures.csv_table import COLUMNS, row_of
+from ..measures.csv_table import row_of, table_columns
 from ..models.registry import default_model, find_model
 from ..predict.colour_match import Help
 from ..predict.predictor import Predictor
@@ -155,7 +155,10 @@ def _skipped(job: Job, digest: str) -> dict[str, Any] | None:
     wanted = options.model or default_model(str(done.get("task")))
     if model_id_of(str(wanted)) != done.get("model"):
         return None
-    return {k: done.get(k) for k in (*COLUMNS, "psa_density")} | {"file": str(job.item.path), "status": "skipped"}
+    return {k: done.get(k) for k in (*table_columns(), "psa_density")} | {
+        "file": str(job.item.path),
+        "status": "skipped",
+    }
 
 
 @lru_cache(maxsize=16)

@@ -23,12 +23,12 @@ def measure(
     from ..batch.folder import TABLE, check_folder
     from ..formats import parse_label_map
     from ..formats.mask_sets import find_masks
-    from ..measures.csv_table import COLUMNS, Table
+    from ..measures.csv_table import Table, table_columns
 
     codes = parse_label_map(labels) if labels else None
     check_folder(out)
     paths = find_masks(masks)
-    table = Table(out / TABLE, (*COLUMNS, "psa_density") if psa is not None else COLUMNS)
+    table = Table(out / TABLE, (*table_columns(), "psa_density") if psa is not None else table_columns())
     failed = 0
     for path in paths:
         row = measure_row(path, task, codes, psa)
@@ -51,6 +51,7 @@ def measure_row(path: Path, task: str, codes: dict[int, int] | None, psa: float 
     from ..formats.mask_sets import check_codes, task_of_mask
     from ..measures import clinical as numbers
     from ..measures.csv_table import diameters
+    from ..measures.declared import cells
 
     start = time.perf_counter()
     row: dict[str, Any] = {"file": str(path), "mask": path.name, "status": "failed"}
@@ -61,7 +62,7 @@ def measure_row(path: Path, task: str, codes: dict[int, int] | None, psa: float 
         found = numbers.measure(mask.labels, chosen, mask.spacing_mm, psa)
     except TinyMIGError as e:
         return row | {"error": str(e)}
-    row |= {k: found[k] for k in ("vcdr", "disc_area_px", "cup_area_px", "volume_ml", "psa_density") if k in found}
+    row |= cells(found)
     row |= {"diameters_mm": diameters(found), "task": chosen.name, "model": "as given"}
     row |= {"status": "ok" if mask.labels.any() else "not_found", "seconds": round(time.perf_counter() - start, 4)}
     return row

@@ -25,7 +25,7 @@ def prompt(
     from ..batch.folder import TABLE, check_folder
     from ..formats import mask_paths, open_input, write_mask
     from ..formats.find import find_inputs
-    from ..measures.csv_table import COLUMNS, Table, row_of
+    from ..measures.csv_table import Table, row_of, table_columns
     from ..prompts.begin import begin
     from ..prompts.records import read_prompts, write_prompts
 
@@ -45,7 +45,7 @@ def prompt(
     write_mask(session.labels, scan_file, target, task=session.task, overwrite=overwrite)
     record = target.with_name(target.name.split("_mask.")[0] + "_prompts.json")
     write_prompts(record, session.prompts, task=task, start=start)
-    table = Table(out / TABLE, COLUMNS)
+    table = Table(out / TABLE, table_columns())
     table.put({"file": str(image), "mask": target.name, "status": prediction.status} | row_of(prediction))
     table.write()
     typer.echo(f"{len(listed)} prompts; {target}")

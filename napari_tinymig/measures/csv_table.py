@@ -13,8 +13,9 @@ from typing import Any
 from ..base.errors import OutputRefused
 from ..base.records import Prediction
 from ..base.safe_files import write_atomic
+from .declared import cells, columns
 
-COLUMNS = (
+CONTRACT = (
     "file",
     "mask",
     "status",
@@ -30,6 +31,14 @@ COLUMNS = (
     "seconds",
     "error",
 )
+"""Columns that others rely on, in this order; other declared measures follow."""
+
+
+def table_columns() -> tuple[str, ...]:
+    """The header of measurements.csv: the contract, then every declared measure with a column that is not in it."""
+    return (*CONTRACT, *(key for key in columns() if key not in CONTRACT))
+
+
 PAUSE_S = 2.0
 """Least time between two writes of a growing table."""
 
@@ -41,9 +50,9 @@ class Table:
     exists but is no table, or cannot be written.
     """
 
-    def __init__(self, path: Path, columns: Iterable[str] = COLUMNS):
+    def __init__(self, path: Path, columns: Iterable[str] | None = None):
         self.path = path
-        self.columns = tuple(columns)
+        self.columns = tuple(table_columns() if columns is None else columns)
         self._rows: dict[str, dict[str, str]] = {}
         self._written = 0.0
         if path.is_file():
@@ -118,7 +127,7 @@ def row_of(prediction: Prediction) -> dict[str, Any]:
         "status": prediction.status,
         "task": prediction.task,
         "model": prediction.model_id,
-        **{k: m.get(k) for k in ("vcdr", "disc_area_px", "cup_area_px", "volume_ml", "psa_density")},
+        **cells(m),
         "diameters_mm": diameters(m),
         "uncertainty": prediction.uncertainty,
         "shift_score": prediction.shift_score,

@@ -15,34 +15,19 @@ from numpy.typing import NDArray
 from ..base.records import Prediction, Scan
 from ..base.safe_files import write_atomic
 from ..measures.clinical import measure, rim_profile
+from ..measures.declared import DECLARED
 from ..tasks.task import Task
 from ..viewer.parts.numbers import with_unit
 from .overlay import overlay_of
 
-NAMES = {
-    "vcdr": ("vertical cup-to-disc ratio", "", 2),
-    "hcdr": ("horizontal cup-to-disc ratio", "", 2),
-    "area_ratio": ("cup area / disc area", "", 2),
-    "disc_area_px": ("disc area", "px", 0),
-    "cup_area_px": ("cup area", "px", 0),
-    "disc_area_mm2": ("disc area", "mm²", 2),
-    "volume_ml": ("gland volume", "mL", 1),
-    "diameter_transverse_mm": ("transverse diameter", "mm", 0),
-    "diameter_ap_mm": ("antero-posterior diameter", "mm", 0),
-    "diameter_cc_mm": ("craniocaudal diameter", "mm", 0),
-    "ellipsoid_volume_ml": ("volume by the ellipsoid formula", "mL", 1),
-    "area_px": ("area", "px", 0),
-    "area_fraction": ("part of the frame", "", 3),
-    "objects": ("separate objects", "", 0),
-    "area_mm2": ("area", "mm²", 1),
-}
 NOTICE = "For research use only. Not a medical device; not for diagnosis or treatment decisions. Check the outline."
 
 
 def number_rows(labels: NDArray[Any], task: Task, spacing_mm: tuple[float, ...] | None) -> list[tuple[str, str]]:
     """Name and value with unit of every measure of a mask."""
     values = measure(labels, task, spacing_mm)
-    rows = [(n, with_unit(values[k], u, d)) for k, (n, u, d) in NAMES.items() if k in values]
+    shown = [m for m in DECLARED.values() if m.report and m.key in values]
+    rows = [(m.title, with_unit(values[m.key], m.unit, m.digits)) for m in shown]
     if "cup_disc" in task.measures:
         profile = rim_profile(labels, None, spacing_mm)
         if profile is not None:

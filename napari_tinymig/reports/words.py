@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 from ..base.records import Prediction
+from ..measures.declared import DECLARED
 from ..viewer.parts.numbers import with_unit
 from ..viewer.parts.theme import Tone
-
-MAIN = {
-    "vcdr": ("vertical CDR", "", 2),
-    "hcdr": ("horizontal CDR", "", 2),
-    "volume_ml": ("gland volume", "mL", 1),
-    "area_fraction": ("part of the frame", "", 3),
-    "objects": ("separate objects", "", 0),
-}
 
 
 def result_rows(prediction: Prediction) -> dict[str, str]:
     """Name -> value with unit, most important first; only what exists. Ranges are the model's 90 % intervals."""
     rows = {}
     ranges = prediction.extra.get("intervals") or {}
-    for key, (name, unit, digits) in MAIN.items():
-        if key in prediction.measures:
-            rows[name] = with_unit(prediction.measures[key], unit, digits)
-            if key in ranges:
-                low, high = ranges[key]
-                rows[name] += f"  ({low:.{digits}f}-{high:.{digits}f})"
+    for m in DECLARED.values():
+        if m.main and m.key in prediction.measures:
+            rows[m.name] = with_unit(prediction.measures[m.key], m.unit, m.digits)
+            if m.key in ranges:
+                low, high = ranges[m.key]
+                rows[m.name] += f"  ({low:.{m.digits}f}-{high:.{m.digits}f})"
     for region, (middle, low, high) in (prediction.extra.get("expected_dice") or {}).items():
         rows[f"expected Dice, {region}"] = f"{middle:.2f}  ({low:.2f}-{high:.2f})"
     if prediction.shift_score is not None:

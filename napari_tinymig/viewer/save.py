@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QLineEdit
 from ..base.errors import TinyMIGError
 from ..measures.clinical import measure
 from ..measures.csv_table import Table, diameters
+from ..measures.declared import cells
 from ..reports.one_page import report_bytes, write_report
 from ..tasks.task import Task
 from .masks.journal_keeper import mark_saved
@@ -208,7 +209,7 @@ class SavePanel(Panel):
             "status": "ok" if labels.any() else "not_found",
             "task": task.name,
             "model": kept.get("model_id") or "by hand",
-            **{k: values.get(k) for k in ("vcdr", "disc_area_px", "cup_area_px", "volume_ml")},
+            **cells(values),
             "diameters_mm": diameters(values),
             "uncertainty": kept.get("uncertainty"),
             "shift_score": kept.get("shift_score"),
