@@ -75,6 +75,18 @@ class AugmentSpec(Frozen):
         0.0, ge=0, le=1, description="Probability that the photograph ends inside the grid (tight crop)."
     )
     aspect: float = Field(0.0, ge=0, le=0.5, description="Largest relative stretch of one axis against the other.")
+    inner: float = Field(
+        0.0, ge=0, le=1, description="Disc and cup: probability that the cup gets another size in the same disc."
+    )
+    inner_ratio: tuple[float, float] = Field(
+        (0.2, 0.85), description="Disc and cup: range of vertical ratios drawn evenly for `inner`."
+    )
+    pallor: float = Field(
+        0.0, ge=0, le=1, description="Disc and cup: probability that the cup becomes paler or less pale than it is."
+    )
+    patches: float = Field(
+        0.0, ge=0, le=1, description="Fundus: probability of pale patches (atrophy, exudates, glare) beside the disc."
+    )
 
 
 class TeacherSpec(Frozen):

@@ -16,6 +16,7 @@ from torch import Generator, Tensor
 from napari_tinymig.recipes.student import InputSpec
 from napari_tinymig.recipes.train import AugmentSpec
 
+from .inner_region import resized_inside
 from .order import PHOTOGRAPH_PARTS
 from .parts import View, apply_parts, uniform
 from .photographs import enlarge
@@ -128,6 +129,8 @@ class Augmenter:
         theta = draw_theta(view, centre, spec, g)
         bend = elastic_field(len(view), size, spec.elastic, g) if spec.elastic else None
         grid = sampling_grid(theta, size, bend)
+        if spec.inner and self.regions == 2:
+            grid = resized_inside(grid, cache[:, 3:5], spec.inner, spec.inner_ratio, g)
         inside = (grid.abs().amax(-1) <= 1)[:, None].to(cache.device)  # (B, 1, s, s)
         both = self._sampled(cache, theta, grid)
         x, target, known = both[:, :3], both[:, 3 : 3 + self.regions], both[:, 3 + self.regions :]

@@ -217,7 +217,7 @@ class Run:
                 f"{path} is damaged ({str(e)[:80]}); expected the checkpoint of a run; delete this file, which gives "
                 "up what was trained in its folder, or start again in another folder"
             ) from e
-        if meta.get("recipe") != self.recipe.model_dump_json():
+        if not same_recipe(meta.get("recipe", ""), self.recipe):
             raise ModelFileError(
                 f"{path} was made by another recipe; resume with the same one, or choose another folder"
             )
@@ -238,6 +238,14 @@ class Run:
         whole = self.optimiser.state_dict()
         self.optimiser.load_state_dict({"state": state, "param_groups": whole["param_groups"]})
         self.progress = progress
+
+
+def same_recipe(stored: str, recipe: Recipe) -> bool:
+    """Whether a checkpoint's recipe (JSON) is this one; settings it does not know count as default."""
+    try:
+        return Recipe.model_validate_json(stored) == recipe
+    except ValueError:
+        return False
 
 
 def supervised_part(terms: dict[str, Tensor], lambdas: Sequence[float]) -> Tensor:
