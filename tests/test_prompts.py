@@ -327,6 +327,16 @@ def test_slices_that_a_human_has_touched_are_not_followed_into():
     assert not session.labels[8].any()
 
 
+def test_following_leaves_slices_alone_that_the_session_began_with():
+    start = np.zeros((13, 64, 64), np.uint8)
+    start[7:10, 25:35, 25:35] = 1
+    session = begin(Scan(ball(), (3.0, 1.0, 1.0)), "any", start=start, engine=Bright())
+    session.click((5, 32, 32))
+    assert session.labels[5].any()
+    np.testing.assert_array_equal(session.labels[7:], start[7:])
+    assert session.undo() and not session.labels[:7].any()
+
+
 def test_slices_lie_across_the_largest_spacing():
     assert slice_axis((3.0, 0.5, 0.5)) == 0
     assert slice_axis((0.5, 0.5, 3.6)) == 2

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..tasks.task import Region
-from .answer import Points, Told, correction, look
+from .answer import Points, Told, correction, network_input
 from .records import Prompt
 from .rules import Mask, pieces_touching
 from .slice_answer import SliceState, mask_of, write
@@ -19,8 +19,8 @@ LEAST_AREA = 0.12
 """An object has ended where less than this part of the neighbouring slice's is left (chosen)."""
 LEAST_OVERLAP = 0.4
 """... or where the two overlap by less than this Dice (chosen)."""
-SURE = 0.62
-"""... or where the mean probability inside the answer is lower than this (chosen)."""
+SURE = 0.5
+"""... or where a look that does not know the neighbouring mask is less sure than this inside the answer (chosen)."""
 DRIFT = 0.15
 """So far, in parts of the object's size, its border moves from one slice to the next at most (chosen)."""
 LEAST_CHANGE = 0.25
@@ -77,7 +77,9 @@ def _one_way(
     given = any_begun(state_of(first), region)
     for z in range(first + step, stop, step):
         state = state_of(z)
-        if given and any_begun(state, region):
+        if any_begun(state, region) != given:
+            return  # where an automatic mask begins or ends is a judgement of its own
+        if given:
             moved = _corrected(state, region, change, bool((change & now).any()))
             if moved is None:
                 return
@@ -106,7 +108,11 @@ def _found_again(state: SliceState, region: Region, expected: Mask, certain: boo
         return None
     view = view_around([extent], state.picture.shape, state.engine.size, margin=1.6)
     told = Told(positive=_deepest(expected))
-    logits = _in_slice(look(state.engine, state.picture, [view], told, expected)[0], view)
+    known = network_input(state.picture, view, told, view.mask_on_grid(expected))
+    fresh = known.copy()
+    fresh[-2:] = 0
+    both = state.engine.run(np.stack([known, fresh]))
+    logits, alone = _in_slice(both.mean(0), view), _in_slice(both[1], view)
     size = max(extent[2] - extent[0], extent[3] - extent[1])
     near = ndimage.distance_transform_edt(~expected) <= max(DRIFT * size, 2)
     found = pieces_touching((logits > 0) & near, expected)
@@ -114,7 +120,7 @@ def _found_again(state: SliceState, region: Region, expected: Mask, certain: boo
     dice = 2 * int((found & expected).sum()) / max(area + was, 1)
     if certain:
         return found if dice > 0.7 else expected
-    sure = float((1 / (1 + np.exp(-logits[found]))).mean()) if area else 0.0
+    sure = float((1 / (1 + np.exp(-alone[found]))).mean()) if area else 0.0
     return None if area < max(LEAST_AREA * was, 12) or dice < LEAST_OVERLAP or sure < SURE else found
 
 
