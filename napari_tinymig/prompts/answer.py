@@ -63,20 +63,18 @@ def look(
     return engine.run(np.stack(batch))
 
 
-def look_both_ways(engine: PromptEngine, picture: Picture, view: View, told: Told, mask: Mask) -> NDArray[np.float32]:
+def look_both_ways(
+    engine: PromptEngine, picture: Picture, view: View, told: Told, previous: Mask
+) -> NDArray[np.float32]:
     """Logits (size, size) of a view: the mean of two looks, one of which does not know the mask so far.
 
-    Alone, the look with the mask clings to it, and the look without it forgets what earlier prompts have settled.
+    previous: that mask on the view's grid. Alone, the look with the mask clings to it, and the look without it forgets
+    what earlier prompts have settled.
     """
-    known = network_input(picture, view, told, view.mask_on_grid(mask))
+    known = network_input(picture, view, told, previous)
     fresh = known.copy()
     fresh[-2:] = 0
     return np.asarray(engine.run(np.stack([known, fresh])).mean(0))
-
-
-def look_again(engine: PromptEngine, picture: Picture, view: View, told: Told, previous: Mask) -> NDArray[np.float32]:
-    """Logits (size, size) of one view whose mask so far, (size, size), lies on its grid already."""
-    return engine.run(network_input(picture, view, told, previous)[None])[0]
 
 
 def network_input(picture: Picture, view: View, told: Told, previous: Mask | None) -> NDArray[np.float32]:
@@ -115,7 +113,7 @@ def first_answer(engine: PromptEngine, picture: Picture, told: Told, points: Arr
     nearer = view_around([found] if told.box is None else [found, told.box], picture.shape, engine.size)
     seen = [(b - view.box[i % 2]) * view.scale for i, b in enumerate(nearer.box)]
     previous, _ = place(logits[best], tuple(seen), engine.size)  # type: ignore[arg-type]
-    return _on_slice(look_again(engine, picture, nearer, told, previous > 0), nearer)
+    return _on_slice(look_both_ways(engine, picture, nearer, told, previous > 0), nearer)
 
 
 def correction(
@@ -138,7 +136,9 @@ def correction(
     free = free and share > SHALLOW
     fresh = free or share > DEEP
     logits = (
-        look_both_ways(engine, picture, view, told, mask) if fresh else look(engine, picture, [view], told, mask)[0]
+        look_both_ways(engine, picture, view, told, view.mask_on_grid(mask))
+        if fresh
+        else look(engine, picture, [view], told, mask)[0]
     )
     answer = view.in_window(logits) > 0
     core = disks(part.shape, at, round(2 / view.scale) if len(points) == 1 else 0)
