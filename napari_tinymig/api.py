@@ -75,6 +75,7 @@ def prompt(
     model: str | Path | Predictor | None = None,
     start: ArrayLike | str | None = "auto",
     *,
+    engine: str = "student",
     follow: bool = True,
 ) -> PromptSession:
     """A session in which clicks, scribbles and boxes make or mend the mask of one image.
@@ -89,6 +90,9 @@ def prompt(
         The student of the automatic mask: name, file, or what `load_model` gave; None = the task's default.
     start
         'auto': the student's own mask (empty for 'any'); None: empty; an array: labels of this image to mend.
+    engine
+        'student': the bundled prompted student. 'litemedsam': boxes are answered by LiteMedSAM, which the extra
+        [medsam] installs; everything else by the student.
     follow
         Volumes: every prompt is followed through the neighbouring slices before it returns. False = only where
         `session.follow()` is asked for, as the viewer does in a worker.
@@ -96,6 +100,7 @@ def prompt(
     Raises ValueError for wrong arguments, and the errors of `napari_tinymig.base.errors` for images and models that
     cannot be used.
     """
+    from .jobs.box_engine import open_box_engine
     from .prompts.begin import begin
     from .prompts.checks import checked_pixels
 
@@ -103,7 +108,7 @@ def prompt(
         image = checked_pixels(np.asarray(image))
     scan, _ = _scan_of(image, spacing)
     flat = not isinstance(image, Scan | str | Path) and np.ndim(image) == 2
-    return begin(scan, task, model, start, follow=follow, flat=flat)
+    return begin(scan, task, model, start, follow=follow, flat=flat, box_engine=open_box_engine(engine))
 
 
 def _scan_of(image: Any, spacing: tuple[float, ...] | None) -> tuple[Scan, dict[str, Any]]:

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from napari_tinymig.training.litemedsam.boxes import LiteMedSAMBoxes
 from napari_tinymig.training.litemedsam.encoder import WindowBlock, _distances
 from napari_tinymig.training.litemedsam.network import LiteMedSAM, PositionCode
 from napari_tinymig.training.litemedsam.weights import find_litemedsam, load_litemedsam
@@ -140,3 +141,23 @@ def test_the_published_weights_find_the_disc_that_a_box_holds(published):
     logits, _ = published(pixels, torch.tensor([[97.0, 77, 183, 163]]))
     answer = logits[0].numpy() > 0
     assert 2 * (answer & disc).sum() / (answer.sum() + disc.sum()) > 0.95
+
+
+def test_boxes_are_answered_from_a_map_that_is_made_once(random_file):
+    engine = LiteMedSAMBoxes(random_file)
+    picture = np.random.default_rng(0).integers(0, 255, (90, 140, 3), dtype=np.uint8)
+    first = engine.encode(picture)
+    assert first.shape == (1, 256, 64, 64)
+    assert engine.encode(picture.copy()) is first
+    mask = engine.mask(picture, (10.0, 20.0, 60.0, 90.0))
+    assert mask.shape == (90, 140)
+    assert mask.dtype == bool
+    assert engine.encode(255 - picture) is not first
+
+
+def test_the_published_network_answers_a_box_on_a_plain_disk(published):
+    y, x = np.ogrid[:160, :200]
+    disk = (y - 70) ** 2 + (x - 90) ** 2 <= 40**2
+    picture = np.where(disk[..., None], 200, 40).astype(np.uint8).repeat(3, axis=2)
+    mask = LiteMedSAMBoxes().mask(picture, (30.0, 50.0, 111.0, 131.0))
+    assert 2 * (mask & disk).sum() / (mask.sum() + disk.sum()) > 0.9

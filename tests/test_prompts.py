@@ -15,6 +15,7 @@ from PIL import Image
 import napari_tinymig
 from napari_tinymig.base.errors import UnreadableInput, UnsupportedInput
 from napari_tinymig.base.records import Scan
+from napari_tinymig.jobs import box_engine
 from napari_tinymig.prompts.begin import begin
 from napari_tinymig.prompts.maps import prompt_maps
 from napari_tinymig.prompts.planes import slice_axis
@@ -228,6 +229,39 @@ def test_images_and_starts_that_cannot_be_used_are_refused():
         session_on(two_disks(), start=np.full((120, 160), 2))
     with pytest.raises(ValueError, match="start is 'full'"):
         session_on(two_disks(), start="full")
+
+
+class Everything:
+    """A box engine that takes the whole picture for the object."""
+
+    model_id = "everything@0"
+
+    def mask(self, rgb: np.ndarray, box: tuple[float, float, float, float]) -> np.ndarray:
+        self.asked = box
+        return np.ones(rgb.shape[:2], bool)
+
+
+def test_another_engine_answers_boxes_under_the_same_rules():
+    boxes = Everything()
+    session = session_on(two_disks(), box_engine=boxes)
+    session.box((10, 20), (29, 39))
+    assert boxes.asked == (10.0, 20.0, 30.0, 40.0)
+    assert session.labels[10:30, 20:40].all()
+    assert session.labels.sum() == 22 * 22
+    session.click((40, 40))
+    assert session.labels[40, 40] == 1
+    assert session.labels[80, 120] == 0
+    assert session.undo()
+    assert session.undo()
+    assert not session.labels.any()
+
+
+def test_an_unknown_engine_is_refused_and_a_missing_one_says_how_to_get_it(monkeypatch):
+    with pytest.raises(ValueError, match="expected one of student, litemedsam"):
+        napari_tinymig.prompt(two_disks(), task="any", engine="sam9")
+    monkeypatch.setattr(box_engine.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.delenv("TINYMIG_WEIGHTS", raising=False)
+    assert "napari-tinymig[medsam]" in box_engine.missing()
 
 
 def test_prompts_travel_through_a_file_and_replay_to_the_same_bits(tmp_path):

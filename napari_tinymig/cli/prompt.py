@@ -19,12 +19,14 @@ def prompt(
         None, help="Student of the automatic mask: name or file; default: the task's own."
     ),
     start: str | None = typer.Option(None, help="auto, empty, or a mask file to mend; default: the file's, else auto."),
+    engine: str | None = typer.Option(None, help="student, or litemedsam (boxes); default: the file's, else student."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace a mask that exists."),
 ) -> None:
     """Write the mask that prompts make, in the image's own grid, and its numbers."""
     from ..batch.folder import TABLE, check_folder
     from ..formats import mask_paths, open_input, write_mask
     from ..formats.find import find_inputs
+    from ..jobs.box_engine import open_box_engine
     from ..measures.csv_table import Table, row_of, table_columns
     from ..prompts.begin import begin
     from ..prompts.records import read_prompts, write_prompts
@@ -32,19 +34,20 @@ def prompt(
     listed, settings = read_prompts(prompts)
     task = task or str(settings.get("task", "any"))
     start = start or str(settings.get("start", "auto"))
+    engine = engine or str(settings.get("engine", "student"))
     items = find_inputs([image])
     scan_file = open_input(image)
     check_folder(out)
     target = mask_paths(out, items[:1])[0]
     refuse_existing(target, overwrite)
-    session = begin(scan_file.scan, task, model, start_of(start, scan_file))
+    session = begin(scan_file.scan, task, model, start_of(start, scan_file), box_engine=open_box_engine(engine))
     for number, answer in enumerate(session.replay(listed), 1):
         if answer.note:
             typer.echo(f"prompt {number}: {answer.note}")
     prediction = session.prediction
     write_mask(session.labels, scan_file, target, task=session.task, overwrite=overwrite)
     record = target.with_name(target.name.split("_mask.")[0] + "_prompts.json")
-    write_prompts(record, session.prompts, task=task, start=start)
+    write_prompts(record, session.prompts, task=task, start=start, engine=engine)
     table = Table(out / TABLE, table_columns())
     table.put({"file": str(image), "mask": target.name, "status": prediction.status} | row_of(prediction))
     table.write()

@@ -16,7 +16,7 @@ from ..predict.task_guess import scan_for_task
 from ..tasks.anything import ANY, any_task
 from ..tasks.task import TASKS, Task
 from .checks import checked_pixels
-from .network import PromptEngine, prompted_student
+from .network import BoxEngine, PromptEngine, prompted_student
 from .session import PromptSession
 
 Start = Any
@@ -31,6 +31,7 @@ def begin(
     engine: PromptEngine | None = None,
     follow: bool = True,
     flat: bool = False,
+    box_engine: BoxEngine | None = None,
 ) -> PromptSession:
     """A session on a scan; see `napari_tinymig.prompt`. flat: the scan is a grey picture (1, H, W) of shape (H, W)."""
     checked_pixels(scan.pixels)
@@ -46,7 +47,7 @@ def begin(
     elif start is not None:
         labels = start
     flat = flat and scan.kind == "volume"
-    return PromptSession(scan, record, engine or prompted_student(), labels, prediction, follow, flat)
+    return PromptSession(scan, record, engine or prompted_student(), labels, prediction, follow, flat, box_engine)
 
 
 def task_and_student(

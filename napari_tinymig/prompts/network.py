@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.errors import ModelFileError
+from ..base.geometry import Box
 from ..models.registry import open_model
 from ..network.run import OnnxNetwork
 
@@ -24,6 +25,15 @@ class PromptEngine(Protocol):
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits (B, size, size) of (B, 8, size, size): the image in -1..1, then the maps of `prompts.maps`."""
+
+
+class BoxEngine(Protocol):
+    """Another network that answers boxes, and boxes alone."""
+
+    model_id: str
+
+    def mask(self, rgb: NDArray[np.uint8], box: Box) -> NDArray[np.bool_]:
+        """The mask (H, W) of what a box (y0, x0, y1, x1), pixel edges, holds of a picture (H, W, 3)."""
 
 
 class PromptedStudent:

@@ -19,7 +19,7 @@ from .edits import packed, unpacked
 from .follow import follow_outwards
 from .grey import slice_picture
 from .history import History
-from .network import PromptEngine
+from .network import BoxEngine, PromptEngine
 from .planes import Planes, slice_axis
 from .records import Answer, Prompt
 from .slice_answer import SliceState, answer_box, answer_points
@@ -33,7 +33,7 @@ class PromptSession:
     Made by `napari_tinymig.prompt`. scan: the image, a grey picture being a one-slice volume. task: its labels; start:
     labels of `shape` to begin with. shape: the image's own, (H, W) or (D, H, W). engine: what answers. prediction: of
     the automatic mask, whose notes and trust go on. follow: volumes only, a prompt is followed to its neighbours
-    before it returns; else `follow()` does that when asked.
+    before it returns; else `follow()` does that when asked. box_engine: another network that answers the boxes.
 
     Rules: the pixels of a prompt get its label, always; a negative prompt adds nothing; a positive one takes nothing
     away outside its own piece; regions inside others stay inside; locked labels, finished objects and other classes
@@ -49,8 +49,9 @@ class PromptSession:
         prediction: Prediction | None = None,
         follow: bool = True,
         flat: bool = False,
+        box_engine: BoxEngine | None = None,
     ):
-        self.task, self.scan, self.engine = task, scan, engine
+        self.task, self.scan, self.engine, self.box_engine = task, scan, engine, box_engine
         self._shape = scan.grid_shape[1:] if flat else scan.grid_shape
         self._planes = Planes(self._shape, 0 if len(self._shape) == 2 else slice_axis(scan.spacing_mm))
         self._start = checked_start(start, self._shape, task)
@@ -248,6 +249,7 @@ class PromptSession:
             self.locked,
             None if finished is None else finished[z],
             self._begun(z),
+            self.box_engine,
         )
 
     def _begun(self, z: int) -> NDArray[np.uint8]:

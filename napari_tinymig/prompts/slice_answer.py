@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..tasks.task import Region, Task
 from .answer import Picture, Points, Told, correction, first_answer
-from .network import PromptEngine
+from .network import BoxEngine, PromptEngine
 from .rules import Mask, any_of, pieces_touching
 
 FREE = 4
@@ -25,6 +25,7 @@ class SliceState:
 
     labels: (H, W), changed in place. marks: pixels (n, 2) and label of the clicks and scribbles so far. boxes: lowest
     and highest corner and label. finished: pixels of finished objects. begun: the labels that the session began with.
+    box_engine: answers boxes instead of `engine`.
     """
 
     task: Task
@@ -36,6 +37,7 @@ class SliceState:
     locked: frozenset[int] = frozenset()
     finished: Mask | None = None
     begun: NDArray[np.uint8] | None = None
+    box_engine: BoxEngine | None = None
 
     def mask(self, region: Region) -> Mask:
         """The region's pixels as they are."""
@@ -98,7 +100,11 @@ def answer_box(state: SliceState, low: Corner, high: Corner, label: int) -> str:
     region = next(r for r in state.task.regions if r.label == label)
     told = state.told(region)
     told = Told(told.positive, told.negative, (float(low[0]), float(low[1]), high[0] + 1.0, high[1] + 1.0))
-    answer = first_answer(state.engine, state.picture, told, told.positive) & grown(inside, low, high)
+    if state.box_engine is not None and told.box is not None:
+        answer = state.box_engine.mask(state.picture.rgb, told.box)
+    else:
+        answer = first_answer(state.engine, state.picture, told, told.positive)
+    answer = answer & grown(inside, low, high)
     masks = {r.name: state.mask(r) for r in state.task.regions}
     if region.inside is not None:
         answer &= masks[region.inside]
