@@ -148,7 +148,7 @@ def drawings(task: str, roi_scale: float | None, count: int = DRAWINGS) -> tuple
         box = square_box((ys.mean() + 0.5, xs.mean() + 0.5), reach * (roi_scale or 3.0))
         out.append((sample.scan, box))
     for number in range(count if task == "polyp" else 0):
-        scan = polyp_sample(384, 200 + number, float(rng.uniform(0.12, 0.2))).scan
+        scan = polyp_sample(384, 220 + number, float(rng.uniform(0.12, 0.2))).scan
         out.append((scan, whole_box(scan.pixels.shape)))
     return tuple(out)
 
