@@ -42,7 +42,10 @@ class View:
     def picture(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The view of a picture (H, W, 3) as the network's image (3, size, size), -1..1."""
         grid, _ = place(rgb, self.box, self.size)
-        return np.ascontiguousarray(np.moveaxis(grid, 2, 0)) / np.float32(127.5) - np.float32(1)
+        channels = np.ascontiguousarray(np.moveaxis(grid, 2, 0), np.float32)
+        channels *= np.float32(1 / 127.5)
+        channels -= np.float32(1)
+        return channels
 
     def on_grid(self, points: ArrayLike) -> NDArray[np.float64]:
         """Pixel positions (n, 2) of the slice on the grid."""
