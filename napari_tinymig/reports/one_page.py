@@ -17,7 +17,7 @@ from ..base.safe_files import write_atomic
 from ..measures.clinical import measure, rim_profile
 from ..measures.declared import DECLARED
 from ..tasks.task import Task
-from ..viewer.parts.numbers import with_unit
+from .numbers import with_unit
 from .overlay import overlay_of
 
 NOTICE = "For research use only. Not a medical device; not for diagnosis or treatment decisions. Check the outline."

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from ..base.records import Prediction
 from ..measures.declared import DECLARED
-from ..viewer.parts.numbers import with_unit
-from ..viewer.parts.theme import Tone
+from .numbers import Tone, with_unit
 
 
 def result_rows(prediction: Prediction) -> dict[str, str]:

@@ -24,11 +24,11 @@ from qtpy.QtWidgets import (
 
 from ..batch.folder import plan, run_all
 from ..batch.one_input import Options
+from ..reports.numbers import with_unit
 from ..tasks.task import TASKS
 from .napari_io.layers import changed_by_user, result_layer
 from .napari_io.readers import read_layers
 from .parts.background import Work
-from .parts.numbers import with_unit
 from .parts.panel import Panel
 from .parts.predicting import preferred_model
 from .parts.settings import setting

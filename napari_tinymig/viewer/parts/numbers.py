@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 
+from ...reports.numbers import NOT_MEASURABLE
 from .style import text_label, with_role
 from .theme import GAP
-
-NOT_MEASURABLE = "not measurable"
-
-
-def with_unit(value: float | None, unit: str = "", digits: int = 2) -> str:
-    """'0.62', '34.1 mL' or 'not measurable'; never 'nan'."""
-    if value is None or not math.isfinite(value):
-        return NOT_MEASURABLE
-    return f"{value:.{digits}f} {unit}".rstrip()
 
 
 class BigNumber(QLabel):

@@ -11,8 +11,9 @@ from typing import Any
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
+from ...reports.numbers import Tone
 from .style import MessageLine, Section, text_label
-from .theme import GAP, MARGIN, MIN_WIDTH, Palette, Tone, palette, style_sheet
+from .theme import GAP, MARGIN, MIN_WIDTH, Palette, palette, style_sheet
 
 
 class Panel(QWidget):

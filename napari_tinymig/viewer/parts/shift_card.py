@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from ...base.records import Prediction
+from ...reports.numbers import Tone, with_unit
 from .charts import BarChart
-from .numbers import NumberRows, with_unit
+from .numbers import NumberRows
 from .style import Badge, Section, text_label
-from .theme import Palette, Tone
+from .theme import Palette
 
 TONES: dict[str, Tone] = {"known ground": "good", "some shift": "warn", "far away": "bad"}
 

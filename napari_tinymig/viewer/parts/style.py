@@ -23,7 +23,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from .theme import GAP, MARGIN, Role, Tone
+from ...reports.numbers import Tone
+from .theme import GAP, MARGIN, Role
 
 
 def with_role(widget: QWidget, role: Role) -> Any:

@@ -7,12 +7,13 @@ from typing import Literal
 
 from napari.utils.theme import get_theme
 
+from ...reports.numbers import Tone
+
 GAP = 6  # between parts of one section, px
 MARGIN = 10  # around a section's content, px
 MIN_WIDTH = 320  # a panel docked right in a 1280 px wide window still leaves half of it to the canvas
 
 Role = Literal["heading", "hint", "value", "badge", "primary", "danger", "link", "card", "empty", "line", "title"]
-Tone = Literal["plain", "good", "warn", "bad"]
 
 
 @dataclass(frozen=True)

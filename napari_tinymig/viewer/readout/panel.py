@@ -11,10 +11,11 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QComboBox
 
 from ...measures.clinical import extent, measure, rim_profile
+from ...reports.numbers import with_unit
 from ...tasks.task import TASKS, Task
 from ..napari_io.layers import KEY, spacing_mm, task_of_labels
 from ..parts.choosers import LayerChooser
-from ..parts.numbers import BigNumber, NumberRows, with_unit
+from ..parts.numbers import BigNumber, NumberRows
 from ..parts.panel import Panel
 from ..parts.style import EmptyState, text_label
 from .rim_plot import RimPlot

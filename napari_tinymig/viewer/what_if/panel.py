@@ -11,6 +11,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QFileDialog, QLabel, QSlider
 
 from ...base.errors import MissingExtra
+from ...reports.numbers import with_unit
 from ...sets.what_if import Tried
 from ...shift.corruptions import CORRUPTIONS, TITLES, TWO_SIDED
 from ..napari_io.layers import grid_shape, kind_of, scan_of
@@ -18,7 +19,7 @@ from ..parts.background import Work
 from ..parts.charts import LineChart
 from ..parts.choosers import LayerChooser
 from ..parts.image_and_models import WHAT_IF, ImageAndModels
-from ..parts.numbers import NumberRows, with_unit
+from ..parts.numbers import NumberRows
 from ..parts.panel import Panel
 from ..parts.shift_card import TONES
 from ..parts.style import Badge, button, primary_button, row, text_label
