@@ -11,17 +11,16 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ..base.errors import OutputRefused
 from ..formats import find_inputs, mask_paths
+from ..formats.folder_ledger import LEDGER, read_ledger
 from ..measures.csv_table import Table, table_columns
 from ..models.registry import open_model
 from ..network.run import resolve_device, usable_threads
 from ..tasks.task import TASKS
 from .one_input import Job, Options, Outcome, run_job
 
-LEDGER = "details.jsonl"
 TABLE = "measurements.csv"
 
 
@@ -55,22 +54,6 @@ def check_folder(folder: Path) -> None:
         probe.unlink()
     except OSError as e:
         raise OutputRefused(f"{folder} cannot be written ({e.strerror or e}); choose another folder with -o.") from e
-
-
-def read_ledger(folder: Path) -> dict[str, dict[str, Any]]:
-    """Finished inputs by the name of their mask; a torn last line is ignored."""
-    try:
-        lines = (folder / LEDGER).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return {}
-    out: dict[str, dict[str, Any]] = {}
-    for line in lines:
-        try:
-            entry = json.loads(line)
-            out[entry["mask"]] = entry
-        except (ValueError, KeyError, TypeError):
-            continue
-    return out
 
 
 def run_all(

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from ..base.errors import UnreadableInput
-from ..batch.folder import read_ledger
 from ..tasks.task import OPTIC, PROSTATE, TASKS, Task
 from . import MaskFile, stem_of, suffix_of
+from .folder_ledger import read_ledger
 
 SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm")
 

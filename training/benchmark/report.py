@@ -8,13 +8,14 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from napari_tinymig.base.safe_files import write_atomic
 
 from ..machine.device import device_name
+from .cells import Cell
 from .plots import draw_plots
 from .statistics import (
     FEW_PATIENTS,
@@ -26,9 +27,6 @@ from .statistics import (
     unweighted_mean,
     verdict,
 )
-
-if TYPE_CHECKING:
-    from .run import Cell
 
 FAILURE_DICE = 0.5
 DEVELOPMENT_FILE = "development.txt"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import itertools
 import json
@@ -11,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -30,43 +29,13 @@ from ..data.cases import find_cases
 from ..networks.saved import load_student
 from ..networks.student import count_macs, count_parameters
 from ..run.evaluate import METRICS, score_one
+from .cells import Cell
+from .report import write_report
 
 log = logging.getLogger(__name__)
 
 KEYS = ("recipe", "variant", "source", "seed", "target", "case", "patient", "empty")
 CPU_ROUNDS = 15
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One training run of a benchmark: a recipe (with its seed), a source folder, the target folders."""
-
-    recipe: dict[str, Any]
-    source: str
-    targets: tuple[str, ...]
-    out: str
-    roi: str = "truth"
-    device: str = "auto"
-    threads: int | None = None
-
-    @property
-    def name(self) -> str:
-        """Folder of the run: recipe, source, seed."""
-        return f"{self.recipe['name']}__{Path(self.source).name}__s{self.recipe['seed']}"
-
-    @property
-    def folder(self) -> Path:
-        """Where the run and its scores lie."""
-        return Path(self.out) / "runs" / self.name
-
-    def fingerprint(self) -> str:
-        """16 hex digits over everything that the scores depend on, except the bytes of the images.
-
-        Settings at their default are left out, so that a setting added later does not void finished runs.
-        """
-        changed = Recipe.model_validate(self.recipe).model_dump(mode="json", exclude_defaults=True)
-        told = json.dumps([changed, Path(self.source).name, sorted(self.targets), self.roi], sort_keys=True)
-        return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 def plan_cells(
@@ -115,8 +84,6 @@ def benchmark(
     processes on this machine; cluster: address of a dask scheduler whose workers see the same folders. A run that
     fails is told as a 'warning' and left out of the table, which says so.
     """
-    from .report import write_report
-
     out.mkdir(parents=True, exist_ok=True)
     lock = FolderLock(out, what="this benchmark")
     try:

@@ -1,4 +1,4 @@
-"""Which processor or accelerator a run computes on, by the name its maker gave it."""
+"""Which processor or accelerator a run computes on, by the name its maker gave it, and in which precision."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import platform
 from pathlib import Path
 
 import torch
+
+from napari_tinymig.recipes.student import Recipe
 
 
 def device_name(want: str = "auto") -> str:
@@ -30,3 +32,15 @@ def _processor() -> str:
         lines = []
     named = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     return next(named, "") or platform.processor() or platform.machine()
+
+
+def wants_bf16(recipe: Recipe, device: torch.device) -> bool:
+    """'auto' takes bf16 on CUDA, and on CPUs with AMX or native bf16."""
+    if recipe.optim.precision != "auto":
+        return recipe.optim.precision == "bf16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    if device.type != "cpu":
+        return False
+    capable = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(capable and capable())

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from napari_tinymig.recipes.student import Recipe
 
 from ..augmentation.apply import Batch, normalise_batch
+from ..machine.device import wants_bf16
 from ..networks.student import StudentOutput
 from ..networks.teacher import Teacher, build_teacher
 from ..networks.teacher_cache import CachedTeacher, build_cache, image_key
-from ..run.loop import wants_bf16
 from .supervised import PRESENCE_WEIGHT
 from .tinymig_terms import Distillation
 

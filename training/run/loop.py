@@ -27,6 +27,7 @@ from napari_tinymig.recipes.train import OptimSpec
 
 from ..augmentation.apply import Batch
 from ..data.batches import Batches
+from ..machine.device import wants_bf16
 from ..machine.replicas import average_buffers, average_gradients
 from ..objectives.supervised import Objective
 
@@ -260,18 +261,6 @@ def freeze_statistics(student: nn.Module) -> None:
     for module in student.modules():
         if isinstance(module, nn.BatchNorm2d) and module.weight is not None and not module.weight.requires_grad:
             module.eval()
-
-
-def wants_bf16(recipe: Recipe, device: torch.device) -> bool:
-    """'auto' takes bf16 on CUDA, and on CPUs with AMX or native bf16."""
-    if recipe.optim.precision != "auto":
-        return recipe.optim.precision == "bf16"
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    if device.type != "cpu":
-        return False
-    capable = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(capable and capable())
 
 
 def fit(run: Run, stop: Callable[[], bool]) -> Iterator[Message]:
