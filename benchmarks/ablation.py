@@ -25,7 +25,7 @@ from napari_tinymig.training.data.batches import Batches
 from napari_tinymig.training.data.cases import find_cases, split_cases
 from napari_tinymig.training.data.image_set import load_set
 from napari_tinymig.training.networks.export import save_model
-from napari_tinymig.training.objectives.supervised import build_objective
+from napari_tinymig.training.objectives.build import build_objective
 from napari_tinymig.training.objectives.tinymig import TinyMIGObjective
 from napari_tinymig.training.run.loop import Run, freeze_statistics, learning_rate
 from napari_tinymig.training.run.train import build_student, make_header

@@ -13,8 +13,8 @@ from napari_tinymig.training.augmentation.apply import Batch
 from napari_tinymig.training.losses.terms import region_probabilities
 from napari_tinymig.training.networks.saved import load_student
 from napari_tinymig.training.networks.student import Student
+from napari_tinymig.training.objectives.build import build_objective
 from napari_tinymig.training.objectives.ensemble import EnsembleObjective, answer_loss
-from napari_tinymig.training.objectives.supervised import build_objective
 from napari_tinymig.training.run.train import train
 
 from napari_tinymig.models.file import read_model_file

@@ -13,16 +13,9 @@ from hypothesis import strategies as st
 from napari_tinymig.base.errors import ModelFileError
 from napari_tinymig.network.run import NetworkOutput
 from napari_tinymig.shift.descriptors import describe_image, describe_output
-from napari_tinymig.shift.source_statistics import (
-    make_statistics,
-    pack,
-    read_statistics,
-    record_frame,
-    stage_moments,
-    unpack,
-    unpack_stage,
-    whiten,
-)
+from napari_tinymig.shift.fit import make_statistics
+from napari_tinymig.shift.frame_record import record_frame, stage_moments
+from napari_tinymig.shift.source_statistics import pack, read_statistics, unpack, unpack_stage, whiten
 
 WIDTHS = (6, 8, 10, 12)
 

@@ -16,19 +16,18 @@ from napari_tinymig.network.second_look import LOOKS, second_looks
 from napari_tinymig.predict.predictor import Predictor
 from napari_tinymig.recipes.student import InputSpec
 from napari_tinymig.sets.what_if import Bench
-from napari_tinymig.shift.source_statistics import make_statistics, record_frame
+from napari_tinymig.shift.fit import make_statistics
+from napari_tinymig.shift.frame_record import record_frame
 from napari_tinymig.shift.trust import (
-    TEMPERATURES,
     best_temperature,
     calibration_error,
-    compare_with_truth,
     conformal,
     expected_dice,
     interval_factor,
     interval_quantile,
     intervals,
-    reliability,
 )
+from napari_tinymig.shift.truth import TEMPERATURES, compare_with_truth, reliability
 from napari_tinymig.tasks.task import OPTIC, PROSTATE
 
 SIZE = 64

@@ -16,21 +16,10 @@ from ..base.errors import MissingExtra, UnreadableInput, UnsupportedInput
 from ..base.geometry import Geometry, lps_from_ras
 from ..tasks.task import Task
 from .scan_file import ScanFile, StoredVolume
-from .write_masks import stored_labels, write_atomically
+from .stored_grid import stored_labels
 
 SEG_STORAGE = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 PROSTATE_SCT = ("41216001", "SCT", "Prostate")
-
-
-def write_dicom_seg(
-    labels: NDArray[np.uint8], scan_file: ScanFile, path: Path, task: Task | None = None, *, overwrite: bool = False
-) -> Path:
-    """Write `labels` (D, H, W), patient order, as a DICOM-SEG of the series `scan_file` was read from.
-
-    Raises MissingExtra without highdicom, ValueError for another source than a DICOM stack, OutputRefused.
-    """
-    write_atomically(Path(path), dicom_seg_bytes(labels, scan_file, task), overwrite=overwrite)
-    return Path(path)
 
 
 def dicom_seg_bytes(

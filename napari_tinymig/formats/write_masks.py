@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..base.errors import OutputRefused
-from ..base.geometry import Geometry
 from ..tasks.task import Task
 from .find import suffix_of
-from .photographs import exif_with_orientation, turn_back
+from .photographs import exif_with_orientation
 from .scan_file import InputItem, ScanFile
+from .stored_grid import stored_labels
 
 DEFAULT_COLOURS = {1: "#35c2f0", 2: "#ffb000", 3: "#e5446d", 4: "#7bd389", 5: "#9b7ede"}
 _SUFFIX = {"photograph": ".png", "nifti": ".nii.gz", "nrrd": ".nrrd", "mha": ".mha", "dicom": ".nii.gz"}
@@ -118,27 +118,6 @@ def _volume_bytes(stored: NDArray[Any], scan_file: ScanFile, path: Path) -> byte
 
         return meta_bytes(stored, scan_file)
     raise ValueError(f"{path.name}: expected a name that ends in .png, .nii, .nii.gz, .nrrd, .mha or .dcm.")
-
-
-def _checked(labels: NDArray[Any], scan_file: ScanFile) -> NDArray[np.uint8]:
-    labels = np.asarray(labels)
-    if labels.size and (labels.min() < 0 or labels.max() > 255):
-        raise ValueError(f"labels run from {labels.min()} to {labels.max()}; expected 0 to 255.")
-    grid = scan_file.scan.grid_shape
-    allowed = {grid, grid[1:] if len(grid) == 3 and grid[0] == 1 else grid, (1, *grid) if len(grid) == 2 else grid}
-    if labels.shape not in allowed:
-        raise ValueError(f"labels have shape {labels.shape}; expected {grid}, the grid of {scan_file.name}.")
-    return labels.reshape(grid).astype(np.uint8)
-
-
-def stored_labels(labels: NDArray[Any], scan_file: ScanFile) -> NDArray[np.uint8]:
-    """Labels (i, j, k) in the stored order of a volume; photographs as (column, row, 1) of the stored picture."""
-    grid = _checked(labels, scan_file)
-    if scan_file.is_photograph_file or scan_file.scan.kind == "photograph":
-        plane = turn_back(grid.reshape(grid.shape[-2:]), scan_file.exif_orientation)
-        return np.ascontiguousarray(plane.T[..., None])
-    geometry: Geometry = scan_file.geometry  # type: ignore[assignment]
-    return np.ascontiguousarray(geometry.to_stored(grid))
 
 
 def _plane(labels: NDArray[Any], scan_file: ScanFile) -> NDArray[np.uint8]:

@@ -35,9 +35,8 @@ from ..tasks.task import Task
 from .colour_match import HELPS, Help, match_to_source
 from .disc_locator import Located, locate_disc
 from .quality import fundus_quality
-from .volume import predict_volume
+from .volume import Progress, predict_volume
 
-Progress = Callable[[int, int], None]
 Roi = Literal["auto", "full"] | Box
 OBJECT_LOGIT = "object_logit"
 """Header constant: mean logit, above the decision's, that a separate object needs to be shown."""
@@ -122,7 +121,7 @@ class Predictor:
             if progress:
                 progress(1, 1)
         else:
-            answer = predict_volume(self, scan, probabilities, uncertainty, progress)
+            answer = predict_volume(self.network, self.header, scan, probabilities, uncertainty, progress)
         found = bool(answer.labels.any())
         if not found and not any(n.startswith("No ") for n in answer.notes):
             answer.notes.insert(0, f"No {self.task.regions[0].name} found in this image.")

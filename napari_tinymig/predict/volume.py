@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +12,13 @@ from ..base.records import Placement, Scan
 from ..network.frame import Answer, Frame, inside_frame, network_input
 from ..network.labels_from_logits import labels_of, region_probabilities, tidy_volume
 from ..network.normalise import neighbours
+from ..network.run import Network
 from ..network.second_look import second_looks
 from ..network.views import NEARER, average_looks
+from ..recipes.student import ModelHeader
 
-if TYPE_CHECKING:
-    from .predictor import Predictor, Progress
+Progress = Callable[[int, int], None]
+"""Called with (done, total) frames."""
 
 BATCH = 8
 THICK = 3.0
@@ -32,7 +34,12 @@ def slice_box(scan: Scan, fov_mm: float | None) -> Box:
 
 
 def predict_volume(
-    predictor: Predictor, scan: Scan, probabilities: bool, uncertainty: bool, progress: Progress | None
+    network: Network,
+    header: ModelHeader,
+    scan: Scan,
+    probabilities: bool = False,
+    uncertainty: bool = False,
+    progress: Progress | None = None,
 ) -> Answer:
     """Labels (D, H, W) of a volume, decided on its own grid from resampled logits.
 
@@ -40,7 +47,9 @@ def predict_volume(
     in-plane by mm where the spacing is known and by frame where it is not. Across slices nothing is interpolated;
     where slices are nearly as thin as pixels (spacing ratio <= 3), the logits of neighbours are averaged, 1:2:1.
     """
-    spec, task = predictor.header.input, predictor.task
+    spec, task = header.input, header.task
+    if task is None:
+        raise ValueError(f"model '{header.name}' is a {header.kind}; expected a segmenter.")
     volume = scan.pixels
     box = slice_box(scan, spec.fov_mm)
     placement = Placement(volume.shape[1:], box, (spec.size, spec.size))
@@ -49,11 +58,11 @@ def predict_volume(
     for start in range(0, len(volume), BATCH):
         stop = min(start + BATCH, len(volume))
         grids = [place(neighbours(volume, z, spec.context_slices), box, spec.size)[0] for z in range(start, stop)]
-        output = predictor.network.run(np.stack([network_input(g, inside, spec) for g in grids]))
+        output = network.run(np.stack([network_input(g, inside, spec) for g in grids]))
         batch = [Frame(g, inside, output, i, placement) for i, g in enumerate(grids)]
         for z, frame in enumerate(batch, start):
             pixels = neighbours(volume, z, spec.context_slices)
-            logits.append(average_looks(pixels, frame, predictor.network, predictor.header, NEARER))
+            logits.append(average_looks(pixels, frame, network, header, NEARER))
         frames += batch
         if progress:
             progress(stop, len(volume))
@@ -64,10 +73,10 @@ def predict_volume(
     answer = Answer(tidy_volume(native_labels), frames=frames)
     if probabilities:
         native = [restore(g, placement, fill=-60.0) for g in grid_logits]  # D of (R, H, W)
-        stacked = [region_probabilities(n, predictor.header).astype(np.float16) for n in native]
+        stacked = [region_probabilities(n, header).astype(np.float16) for n in native]
         answer.probabilities = np.stack(stacked, axis=1)  # (R, D, H, W)
     if uncertainty:
-        looks = [second_looks(predictor.network, predictor.header, f) for f in frames]
+        looks = [second_looks(network, header, f) for f in frames]
         gaps = [look.disagreement for look, g in zip(looks, grid_logits) if (g > 0).any()]
         answer.extra["look_disagreement"] = round(float(np.mean(gaps)), 4) if gaps else 0.0
         answer.uncertainty_map = np.stack([restore(look.spread, placement) for look in looks]).astype(np.float16)

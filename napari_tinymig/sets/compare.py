@@ -20,7 +20,8 @@ from ..base.records import Scan
 from ..formats import InputItem, as_photograph, as_volume, open_input, read_mask
 from ..shift.descriptors import LEVELS
 from ..shift.distance import ShiftResult, score_frames
-from ..shift.source_statistics import FrameRecord, unpack, unpack_stage, whiten
+from ..shift.frame_record import FrameRecord
+from ..shift.source_statistics import unpack, unpack_stage, whiten
 from .set_distance import SetTest, permutation_test, wasserstein
 from .survey import Known, survey_one
 

@@ -10,24 +10,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..base.errors import ModelFileError
-from ..base.geometry import place
 from ..base.records import Scan
 from ..models.file import ModelFile, read_model_file, write_model_file
 from ..network.frame import Frame
-from ..network.labels_from_logits import region_logits
+from ..predict.predictor import Predictor
 from ..predict.volume import predict_volume
-from ..recipes.student import ModelHeader
 from ..shift.corruptions import CORRUPTIONS, TWO_SIDED, corrupt
-from ..shift.source_statistics import FrameRecord, make_statistics, record_frame
-
-if TYPE_CHECKING:
-    from ..predict.predictor import Predictor
+from ..shift.fit import make_statistics
+from ..shift.frame_record import FrameRecord, record_of
 
 LESSONS = 8
 """Corrupted versions of every held-out image from which the expected Dice is learned (chosen)."""
@@ -51,47 +47,8 @@ class Known:
 def frames_of(predictor: Predictor, scan: Scan) -> list[Frame]:
     """The frames that a prediction of `scan` is made from; empty where the region of interest was not found."""
     if predictor.task.input == "volume":
-        return predict_volume(predictor, scan, False, False, None).frames
+        return predict_volume(predictor.network, predictor.header, scan).frames
     return predictor.answer_photograph(scan, "auto", False, False).frames
-
-
-def record_of(
-    frame: Frame,
-    header: ModelHeader,
-    scan: Scan,
-    labels: NDArray[np.uint8] | None = None,
-    case: str = "",
-    held_out: bool = False,
-    corruption: str = "",
-) -> FrameRecord:
-    """What one frame of a prediction looked like. labels: (H, W), the truth of this frame in the scan's pixels."""
-    task = header.task
-    if task is None:
-        raise ValueError(f"model '{header.name}' names no task; expected a segmenter.")
-    volume = scan.kind == "volume"
-    (y0, x0, y1, x1), (height, width) = frame.placement.box, frame.placement.source_shape
-    spacing = None
-    if volume and scan.spacing_mm is not None:
-        steps = ((y1 - y0) / frame.placement.grid_shape[0], (x1 - x0) / frame.placement.grid_shape[1])
-        spacing = (scan.spacing_mm[1] * steps[0], scan.spacing_mm[2] * steps[1])
-    truth = None
-    if labels is not None:
-        placed, _ = place(labels, frame.placement.box, frame.placement.grid_shape, order=0)
-        truth = np.stack([np.isin(placed, r.labels) for r in task.regions])  # (R, s, s)
-    return record_frame(
-        frame.grid[..., 1] if volume else frame.grid,
-        frame.output,
-        frame.index,
-        tuple(r.name for r in task.regions),
-        case=case,
-        held_out=held_out,
-        field=frame.inside,
-        spacing_mm=spacing,
-        view=(y1 - y0) / min(height, width),
-        logits=region_logits(frame.logits, header),
-        truth=truth,
-        corruption=corruption,
-    )
 
 
 def survey_one(predictor: Predictor, known: Known, corruption: str = "") -> list[FrameRecord]:
@@ -146,12 +103,10 @@ def add_statistics(
     `statistics['trust']['temperature']` and not applied, so that masks stay as they were scored. Raises ModelFileError
     for a model that is no segmenter.
     """
-    from ..predict.predictor import Predictor as Opened
-
     model = read_model_file(path)
     if model.header.task is None or model.header.kind != "segmenter":
         raise ModelFileError(f"{path} is a {model.header.kind}; source statistics belong to segmenters.")
-    records = survey(predictor or Opened(model), known, seed=seed)
+    records = survey(predictor or Predictor(model), known, seed=seed)
     statistics: dict[str, Any] = make_statistics(records, model.header.task.input, domain)
     header = model.header.model_copy(update={"statistics": statistics})
     return write_model_file(model.path, header, model.weights(), model.onnx)

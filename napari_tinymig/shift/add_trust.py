@@ -8,6 +8,10 @@ from typing import Any
 from ..base.records import Prediction, Scan
 from ..network.frame import Frame
 from ..recipes.student import ModelHeader
+from .distance import score_frames
+from .frame_record import record_of
+from .source_statistics import read_statistics
+from .trust import expected_dice, intervals
 
 MEASURE_OF = {"ratio": "vcdr", "gland_area": "volume_ml", "disc_area": "disc_area_px", "cup_area": "cup_area_px"}
 """Which measure an interval of the model's statistics speaks of."""
@@ -19,8 +23,6 @@ def judge(prediction: Prediction, header: ModelHeader, frames: list[Frame], scan
     A model without source statistics leaves them as they are. uncertainty = 1 - expected Dice, the mean over
     regions; further looks, if they were taken, can only raise it.
     """
-    from .source_statistics import read_statistics
-
     disagreement = prediction.extra.get("look_disagreement")
     statistics = read_statistics(header.statistics, header.name)
     if not frames or header.task is None:
@@ -28,10 +30,6 @@ def judge(prediction: Prediction, header: ModelHeader, frames: list[Frame], scan
     if statistics is None:
         prediction.uncertainty = disagreement
         return
-    from ..sets.survey import record_of
-    from .distance import score_frames
-    from .trust import expected_dice, intervals
-
     records = [record_of(frame, header, scan) for frame in frames]
     shift = score_frames(statistics, records)
     prediction.shift_score, prediction.shift_reason = round(shift.score, 1), shift.reason

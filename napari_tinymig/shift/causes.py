@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from .source_statistics import FrameRecord
+from .frame_record import FrameRecord
 
 NOTABLE = 2.5
 """Robust z beyond which a difference is named (chosen)."""

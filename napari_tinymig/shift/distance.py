@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from .causes import Cause, explain, sentence
 from .descriptors import IMAGE_NAMES
-from .source_statistics import FrameRecord, StageStatistics, unpack, unpack_stage, whiten
+from .frame_record import FrameRecord
+from .source_statistics import StageStatistics, unpack, unpack_stage, whiten
 
 Level = Literal["known ground", "some shift", "far away"]
 FAR = 2.0

@@ -12,7 +12,8 @@ from napari_tinymig.network.normalise import normalise
 from napari_tinymig.network.run import OnnxNetwork
 from napari_tinymig.recipes.student import ModelHeader, Recipe
 from napari_tinymig.sets.survey import LESSONS, lesson
-from napari_tinymig.shift.source_statistics import FrameRecord, make_statistics, record_frame
+from napari_tinymig.shift.fit import make_statistics
+from napari_tinymig.shift.frame_record import FrameRecord, record_frame
 
 from ..data.image_set import ImageSet, middle_views
 

@@ -29,7 +29,7 @@ from ..machine.replicas import join, own_folder, rank
 from ..networks.baselines import build_network
 from ..networks.export import save_model
 from ..networks.feature_style import attach_feature_style
-from ..objectives.supervised import build_objective
+from ..objectives.build import build_objective
 from .curve import draw_curve
 from .loop import Run, fit
 from .source_statistics import source_statistics

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,7 @@ from ..masks.sparse_canvas import canvas_looks
 from ..napari_io.layers import KEY
 from ..parts.background import Work
 from ..parts.style import EmptyState, Section, button, row
-
-if TYPE_CHECKING:
-    from .panel import AnnotatePanel
+from .open_set import OpenSet
 
 SIDE = 56
 ROLES = {"auto": "run decides", "train": "training", "val": "validation"}
@@ -63,7 +61,7 @@ def _around(painted: NDArray[np.int64], shape: tuple[int, ...]) -> tuple[float, 
 class CaseList(Section):
     """Thumbnails, one line per case; the buttons act on the selected ones."""
 
-    def __init__(self, panel: AnnotatePanel):
+    def __init__(self, panel: OpenSet):
         super().__init__("Cases")
         self.panel = panel
         self._pictures: dict[tuple[str, str], QIcon] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QListWidget, QListWidgetItem
@@ -14,9 +14,7 @@ from ...sets.next_image import Ranked, look_at, rank
 from ..parts.background import Work
 from ..parts.predicting import preferred_model, ready
 from ..parts.style import Section, button, row, text_label
-
-if TYPE_CHECKING:
-    from .panel import AnnotatePanel
+from .open_set import OpenSet
 
 SHOWN = 8
 
@@ -24,7 +22,7 @@ SHOWN = 8
 class NextList(Section):
     """Choose a folder; its images are ranked by doubt and shift; double click opens one."""
 
-    def __init__(self, panel: AnnotatePanel):
+    def __init__(self, panel: OpenSet):
         super().__init__("Which image next?")
         self.panel = panel
         self.line = self.add(text_label("Ranks a folder by how much an annotation would teach.", "hint"))
