@@ -489,3 +489,12 @@ def test_the_command_replays_prompts_into_a_mask_and_a_table(tmp_path):
     again = subprocess.run(command, capture_output=True, text=True)
     assert again.returncode == 2
     assert "--overwrite" in again.stderr
+
+
+def test_every_bundled_model_verifies_the_prompted_one_too(capsys):
+    from napari_tinymig.cli import main
+
+    with pytest.raises(SystemExit) as ended:
+        main(["models", "verify", "prompt"])
+    assert ended.value.code == 0
+    assert "sound, output (1, 1, 192, 192)" in capsys.readouterr().out

@@ -89,13 +89,15 @@ def verify(models: list[str] = typer.Argument(None, help="Names or files; defaul
     from ..base.errors import ModelFileError
     from ..models.registry import model_paths, open_model
     from ..network.run import OnnxNetwork
+    from ..prompts.maps import MAPS
 
     failed = False
     for name in models or list(model_paths()):
         try:
             model = open_model(name)
             side = model.header.input.size
-            logits = OnnxNetwork(model, 1).run(np.zeros((1, 3, side, side), np.float32)).logits
+            channels = 3 + (len(MAPS) if model.header.kind == "prompted" else 0)
+            logits = OnnxNetwork(model, 1).run(np.zeros((1, channels, side, side), np.float32)).logits
             typer.echo(f"{model.model_id}: sound, output {logits.shape}")
         except ModelFileError as e:
             failed = True

@@ -51,7 +51,7 @@ def prompt(
     table = Table(out / TABLE, table_columns())
     table.put({"file": str(image), "mask": target.name, "status": prediction.status} | row_of(prediction))
     table.write()
-    typer.echo(f"{len(listed)} prompts; {target}")
+    typer.echo(f"{len(listed)} prompt{'s' * (len(listed) != 1)}; {target}")
 
 
 def refuse_existing(target: Path, overwrite: bool) -> None:
