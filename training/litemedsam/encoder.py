@@ -84,7 +84,7 @@ class WindowAttention(nn.Module):
         n, tokens, width = x.shape
         qkv = self.qkv(self.norm(x)).view(n, tokens, self.heads, -1).transpose(1, 2)  # (n, heads, tokens, 3 d)
         q, k, v = qkv.chunk(3, -1)
-        bias = self.attention_biases[:, self.distances].to(q.dtype)  # (heads, tokens, tokens)
+        bias = self.attention_biases[:, self.distances].to(q.dtype)  # type: ignore[index]  # (heads, tokens, tokens)
         x = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         return self.proj(x.transpose(1, 2).reshape(n, tokens, width))
 

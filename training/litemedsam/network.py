@@ -89,7 +89,8 @@ class PromptEncoder(nn.Module):
     def forward(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """Corner tokens (N, 2, 256) of boxes (N, 4), and the word for 'no mask given', (1, 256, 1, 1)."""
         corners = self.pe_layer((boxes.view(-1, 2, 2) + 0.5) / SIDE)  # (N, 2, 256)
-        kinds = torch.cat([self.point_embeddings[2].weight, self.point_embeddings[3].weight])
+        corner_words: list[Tensor] = [self.point_embeddings[i].weight for i in (2, 3)]  # type: ignore[misc]
+        kinds = torch.cat(corner_words)
         return corners + kinds, self.no_mask_embed.weight.view(1, -1, 1, 1)
 
     def grid(self) -> Tensor:

@@ -100,11 +100,15 @@ def load_frames(sources: Sequence[Path], recipe: PromptRecipe) -> tuple[Frames, 
             if case.label is not None:
                 hashes.append(case.content_hash())
             for image, target in object_frames(case, side):
-                images.append(image), regions.append(target), kinds.append(True)
+                images.append(image)
+                regions.append(target)
+                kinds.append(True)
         for index in sorted(order[: recipe.region_images]):
             scale = float(np.exp(rng.uniform(np.log(60), np.log(900))))
             image, numbered = region_frame(some_picture(cases[index], rng), side, scale)
-            images.append(image), regions.append(numbered), kinds.append(False)
+            images.append(image)
+            regions.append(numbered)
+            kinds.append(False)
     return Frames(np.stack(images), np.stack(regions), np.array(kinds)), tuple(hashes)
 
 

@@ -35,7 +35,7 @@ def train(
         for number, stage in enumerate(recipe.stages):
             seed = recipe.seed + number
             batches = PromptBatches(frames, stage.size, recipe.batch, seed, recipe.drawn, recipe.regions)
-            average = network
+            average: torch.nn.Module = network
             for message, latest in teach(network, batches, stage.minutes, recipe.lr):
                 average = latest
                 log.write(message.to_json() + "\n")

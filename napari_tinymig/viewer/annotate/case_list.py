@@ -86,7 +86,7 @@ class CaseList(Section):
                 button("Remove", self.remove, "danger", "Take the selected cases out; files move to history/."),
             )
         )
-        self.work = Work(panel, lambda _result: None, panel.say_error, self._got_picture)
+        self.work = Work(panel, lambda _result: None, panel.say_error, self._got_picture)  # type: ignore[arg-type]
 
     def show_cases(self, folder: Path, cases: Sequence[Case]) -> None:
         """List these cases; pictures come from a thread."""

@@ -36,7 +36,7 @@ class NextList(Section):
         self.list.itemDoubleClicked.connect(lambda item: self._open(item.data(Qt.ItemDataRole.UserRole)))
         self.list.hide()
         self.add(self.list)
-        self.work = Work(panel, self._ranked, panel.say_error, self._progressed, None, self._ended)
+        self.work = Work(panel, self._ranked, panel.say_error, self._progressed, None, self._ended)  # type: ignore[arg-type]
 
     def _browse(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, "Folder of images to rank")
