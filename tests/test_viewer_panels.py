@@ -323,3 +323,52 @@ def test_a_model_card_shows_task_training_and_licence(viewer, models):
     assert "Optic disc and cup" in text
     assert "licence" in text
     dialog.close()
+
+
+def test_numbers_name_their_image_and_go_with_it(viewer, models):
+    from napari_tinymig.viewer.segment.panel import SegmentPanel
+
+    panel = dock(viewer, SegmentPanel)
+    first = viewer.add_image(photograph(), rgb=True, name="first eye")
+    labels = segment(panel, "optic")
+    assert not panel.result_card.isHidden()
+    assert panel.result_card.heading.text() == "Result: first eye"
+    second = viewer.add_image(photograph(), rgb=True, name="second eye")
+    panel.images.setCurrentText("second eye")
+    assert panel.images.layer == second  # napari hands out proxies of layers
+    assert panel.result_card.isHidden()  # nothing is known of the second eye yet
+    segment(panel, "optic")
+    assert panel.result_card.heading.text() == "Result: second eye"
+    viewer.layers.remove(first)
+    viewer.layers.remove(labels)
+    assert not panel.result_card.isHidden()  # another image's mask may go
+    viewer.layers.remove(panel.result)
+    assert panel.result_card.isHidden()
+
+
+def test_a_failed_prediction_leaves_no_numbers_of_the_one_before(viewer, models, monkeypatch):
+    from napari_tinymig.viewer.segment import panel as segment_panel
+
+    panel = dock(viewer, segment_panel.SegmentPanel)
+    viewer.add_image(photograph(), rgb=True, name="eye")
+    segment(panel, "optic")
+
+    def fails(*_):
+        raise ValueError("no such thing")
+
+    monkeypatch.setattr(segment_panel, "predict", fails)
+    click(panel, "Segment")
+    wait_until(lambda: not panel.work.running, what="the failure")
+    assert panel.result_card.isHidden()
+
+
+def test_the_readout_names_the_mask_it_measures(viewer, models):
+    from napari_tinymig.viewer.readout.panel import ReadoutPanel
+    from napari_tinymig.viewer.segment.panel import SegmentPanel
+
+    panel = dock(viewer, SegmentPanel)
+    viewer.add_image(photograph(), rgb=True, name="eye")
+    segment(panel, "optic")
+    readout = dock(viewer, ReadoutPanel)
+    readout.measure_now()
+    assert readout.numbers.heading.text() == "eye mask"

@@ -92,7 +92,7 @@ def test_a_second_model_is_shown_beside_the_first(viewer, shift_panel, make_mode
     choose(shift_panel.other, "after")
     measure(shift_panel)
     assert [not card.isHidden() for card in shift_panel.results] == [True, True]
-    assert shift_panel.results[1].heading.text() == "after"
+    assert shift_panel.results[1].heading.text() == "home, seen by after"
 
 
 def test_the_uncertainty_map_lies_where_the_image_does(viewer, shift_panel):

@@ -116,6 +116,8 @@ class ReadoutPanel(Panel):
             self.eye.setEnabled(False)
             return
         self.empty.hide()
+        self.numbers.heading.setText(layer.name)
+        self.numbers.heading.show()
         self.numbers.show()
         self.eye.setEnabled("cup_disc" in task.measures)
         started = time.perf_counter()

@@ -43,10 +43,11 @@ class SegmentPanel(Panel):
         self._guess: TaskGuess | None = None
         self._asked: tuple[Layer, Request] | None = None
         self.result: Labels | None = None
+        self._shown_of: Layer | None = None  # the image that the result card speaks of
+        self.result_card = ResultCard()
         self._image_section()
         self._model_section()
         self._run_section()
-        self.result_card = ResultCard()
         self.column.addWidget(self.result_card)
         self.guessing = Work(self, self._guessed, self.say_error)
         self.work = Work(self, self._answered, self._failed, self._progressed, self._ticked, self._ended)
@@ -181,6 +182,7 @@ class SegmentPanel(Panel):
     def _refresh_state(self, event: Any = None) -> None:
         """Show what can be done now: empty state, region choice, what is locked, and why the button is off."""
         layer = self.images.layer
+        self._forget_stale_result()
         self.empty.setVisible(layer is None)
         self.samples.setVisible(layer is None)
         photograph = layer is not None and kind_of(layer) == "photograph"
@@ -195,6 +197,17 @@ class SegmentPanel(Panel):
         self.go.setToolTip(reason or "Runs in the background; the window stays free.")
         self.hint.setText(reason)
         self.hint.setVisible(bool(reason) and layer is not None)
+
+    def _forget_stale_result(self) -> None:
+        """Numbers live as long as their image is chosen and their mask is open; then the card goes."""
+        shown, open_layers = self._shown_of, self.viewer.layers
+        if shown is not None and (shown != self.images.layer or self.result not in open_layers):
+            self._show_no_result()
+
+    def _show_no_result(self) -> None:
+        self._shown_of = None
+        self.result_card.hide()
+        self.elapsed.setText("")
 
     def _why_not(self) -> str:
         if self.images.layer is None:
@@ -246,6 +259,7 @@ class SegmentPanel(Panel):
             self.say_error(e)
             return
         self._asked = (self.images.layer, request)  # type: ignore[assignment]
+        self._show_no_result()
         self.bar.setRange(0, 0)
         self.bar.show()
         self.cancel.show()
@@ -280,8 +294,6 @@ class SegmentPanel(Panel):
         if image is None or image not in self.viewer.layers:
             self.say("The image was closed while it was segmented; nothing was added.", "warn")
             return
-        self.result_card.show_prediction(prediction)
-        self.elapsed.setText(f"{prediction.seconds:.2f} s, {prediction.model_id.split('@')[0]}")
         locked = locked_layers(self.viewer.layers, image)
         labels, kept = with_locked_edits(prediction.labels.reshape(grid_shape(image)), locked)
         if kept:
@@ -294,9 +306,15 @@ class SegmentPanel(Panel):
         about |= {"uncertainty": prediction.uncertainty, "shift_score": prediction.shift_score}
         about |= {"seconds": prediction.seconds, "status": prediction.status}
         self.result = result_layer(image, labels, task, f"{image.name} mask", about)
+        still_chosen = image == self.images.layer
         for extra in probability_layers(image, prediction, task):
             self.viewer.add_layer(extra)
         self.viewer.add_layer(self.result)
+        if still_chosen:
+            self.images.choose(image)  # a probability layer that was just added is not the image meant
+            self._shown_of = image
+            self.result_card.show_prediction(prediction, image.name)
+            self.elapsed.setText(f"{prediction.seconds:.2f} s, {prediction.model_id.split('@')[0]}")
 
     def released(self) -> None:
         self.work.cancel()

@@ -18,8 +18,9 @@ class ResultCard(Section):
         self.notes = self.add(text_label("", "hint", selectable=True))
         self.hide()
 
-    def show_prediction(self, prediction: Prediction) -> None:
-        """Show a prediction, found or not."""
+    def show_prediction(self, prediction: Prediction, image_name: str) -> None:
+        """Show a prediction of the named image, found or not."""
+        self.heading.setText(f"Result: {image_name}")
         found = prediction.status == "ok"
         text, tone = verdict(prediction)
         self.verdict.say(text, tone=tone)

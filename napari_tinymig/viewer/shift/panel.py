@@ -94,6 +94,7 @@ class ShiftPanel(Panel):
 
     def _image_changed(self) -> None:
         layer = self.images.layer
+        self._forget_stale_result()
         self.guessing.cancel()
         if layer is not None:
             scan_file = scan_file_of(layer)
@@ -103,6 +104,12 @@ class ShiftPanel(Panel):
     def _guessed(self, guess: TaskGuess) -> None:
         if guess.task and self.image.layer is not None and not self.model.touched:
             self.model.offer(self.image.input, guess.task, forget=True)
+
+    def _forget_stale_result(self) -> None:
+        """Numbers live as long as their image is chosen; then the cards go."""
+        if self._asked is not None and self._asked != self.images.layer:
+            for card in self.results:
+                card.hide()
 
     def _refresh_state(self, event: Any = None) -> None:
         busy = hasattr(self, "work") and self.work.running
@@ -137,12 +144,15 @@ class ShiftPanel(Panel):
         self._refresh_state()
 
     def _answered(self, answers: list[tuple[str, Prediction]]) -> None:
+        layer, prediction = self._asked, answers[0][1]
+        if layer is None or layer != self.images.layer:
+            self.say("Another image was chosen meanwhile; measure it to see its numbers.", "warn")
+            return
         for card, answer in zip(self.results, [*answers, None]):
             if answer is None:
                 card.hide()
             else:
-                card.show_prediction(*answer)
-        layer, prediction = self._asked, answers[0][1]
+                card.show_prediction(f"{layer.name}, seen by {answer[0]}", answer[1])
         if prediction.uncertainty_map is not None and layer is not None and layer in self.viewer.layers:
             self.viewer.add_layer(uncertainty_layer(layer, prediction))
 
