@@ -246,3 +246,17 @@ def test_masks_and_overlays_beside_their_photographs_are_no_inputs(tmp_path, rgb
 def test_a_png_named_jpg_is_read_as_what_it_is(tmp_path, rgb):
     Image.fromarray(rgb).save(tmp_path / "a.jpg", format="PNG")
     assert open_input(tmp_path / "a.jpg").format == "png"
+
+
+def test_a_mask_reaches_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
+    import os
+
+    from napari_tinymig.formats import write_atomically
+
+    done = []
+    sync, rename = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda fd: (done.append("sync"), sync(fd)))
+    monkeypatch.setattr(os, "replace", lambda a, b: (done.append("rename"), rename(a, b)))
+    write_atomically(tmp_path / "a_mask.png", b"mask")
+    assert (tmp_path / "a_mask.png").read_bytes() == b"mask"
+    assert done[:2] == ["sync", "rename"]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..base.errors import OutputRefused
+from ..base.safe_files import sync_folder
 from ..tasks.task import Task
 from .find import suffix_of
 from .photographs import exif_with_orientation
@@ -165,7 +166,10 @@ def write_atomically(path: Path, content: bytes, *, overwrite: bool = False) -> 
         try:
             with temporary.open("xb") as f:
                 f.write(content)
+                f.flush()
+                os.fsync(f.fileno())  # a mask is as safe from a power cut as a table
             os.replace(temporary, path)
+            sync_folder(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as e:
