@@ -33,8 +33,8 @@ ORDER = (
 )
 """A room imports only itself and rooms before it: no exception for lazy imports or TYPE_CHECKING."""
 
-LONGEST_FILE = 450  # the aim is 300
-LONGEST_FUNCTION = 90  # the aim is 40
+LONGEST_FILE = 325  # the aim is 300
+LONGEST_FUNCTION = 77  # the aim is 40
 MOST_MODULES = 16  # in one folder
 
 QT = {"qtpy", "magicgui", "superqt", "PyQt5", "PyQt6", "PySide6"}
