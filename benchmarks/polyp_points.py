@@ -23,9 +23,9 @@ from sklearn.metrics import roc_auc_score
 from napari_tinymig.base.geometry import whole_box
 from napari_tinymig.measures.overlap import dice
 from napari_tinymig.models.file import read_model_file
-from napari_tinymig.network.frame import network_input
 from napari_tinymig.network.labels_from_logits import drop_doubtful, drop_islands, paste_labels
-from napari_tinymig.network.views import NEARER, average_looks
+from napari_tinymig.network.seen_frame import network_input
+from napari_tinymig.network.several_looks import NEARER_LOOK, averaged_logits
 from napari_tinymig.predict.predictor import Predictor
 from napari_tinymig.recipes.train import DataSpec
 
@@ -37,7 +37,7 @@ def looked_at(
 ) -> tuple[list[float], dict[str, float]]:
     """Dice (or 1 where an empty frame is left empty) at every point, and the single numbers of a frame."""
     frame = predictor.look(pixels, whole_box(pixels.shape))
-    logits = average_looks(pixels, frame, predictor.network, predictor.header, NEARER)
+    logits = averaged_logits(pixels, frame, predictor.network, predictor.header, NEARER_LOOK)
     scores = []
     for point in POINTS:
         labels = drop_islands(paste_labels(drop_doubtful(logits, point)[0], frame.placement, predictor.task)[0])

@@ -131,7 +131,7 @@ def help_rows(model: str, sets: dict[str, list[Case]], plain: dict[str, list[See
     """Benefit and harm of test-time help: mean Dice per set, and the paired change."""
     rows = ["| set | n | region | none | colour | histogram | BatchNorm statistics |", "|---|---|---|---|---|---|---|"]
     adapted = batchnorm_adapted(sets, bench.predictor, bench.folder)
-    helps = {h: Predictor(model, "cpu", help=h) for h in ("colour", "histogram")}
+    helps = {h: Predictor(model, "cpu", colour_match=h) for h in ("colour", "histogram")}
     for name, cases in sets.items():
         told = {h: [p.predict(Scan(c.pixels, None, c.name)) for c in cases] for h, p in helps.items()}
         if name in adapted:
@@ -184,17 +184,17 @@ def time_rows(model: str, case: Case) -> list[str]:
     import napari_tinymig.predict.predictor as pipeline
 
     predictor = Predictor(model, "cpu", threads=1)
-    scan, judge = Scan(case.pixels, None, case.name), pipeline.judge
+    scan, add_trust = Scan(case.pixels, None, case.name), pipeline.add_trust
     with_shift, without = [], []
     try:
         for _ in range(20):
-            for times, act in ((with_shift, judge), (without, lambda *_: None)):
-                pipeline.judge = act
+            for times, act in ((with_shift, add_trust), (without, lambda *_: None)):
+                pipeline.add_trust = act
                 start = time.process_time()
                 predictor.predict(scan)
                 times.append(1000 * (time.process_time() - start))
     finally:
-        pipeline.judge = judge
+        pipeline.add_trust = add_trust
     a, b = np.array(with_shift), np.array(without)
     return [
         f"One photograph of {scan.pixels.shape[1]} x {scan.pixels.shape[0]}, 20 interleaved rounds, CPU time of one "

@@ -14,7 +14,7 @@ from napari_tinymig.base.records import Scan
 from napari_tinymig.measures.clinical import Ellipse, draw_ellipse
 from napari_tinymig.network.ellipse_pull import drawn_to_ellipse
 from napari_tinymig.network.run import OnnxNetwork
-from napari_tinymig.network.views import NEARER, average_looks
+from napari_tinymig.network.several_looks import NEARER_LOOK, averaged_logits
 from napari_tinymig.predict.disc_locator import best_candidate, looks
 from napari_tinymig.predict.predictor import Predictor
 from napari_tinymig.predict.task_guess import TaskGate, task_by_metadata
@@ -110,7 +110,7 @@ def test_further_looks_agree_with_the_first_where_nothing_changes(make_model):
     pixels = np.full((128, 128, 3), 60, np.uint8)
     pixels[40:90, 30:100] = 220
     frame = predictor.look(pixels, whole_box(pixels.shape))
-    mean = average_looks(pixels, frame, predictor.network, predictor.header, NEARER)
+    mean = averaged_logits(pixels, frame, predictor.network, predictor.header, NEARER_LOOK)
     first = frame.logits
     assert mean.shape == first.shape
     assert ((mean > 0) == (first > 0)).mean() > 0.97

@@ -279,15 +279,15 @@ def test_matching_brings_the_colours_home(predictor, how):
     assert match_to_source(blue, blue, inside, statistics, "none") is blue
 
 
-def test_help_is_off_by_default_and_refused_where_it_cannot_be(model, volume_predictor):
-    assert Predictor(model, "cpu").help == "none"
-    helped = Predictor(model, "cpu", help="colour").predict(Scan(eye(801, gain=(0.6, 0.6, 0.6)), None, "x"))
+def test_colour_match_is_off_by_default_and_refused_where_it_cannot_be(model, volume_predictor):
+    assert Predictor(model, "cpu").colour_match == "none"
+    helped = Predictor(model, "cpu", colour_match="colour").predict(Scan(eye(801, gain=(0.6, 0.6, 0.6)), None, "x"))
     plain = Predictor(model, "cpu").predict(Scan(eye(801, gain=(0.6, 0.6, 0.6)), None, "x"))
     assert helped.extra["shift_distance"] < plain.extra["shift_distance"]
     with pytest.raises(ValueError, match="expected one of none, colour, histogram"):
-        Predictor(model, "cpu", help="magic")
+        Predictor(model, "cpu", colour_match="magic")
     with pytest.raises(ValueError, match="needs a model of photographs"):
-        Predictor(volume_predictor.model, "cpu", help="colour")
+        Predictor(volume_predictor.model, "cpu", colour_match="colour")
 
 
 def test_lessons_keep_shape_and_dtype_and_are_seeded():

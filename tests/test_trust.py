@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from napari_tinymig.base.geometry import whole_box
 from napari_tinymig.base.records import Scan
+from napari_tinymig.network.look_disagreement import DOUBT_LOOKS, further_looks
 from napari_tinymig.network.run import NetworkOutput
-from napari_tinymig.network.second_look import LOOKS, second_looks
 from napari_tinymig.predict.predictor import Predictor
 from napari_tinymig.recipes.student import InputSpec
 from napari_tinymig.sets.what_if import Bench
@@ -197,7 +197,7 @@ def predictor(make_model):
 def test_further_looks_agree_on_a_clear_image(predictor):
     pixels = photograph()
     frame = predictor.look(pixels, whole_box(pixels.shape))
-    looks = second_looks(predictor.network, predictor.header, frame)
+    looks = further_looks(predictor.network, predictor.header, frame)
     assert looks.mean.shape == (2, 128, 128)
     assert looks.agreement["disc"] > 0.97
     assert looks.disagreement < 0.05
@@ -205,7 +205,7 @@ def test_further_looks_agree_on_a_clear_image(predictor):
     assert looks.spread[64, 64] < 0.01
     assert looks.spread[2, 2] < 0.01
     assert looks.spread.max() > 0.05
-    assert len(LOOKS) == 4
+    assert len(DOUBT_LOOKS) == 4
 
 
 def test_the_bench_spoils_a_copy_and_measures_dice(predictor):

@@ -15,7 +15,7 @@ from ..base.records import Prediction
 from ..formats import InputItem, open_input, write_mask
 from ..measures.csv_table import row_of, table_columns
 from ..models.registry import default_model, find_model
-from ..predict.colour_match import Help
+from ..predict.colour_match import ColourMatch
 from ..predict.predictor import Predictor
 from ..predict.task_guess import TaskGate, scan_for_task
 
@@ -41,7 +41,7 @@ class Options:
     psa_ng_ml: float | None = None
     uncertainty: bool = False
     threads: int | None = None
-    match: Help = "none"
+    match: ColourMatch = "none"
 
     def fingerprint(self) -> dict[str, Any]:
         """What must be equal for a mask to count as done."""
@@ -80,9 +80,9 @@ def input_hash(item: InputItem) -> str:
 
 
 @lru_cache(maxsize=4)
-def ready(model: str, device: str, threads: int | None, match: Help = "none") -> Predictor:
+def ready(model: str, device: str, threads: int | None, match: ColourMatch = "none") -> Predictor:
     """A predictor that is opened once per process."""
-    return Predictor(model, device, threads, help=match)
+    return Predictor(model, device, threads, colour_match=match)
 
 
 @lru_cache(maxsize=1)

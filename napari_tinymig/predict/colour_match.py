@@ -1,4 +1,4 @@
-"""Test-time help without training: bring a photograph's light and colour to those of the training images.
+"""Colours matched without training: bring a photograph's light and colour to those of the training images.
 
 Off by default. It helps where the camera differs and harms where the picture itself does (another field of view, a
 pale disc); docs/SHIFT.md has the measured benefit and harm per domain.
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from ..shift.descriptors import LEVELS
 
-Help = Literal["none", "colour", "histogram"]
-HELPS: tuple[str, ...] = ("none", "colour", "histogram")
+ColourMatch = Literal["none", "colour", "histogram"]
+COLOUR_MATCHES: tuple[str, ...] = ("none", "colour", "histogram")
 
 
 def match_to_source(
-    pixels: NDArray[Any], grid: NDArray[Any], inside: NDArray[np.bool_], statistics: dict[str, Any], how: Help
+    pixels: NDArray[Any], grid: NDArray[Any], inside: NDArray[np.bool_], statistics: dict[str, Any], how: ColourMatch
 ) -> NDArray[np.uint8]:
     """A photograph (H, W, 3) uint8 with the source's light and colour, judged by one region of interest of it.
 
@@ -28,8 +28,8 @@ def match_to_source(
     Wasserstein barycentre of the training images. Black stays black: a camera's border is no part of the picture.
     Raises ValueError for another word, or for statistics of grey images.
     """
-    if how not in HELPS:
-        raise ValueError(f"help is '{how}'; expected one of {', '.join(HELPS)}.")
+    if how not in COLOUR_MATCHES:
+        raise ValueError(f"colour match is '{how}'; expected one of {', '.join(COLOUR_MATCHES)}.")
     if how == "none":
         return pixels
     target = np.asarray(statistics["quantiles"], np.float32)  # (C, 17)

@@ -16,9 +16,9 @@ from scipy import ndimage
 
 from ..base.geometry import Box, place, square_box
 from ..measures.clinical import ellipse_agreement
-from ..network.frame import inside_frame
 from ..network.normalise import normalise
 from ..network.run import Network
+from ..network.seen_frame import inside_frame
 from ..recipes.student import ModelHeader
 
 CONFIDENCE = 0.5
@@ -28,7 +28,7 @@ SURE = 0.88
 """Confidence at which a look settles it; below, every look is taken and the best candidate counts (chosen: in fields
 with atrophy the first look finds disc and atrophy together at .6 to .85, and a nearer one the disc alone)."""
 
-LOOKS = ((1.0, 0.0), (1.7, 0.0), (0.6, 0.0), (0.62, -0.22), (0.62, 0.22))
+LOCATOR_SQUARES = ((1.0, 0.0), (1.7, 0.0), (0.6, 0.0), (0.62, -0.22), (0.62, 0.22))
 """(side, shift to the right) of the coarse looks in units of the field of view (chosen): whole; from further away, for
 photographs cropped to the disc; the middle; the left and right, for photographs centred on the macula."""
 
@@ -85,10 +85,10 @@ def field_of_view(pixels: NDArray[np.uint8]) -> Box:
 
 
 def looks(field: Box) -> list[Box]:
-    """The squares the locator looks at, in order of `LOOKS`."""
+    """The squares the locator looks at, in order of `LOCATOR_SQUARES`."""
     y, x = (field[0] + field[2]) / 2, (field[1] + field[3]) / 2
     side = max(field[2] - field[0], field[3] - field[1])
-    return [square_box((y, x + shift * side), zoom * side) for zoom, shift in LOOKS]
+    return [square_box((y, x + shift * side), zoom * side) for zoom, shift in LOCATOR_SQUARES]
 
 
 def locate_disc(pixels: NDArray[np.uint8], locator: Network, header: ModelHeader) -> Located:

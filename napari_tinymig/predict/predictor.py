@@ -17,7 +17,6 @@ from ..measures.clinical import extent, measure
 from ..models.file import ModelFile
 from ..models.registry import open_model
 from ..network.ellipse_pull import drawn_to_ellipse
-from ..network.frame import Answer, Frame, inside_frame, network_input
 from ..network.labels_from_logits import (
     drop_doubtful,
     drop_islands,
@@ -26,13 +25,14 @@ from ..network.labels_from_logits import (
     region_logits,
     region_probabilities,
 )
+from ..network.look_disagreement import further_looks
 from ..network.run import Device, Network, OnnxNetwork, resolve_device
-from ..network.second_look import second_looks
-from ..network.views import LOOKS, NEARER, average_looks
+from ..network.seen_frame import DecidedMask, SeenFrame, inside_frame, network_input
+from ..network.several_looks import NEARER_LOOK, PHOTOGRAPH_LOOKS, averaged_logits
 from ..recipes.student import ModelHeader
-from ..shift.add_trust import judge
+from ..shift.add_trust import add_trust
 from ..tasks.task import Task
-from .colour_match import HELPS, Help, match_to_source
+from .colour_match import COLOUR_MATCHES, ColourMatch, match_to_source
 from .disc_locator import Located, locate_disc
 from .quality import fundus_quality
 from .volume import Progress, predict_volume
@@ -51,10 +51,10 @@ class Predictor:
     """A model ready to predict; keep it for many scans.
 
     model: name, file or ModelFile. device: auto, cpu, cuda or mps. threads: of the network; None = all usable, at
-    most four. network, locator: ready networks instead of those that would be opened (torch on a GPU, tests). help:
-    photographs only: match 'colour' or 'histogram' to the training images before the network looks (off by default:
+    most four. network, locator: ready networks instead of those that would be opened (torch on a GPU, tests).
+    colour_match: photographs only: match 'colour' or 'histogram' to the training images before the network looks (off by default:
     it can harm, docs/SHIFT.md). Raises ModelFileError for a model that cannot be used, ValueError for an unknown
-    device or help.
+    device or colour match.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Predictor:
         threads: int | None = None,
         network: Network | None = None,
         locator: Predictor | None = None,
-        help: Help = "none",
+        colour_match: ColourMatch = "none",
     ):
         self.model = model if isinstance(model, ModelFile) else open_model(model)
         self.header: ModelHeader = self.model.header
@@ -76,7 +76,7 @@ class Predictor:
         self.network: Network = network or OnnxNetwork(self.model, threads)
         self._threads = threads
         self._locator = locator
-        self.help = self._checked_help(help)
+        self.colour_match = self._checked_match(colour_match)
 
     @property
     def task(self) -> Task:
@@ -137,21 +137,21 @@ class Predictor:
             notes=answer.notes,
             extra=answer.extra,
         )
-        judge(prediction, self.header, answer.frames, scan)
+        add_trust(prediction, self.header, answer.frames, scan)
         prediction.seconds = time.perf_counter() - start
         return prediction
 
-    def answer_photograph(self, scan: Scan, roi: Roi, probabilities: bool, uncertainty: bool) -> Answer:
+    def answer_photograph(self, scan: Scan, roi: Roi, probabilities: bool, uncertainty: bool) -> DecidedMask:
         """A photograph through its region of interest (optic) or as a whole (polyp)."""
         if self.header.input.roi_scale is not None and roi == "auto":
             return self._through_roi(scan, self.header.input.roi_scale, probabilities, uncertainty)
         box: Box = roi if not isinstance(roi, str) else whole_box(scan.pixels.shape)
-        pixels = self._helped(scan.pixels, box)
+        pixels = self._matched(scan.pixels, box)
         answer = self._decide(pixels, self.look(pixels, box), probabilities, uncertainty)
         answer.extra["roi"] = [round(float(v), 1) for v in box]
         return answer
 
-    def _through_roi(self, scan: Scan, scale: float, probabilities: bool, uncertainty: bool) -> Answer:
+    def _through_roi(self, scan: Scan, scale: float, probabilities: bool, uncertainty: bool) -> DecidedMask:
         """Locate the disc, look at its surroundings, and look again if the student's own disc moves the box."""
         located = self._locate(scan.pixels)
         facts: dict[str, Any] = {"locator_confidence": round(located.confidence, 3)}
@@ -160,7 +160,7 @@ class Predictor:
             reason = "; ".join(quality.reasons) or "the photograph may show another part of the eye"
             note = f"No optic disc found: {reason}; give its place with a region of interest if there is one."
             labels = np.zeros(scan.grid_shape, np.uint8)
-            return Answer(
+            return DecidedMask(
                 labels,
                 self._no_probabilities(scan, probabilities),
                 notes=[note],
@@ -169,7 +169,7 @@ class Predictor:
                 frames=[self.look(scan.pixels, whole_box(scan.pixels.shape))] if self.header.statistics else [],
             )
         box = located.roi(scale)
-        pixels = self._helped(scan.pixels, box)
+        pixels = self._matched(scan.pixels, box)
         frame = self.look(pixels, box)
         moved = self._recentred(frame, scale)
         if moved is not None:
@@ -191,7 +191,7 @@ class Predictor:
             )
         return locate_disc(pixels, locator.network, locator.header)
 
-    def _recentred(self, frame: Frame, scale: float) -> Box | None:
+    def _recentred(self, frame: SeenFrame, scale: float) -> Box | None:
         """A better box around the disc that the student sees in this one; None if this one is good enough."""
         logits = region_logits(frame.logits, self.header)
         disc = keep_one_object(logits[:1], self.task.model_copy(update={"regions": self.task.regions[:1]}))[0] > 0
@@ -207,32 +207,32 @@ class Predictor:
             return None
         return (centre[0] - wanted / 2, centre[1] - wanted / 2, centre[0] + wanted / 2, centre[1] + wanted / 2)
 
-    def _checked_help(self, help: Help) -> Help:
-        if help not in HELPS:
-            raise ValueError(f"help is '{help}'; expected one of {', '.join(HELPS)}.")
-        if help != "none" and (self.task.input != "photograph" or not self.header.statistics):
-            raise ValueError(f"help '{help}' needs a model of photographs with source statistics; leave it at none.")
-        return help
+    def _checked_match(self, how: ColourMatch) -> ColourMatch:
+        if how not in COLOUR_MATCHES:
+            raise ValueError(f"colour match is '{how}'; expected one of {', '.join(COLOUR_MATCHES)}.")
+        if how != "none" and (self.task.input != "photograph" or not self.header.statistics):
+            raise ValueError(f"colour match '{how}' needs a model of photographs with source statistics; leave it out.")
+        return how
 
-    def _helped(self, pixels: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
-        """The photograph after test-time help, judged by `box`; itself without help."""
-        if self.help == "none":
+    def _matched(self, pixels: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
+        """The photograph in the colours of the training images, judged by `box`; itself without a colour match."""
+        if self.colour_match == "none":
             return pixels
         grid, placement = place(pixels, box, self.header.input.size)
-        return match_to_source(pixels, grid, inside_frame(placement), self.header.statistics, self.help)
+        return match_to_source(pixels, grid, inside_frame(placement), self.header.statistics, self.colour_match)
 
-    def look(self, pixels: NDArray[Any], box: Box) -> Frame:
+    def look(self, pixels: NDArray[Any], box: Box) -> SeenFrame:
         """One box of a photograph through the network."""
         size = self.header.input.size
         grid, placement = place(pixels, box, size)  # (s, s, 3)
         inside = inside_frame(placement)
         output = self.network.run(network_input(grid, inside, self.header.input)[None])
-        return Frame(grid, inside, output, 0, placement)
+        return SeenFrame(grid, inside, output, 0, placement)
 
-    def _decide(self, pixels: NDArray[Any], frame: Frame, probabilities: bool, uncertainty: bool) -> Answer:
+    def _decide(self, pixels: NDArray[Any], frame: SeenFrame, probabilities: bool, uncertainty: bool) -> DecidedMask:
         """Labels of one looked-at box on the photograph's own pixels."""
-        looks = LOOKS if self.header.input.roi_scale is not None else NEARER
-        logits = average_looks(pixels, frame, self.network, self.header, looks)  # (R, s, s)
+        looks = PHOTOGRAPH_LOOKS if self.header.input.roi_scale is not None else NEARER_LOOK
+        logits = averaged_logits(pixels, frame, self.network, self.header, looks)  # (R, s, s)
         if self.task.single_object:
             logits = keep_one_object(logits, self.task)
         if "cup_disc" in self.task.measures:
@@ -243,7 +243,7 @@ class Predictor:
         labels, _, _ = paste_labels(logits, frame.placement, self.task)
         if not self.task.single_object:
             labels = drop_islands(labels)
-        answer = Answer(labels, frames=[frame])
+        answer = DecidedMask(labels, frames=[frame])
         if doubtful:
             answer.extra["doubtful_objects"] = doubtful
         if self.header.input.roi_scale is not None and labels.any():
@@ -253,7 +253,7 @@ class Predictor:
             native = restore(logits, frame.placement, fill=-60.0)
             answer.probabilities = region_probabilities(native, self.header).astype(np.float16)
         if uncertainty:
-            others = second_looks(self.network, self.header, frame)
+            others = further_looks(self.network, self.header, frame)
             answer.extra["look_disagreement"] = round(others.disagreement, 4)
             answer.uncertainty_map = restore(others.spread, frame.placement).astype(np.float16)
         return answer

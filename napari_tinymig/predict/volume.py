@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from ..base.geometry import Box, fov_box, place, restore, whole_box
 from ..base.records import Placement, Scan
-from ..network.frame import Answer, Frame, inside_frame, network_input
 from ..network.labels_from_logits import labels_of, region_probabilities, tidy_volume
+from ..network.look_disagreement import further_looks
 from ..network.normalise import neighbours
 from ..network.run import Network
-from ..network.second_look import second_looks
-from ..network.views import NEARER, average_looks
+from ..network.seen_frame import DecidedMask, SeenFrame, inside_frame, network_input
+from ..network.several_looks import NEARER_LOOK, averaged_logits
 from ..recipes.student import ModelHeader
 
 Progress = Callable[[int, int], None]
@@ -40,7 +40,7 @@ def predict_volume(
     probabilities: bool = False,
     uncertainty: bool = False,
     progress: Progress | None = None,
-) -> Answer:
+) -> DecidedMask:
     """Labels (D, H, W) of a volume, decided on its own grid from resampled logits.
 
     Slices go through the network in batches of 8, then each once more, mirrored and from nearer. Each is placed
@@ -59,10 +59,10 @@ def predict_volume(
         stop = min(start + BATCH, len(volume))
         grids = [place(neighbours(volume, z, spec.context_slices), box, spec.size)[0] for z in range(start, stop)]
         output = network.run(np.stack([network_input(g, inside, spec) for g in grids]))
-        batch = [Frame(g, inside, output, i, placement) for i, g in enumerate(grids)]
+        batch = [SeenFrame(g, inside, output, i, placement) for i, g in enumerate(grids)]
         for z, frame in enumerate(batch, start):
             pixels = neighbours(volume, z, spec.context_slices)
-            logits.append(average_looks(pixels, frame, network, header, NEARER))
+            logits.append(averaged_logits(pixels, frame, network, header, NEARER_LOOK))
         frames += batch
         if progress:
             progress(stop, len(volume))
@@ -70,13 +70,13 @@ def predict_volume(
     if len(volume) > 2 and scan.spacing_mm is not None and max(scan.spacing_mm) <= THICK * min(scan.spacing_mm):
         grid_logits = _smooth_through(grid_logits)
     native_labels = np.stack([labels_of(restore(g, placement, fill=-60.0), task) for g in grid_logits])
-    answer = Answer(tidy_volume(native_labels), frames=frames)
+    answer = DecidedMask(tidy_volume(native_labels), frames=frames)
     if probabilities:
         native = [restore(g, placement, fill=-60.0) for g in grid_logits]  # D of (R, H, W)
         stacked = [region_probabilities(n, header).astype(np.float16) for n in native]
         answer.probabilities = np.stack(stacked, axis=1)  # (R, D, H, W)
     if uncertainty:
-        looks = [second_looks(network, header, f) for f in frames]
+        looks = [further_looks(network, header, f) for f in frames]
         gaps = [look.disagreement for look, g in zip(looks, grid_logits) if (g > 0).any()]
         answer.extra["look_disagreement"] = round(float(np.mean(gaps)), 4) if gaps else 0.0
         answer.uncertainty_map = np.stack([restore(look.spread, placement) for look in looks]).astype(np.float16)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..base.errors import ModelFileError
 from ..base.records import Scan
 from ..models.file import ModelFile, read_model_file, write_model_file
-from ..network.frame import Frame
+from ..network.seen_frame import SeenFrame
 from ..predict.predictor import Predictor
 from ..predict.volume import predict_volume
 from ..shift.corruptions import CORRUPTIONS, TWO_SIDED, corrupt
@@ -44,7 +44,7 @@ class Known:
     held_out: bool = False
 
 
-def frames_of(predictor: Predictor, scan: Scan) -> list[Frame]:
+def frames_of(predictor: Predictor, scan: Scan) -> list[SeenFrame]:
     """The frames that a prediction of `scan` is made from; empty where the region of interest was not found."""
     if predictor.task.input == "volume":
         return predict_volume(predictor.network, predictor.header, scan).frames

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from ..base.records import Prediction, Scan
-from ..network.frame import Frame
+from ..network.seen_frame import SeenFrame
 from ..recipes.student import ModelHeader
 from .distance import score_frames
 from .frame_record import record_of
@@ -17,7 +17,7 @@ MEASURE_OF = {"ratio": "vcdr", "gland_area": "volume_ml", "disc_area": "disc_are
 """Which measure an interval of the model's statistics speaks of."""
 
 
-def judge(prediction: Prediction, header: ModelHeader, frames: list[Frame], scan: Scan) -> None:
+def add_trust(prediction: Prediction, header: ModelHeader, frames: list[SeenFrame], scan: Scan) -> None:
     """Fill shift_score, shift_reason, uncertainty and the intervals of a prediction, as far as the model can say.
 
     A model without source statistics leaves them as they are. uncertainty = 1 - expected Dice, the mean over

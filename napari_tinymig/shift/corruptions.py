@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-Frame = NDArray[Any]
+Pixels = NDArray[Any]
 Unit = NDArray[Any]
 
 
-def corrupt(pixels: Frame, name: str, strength: float, seed: int = 0) -> Frame:
+def corrupt(pixels: Pixels, name: str, strength: float, seed: int = 0) -> Pixels:
     """`pixels` after corruption `name`, in its own shape and dtype.
 
     pixels: (H, W, 3) uint8, (H, W), or a volume (D, H, W). strength: 0 (untouched) to 1; for the two-sided ones
@@ -41,7 +41,7 @@ def corrupt(pixels: Frame, name: str, strength: float, seed: int = 0) -> Frame:
     return undo(np.clip(changed, 0, 1))
 
 
-def _to_unit(pixels: Frame) -> tuple[Unit, Callable[[Unit], Frame]]:
+def _to_unit(pixels: Pixels) -> tuple[Unit, Callable[[Unit], Pixels]]:
     """The frame as float32 (H, W, C) in 0-1, and the way back to its own range and dtype."""
     if pixels.ndim == 3 and pixels.dtype == np.uint8:
         return pixels.astype(np.float32) / 255, lambda u: np.round(u * 255).astype(np.uint8)
@@ -49,7 +49,7 @@ def _to_unit(pixels: Frame) -> tuple[Unit, Callable[[Unit], Frame]]:
     low, high = float(np.nanmin(grey)), float(np.nanmax(grey))
     span = high - low if high > low else 1.0
 
-    def undo(u: Unit) -> Frame:
+    def undo(u: Unit) -> Pixels:
         back = u * span + low
         back = back if pixels.ndim == 3 else back[..., 0]
         return np.round(back).astype(pixels.dtype) if pixels.dtype.kind in "iu" else back.astype(pixels.dtype)
@@ -158,7 +158,7 @@ TITLES = {
 }
 
 
-def corrupt_all(pixels: Frame, strengths: dict[str, float], seed: int = 0) -> Frame:
+def corrupt_all(pixels: Pixels, strengths: dict[str, float], seed: int = 0) -> Pixels:
     """Several corruptions one after the other, in the order light, optics, sensor, file."""
     for name in (
         "vignetting",

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from ..base.geometry import place
 from ..base.records import Scan
-from ..network.frame import Frame
 from ..network.labels_from_logits import region_logits
 from ..network.run import NetworkOutput
+from ..network.seen_frame import SeenFrame
 from ..recipes.student import ModelHeader
 from .descriptors import ImageDescriptors, describe_image, describe_output
 from .truth import compare_with_truth
@@ -83,7 +83,7 @@ def record_frame(
 
 
 def record_of(
-    frame: Frame,
+    frame: SeenFrame,
     header: ModelHeader,
     scan: Scan,
     labels: NDArray[np.uint8] | None = None,

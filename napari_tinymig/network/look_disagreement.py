@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 
 from ..base.geometry import Box, place, restore, square_box
 from ..recipes.student import ModelHeader
-from .frame import Frame, network_input
 from .labels_from_logits import region_logits, region_probabilities
 from .run import Network
+from .seen_frame import SeenFrame, network_input
 
-LOOKS: tuple[tuple[bool, float], ...] = ((True, 1.0), (False, 1.12), (True, 1.12), (False, 1.25))
+DOUBT_LOOKS: tuple[tuple[bool, float], ...] = ((True, 1.0), (False, 1.12), (True, 1.12), (False, 1.25))
 """Further looks: (mirrored left-right, zoom); one batch of four besides the first. Never from further away: the
 padding around a shrunken frame would be a new image, and its doubt not about this one (chosen)."""
 
 
 @dataclass(frozen=True)
-class SecondLooks:
+class FurtherLooks:
     """What further looks at one frame said.
 
     mean: (R, s, s) mean probability over all looks, the first included. spread: (s, s) standard deviation over the
@@ -38,14 +38,14 @@ class SecondLooks:
         return 1 - float(np.mean(list(self.agreement.values())))
 
 
-def second_looks(network: Network, header: ModelHeader, frame: Frame) -> SecondLooks:
+def further_looks(network: Network, header: ModelHeader, frame: SeenFrame) -> FurtherLooks:
     """One extra batch through the network, its answers turned back onto the frame's own grid."""
     if header.task is None:
         raise ValueError(f"model '{header.name}' names no task; expected a segmenter.")
     size = frame.grid.shape[0]
     first = region_logits(frame.logits, header)
     batch, undo = [], []
-    for mirrored, zoom in LOOKS:
+    for mirrored, zoom in DOUBT_LOOKS:
         grid, inside, back = _looked(frame, mirrored, zoom, size, first)
         batch.append(network_input(grid, inside, header.input))
         undo.append(back)
@@ -57,14 +57,14 @@ def second_looks(network: Network, header: ModelHeader, frame: Frame) -> SecondL
         for i, region in enumerate(header.task.regions)
     }
     spread = 2 * probabilities.std(0).max(0)
-    return SecondLooks(probabilities.mean(0), np.minimum(spread, 1).astype(np.float32), agreement)
+    return FurtherLooks(probabilities.mean(0), np.minimum(spread, 1).astype(np.float32), agreement)
 
 
 Undo = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 def _looked(
-    frame: Frame, mirrored: bool, zoom: float, size: int, first: NDArray[np.float32]
+    frame: SeenFrame, mirrored: bool, zoom: float, size: int, first: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], Undo]:
     """The frame's grid seen mirrored or from another distance, and the way back for logits (R, s, s)."""
     box: Box = square_box((size / 2, size / 2), size / zoom)

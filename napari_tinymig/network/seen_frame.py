@@ -15,7 +15,7 @@ from .run import NetworkOutput
 
 
 @dataclass(frozen=True)
-class Frame:
+class SeenFrame:
     """One frame as the network saw it.
 
     grid: (s, s, 3) before normalisation. inside: (s, s), which part of the grid shows the picture. output, index:
@@ -35,7 +35,7 @@ class Frame:
 
 
 @dataclass
-class Answer:
+class DecidedMask:
     """Labels in the scan's shape and what else was found on the way. frames: every frame looked at, in order."""
 
     labels: NDArray[np.uint8]
@@ -43,7 +43,7 @@ class Answer:
     uncertainty_map: NDArray[np.float16] | None = None
     notes: list[str] = field(default_factory=list)
     extra: dict[str, Any] = field(default_factory=dict)
-    frames: list[Frame] = field(default_factory=list)
+    frames: list[SeenFrame] = field(default_factory=list)
 
 
 def inside_frame(placement: Placement) -> NDArray[np.bool_]:

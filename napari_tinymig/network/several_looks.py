@@ -8,28 +8,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.geometry import Box, place
-from .frame import Frame, inside_frame, network_input
 from .labels_from_logits import region_logits
+from .seen_frame import SeenFrame, inside_frame, network_input
 
 if TYPE_CHECKING:
     from ..recipes.student import ModelHeader
     from .run import Network
 
-LOOKS: tuple[tuple[float, bool], ...] = ((1.4, True), (0.75, True))
+PHOTOGRAPH_LOOKS: tuple[tuple[float, bool], ...] = ((1.4, True), (0.75, True))
 """(side in units of the first look's, mirrored) of the further looks. Chosen on refuge_like, a development set: with
 these three looks OD .947 -> .952, OC .868 -> .877; ten looks (five sides, each also mirrored) gave .952 / .879."""
-NEARER: tuple[tuple[float, bool], ...] = ((0.87, True),)
+NEARER_LOOK: tuple[tuple[float, bool], ...] = ((0.87, True),)
 """For slices of volumes and for frames without a region of interest. Chosen on development sets: manual_case00 Dice
 .589 -> .644 (two looks more: .632); every sixth frame of polypgen_C1-C3 .764 -> .783, frames without a polyp left
 empty 5 of 7 -> 6 of 7."""
 
 
-def average_looks(
+def averaged_logits(
     pixels: NDArray[Any],
-    frame: Frame,
+    frame: SeenFrame,
     network: Network,
     header: ModelHeader,
-    looks: tuple[tuple[float, bool], ...] = LOOKS,
+    looks: tuple[tuple[float, bool], ...] = PHOTOGRAPH_LOOKS,
 ) -> NDArray[np.float32]:
     """Logits (R, s, s): the mean of the first look's and those of further looks at the same place of a photograph."""
     first = region_logits(frame.logits, header)  # (R, s, s)
@@ -57,7 +57,9 @@ def _input(pixels: NDArray[Any], box: Box, mirrored: bool, header: ModelHeader) 
     return np.ascontiguousarray(ready[..., ::-1]) if mirrored else ready
 
 
-def _on_grid_of(frame: Frame, logits: NDArray[np.float32], box: Box) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _on_grid_of(
+    frame: SeenFrame, logits: NDArray[np.float32], box: Box
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Logits of another look, (R, s, s), on the first look's grid, and how far each grid pixel is covered (0..1)."""
     size = logits.shape[-1]
     (y0, x0, y1, x1), (b0, c0, b1, c1) = frame.placement.box, box
