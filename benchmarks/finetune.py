@@ -36,7 +36,7 @@ from napari_tinymig.formats import find_inputs
 from napari_tinymig.models.file import ModelFile
 from napari_tinymig.models.registry import open_model
 from napari_tinymig.predict.predictor import Predictor
-from napari_tinymig.recipes.finetune import FineTuneSpec, few_shot
+from napari_tinymig.recipes.finetune import FineTuneSpec, settings_for
 from napari_tinymig.recipes.student import Recipe, recipe_from_dict
 from napari_tinymig.sets.next_image import look_at, rank
 
@@ -95,14 +95,14 @@ def copy_cases(cases: Sequence[Case], folder: Path) -> Path:
 def tuned(ground: Ground, rows: list[int], seed: int, folder: Path, **settings: Any) -> tuple[Tuning, Row]:
     """One run of the product's own fine-tuning, and what it tells."""
     data = copy_cases([ground.cases[i] for i in rows], folder / "set")
-    settings = {"steps": few_shot(len(rows)).most_steps, "scope": "decoder"} | settings
+    settings = {"steps": settings_for(len(rows)).most_steps, "scope": "decoder"} | settings
     spec = FineTuneSpec(seed=seed, device="cpu", **settings)
     wall, cpu = time.monotonic(), time.process_time()
     run = Tuning(ground.model, data, folder, spec, False, lambda: False)
     last = list(run.messages())[-1]
     told = {"keep": last.values["keep"], "share": run.result.header.extra["share_of_child"], "seed": seed}
     told |= {"cpu_s": time.process_time() - cpu, "wall_s": time.monotonic() - wall}
-    return run, told | {"proxy": run.result.verdict.proxy.get("drawn pictures")}
+    return run, told | {"proxy": run.result.acceptance.proxy.get("drawn pictures")}
 
 
 def random_rows(ground: Ground, k: int, draw: int) -> list[Row]:
@@ -197,7 +197,7 @@ def prostate_run(model: ModelFile, case: Case, slices: list[int], seed: int, fol
     image = SimpleITK.GetImageFromArray(sparse)
     image.CopyInformation(whole)
     SimpleITK.WriteImage(image, str(path))
-    spec = FineTuneSpec(seed=seed, device="cpu", scope="decoder", steps=few_shot(len(slices)).most_steps)
+    spec = FineTuneSpec(seed=seed, device="cpu", scope="decoder", steps=settings_for(len(slices)).most_steps)
     cpu, wall = time.process_time(), time.monotonic()
     run = Tuning(model, data, folder, spec, False, lambda: False)
     last = list(run.messages())[-1]

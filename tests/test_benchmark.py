@@ -15,11 +15,11 @@ import pytest
 from napari_tinymig.training.benchmark.run import benchmark, is_done, plan_cells
 from napari_tinymig.training.benchmark.statistics import (
     cluster_bootstrap,
+    difference_word,
     holm,
     mean_over_seeds,
     paired_differences,
     unweighted_mean,
-    verdict,
 )
 from napari_tinymig.training.run.train import to_toml
 from PIL import Image
@@ -267,7 +267,7 @@ def test_one_patient_gets_no_p_value():
     _, low, _, p = cluster_bootstrap(np.array([0.1, 0.2]), ["x", "x"])
     assert math.isnan(low)
     assert math.isnan(p)
-    assert verdict(low, low, p) == "one patient: no test"
+    assert difference_word(low, low, p) == "one patient: no test"
 
 
 def test_few_patients_get_no_small_p_value_and_too_narrow_an_interval():
@@ -276,7 +276,7 @@ def test_few_patients_get_no_small_p_value_and_too_narrow_an_interval():
     assert mean == pytest.approx(0.2)
     assert low > 0
     assert p == pytest.approx(0.25)
-    assert verdict(low, 0.3, p) == "open"
+    assert difference_word(low, 0.3, p) == "open"
     rng = np.random.default_rng(0)
     holds = []
     for _ in range(300):
@@ -289,7 +289,7 @@ def test_holm_by_hand_and_verdicts():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.5, math.nan, 0.6])[0] == pytest.approx(1.0)
     assert math.isnan(holm([0.5, math.nan])[1])
-    assert verdict(0.01, 0.03, 0.001) == "better"
-    assert verdict(-0.03, -0.01, 0.001) == "worse"
-    assert verdict(-0.004, 0.003, 0.8) == "equal"
-    assert verdict(-0.04, 0.03, 0.8) == "open"
+    assert difference_word(0.01, 0.03, 0.001) == "better"
+    assert difference_word(-0.03, -0.01, 0.001) == "worse"
+    assert difference_word(-0.004, 0.003, 0.8) == "equal"
+    assert difference_word(-0.04, 0.03, 0.8) == "open"

@@ -19,7 +19,7 @@ from napari_tinymig.annotations.annotation_set import AnnotationSet
 from napari_tinymig.base.errors import ModelFileError, OutputRefused, UnreadableInput
 from napari_tinymig.models.file import read_model_file
 from napari_tinymig.predict.predictor import Predictor
-from napari_tinymig.recipes.finetune import few_shot, folds_of
+from napari_tinymig.recipes.finetune import folds_of, settings_for
 from napari_tinymig.tasks.task import OPTIC, PROSTATE
 
 spec = importlib.util.spec_from_file_location("tune_drawn", Path(__file__).with_name("tune_drawn.py"))
@@ -225,11 +225,11 @@ def test_settings_that_do_not_exist_name_the_nearest(parent, second, tmp_path):
 
 
 def test_few_shot_settings_grow_with_the_number_of_images():
-    steps = [few_shot(n).most_steps for n in (1, 2, 3, 5, 10, 50, 500)]
+    steps = [settings_for(n).most_steps for n in (1, 2, 3, 5, 10, 50, 500)]
     assert steps == sorted(steps)
-    assert few_shot(4) == few_shot(3)
+    assert settings_for(4) == settings_for(3)
     with pytest.raises(ValueError, match="no annotated image"):
-        few_shot(0)
+        settings_for(0)
 
 
 def test_folds_are_by_case_and_cover_everything():

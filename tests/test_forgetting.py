@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from napari_tinymig.training.finetune.acceptance import judge, paired, region_dice, truth_dice
+from napari_tinymig.training.finetune.acceptance import decide_acceptance, paired, region_dice, truth_dice
 
 from napari_tinymig.tasks.task import OPTIC
 
@@ -27,71 +27,81 @@ def test_unlabelled_pixels_do_not_count():
 
 
 def test_a_gain_without_forgetting_is_kept():
-    verdict = judge([paired("cup", [0.7] * 5, [0.8] * 5)], list("abcde"), {"drawings": [0.97, 0.99]})
-    assert verdict.keep
-    assert "cup Dice 70.0 -> 80.0 (+10.0 [+10.0, +10.0])" in verdict.text
-    assert verdict.proxy == {"drawings": pytest.approx(0.98)}
+    acceptance = decide_acceptance([paired("cup", [0.7] * 5, [0.8] * 5)], list("abcde"), {"drawings": [0.97, 0.99]})
+    assert acceptance.keep
+    assert "cup Dice 70.0 -> 80.0 (+10.0 [+10.0, +10.0])" in acceptance.text
+    assert acceptance.proxy == {"drawings": pytest.approx(0.98)}
 
 
 def test_a_gain_that_may_be_chance_says_so():
-    verdict = judge([paired("cup", [0.7, 0.7, 0.7, 0.7], [0.8, 0.65, 0.75, 0.68])], list("abcd"), {"drawings": [0.99]})
-    assert verdict.keep
-    assert "may be chance" in verdict.text
+    acceptance = decide_acceptance(
+        [paired("cup", [0.7, 0.7, 0.7, 0.7], [0.8, 0.65, 0.75, 0.68])], list("abcd"), {"drawings": [0.99]}
+    )
+    assert acceptance.keep
+    assert "may be chance" in acceptance.text
 
 
 def test_no_gain_is_refused_with_the_numbers():
-    verdict = judge([paired("cup", [0.8, 0.8], [0.79, 0.8])], ["a", "b"], {"drawings": [0.99]})
-    assert not verdict.keep
-    assert verdict.text.startswith("Refused: no gain on the 2 cases held out (cup Dice 80.0 -> 79.5 (-0.5))")
-    assert "an impression, not a measurement" in verdict.text
+    acceptance = decide_acceptance([paired("cup", [0.8, 0.8], [0.79, 0.8])], ["a", "b"], {"drawings": [0.99]})
+    assert not acceptance.keep
+    assert acceptance.text.startswith("Refused: no gain on the 2 cases held out (cup Dice 80.0 -> 79.5 (-0.5))")
+    assert "an impression, not a measurement" in acceptance.text
 
 
 def test_forgetting_is_refused_even_with_a_gain():
     gains = [paired("cup", [0.7] * 4, [0.9] * 4)]
-    verdict = judge(gains, list("abcd"), {"drawings": [0.99], "your reference folder": [0.7, 0.8]}, margin=0.1)
-    assert not verdict.keep
-    assert "on your reference folder the new mask agrees only 75.0 %" in verdict.text
+    acceptance = decide_acceptance(
+        gains, list("abcd"), {"drawings": [0.99], "your reference folder": [0.7, 0.8]}, margin=0.1
+    )
+    assert not acceptance.keep
+    assert "on your reference folder the new mask agrees only 75.0 %" in acceptance.text
 
 
 def test_references_that_could_not_be_read_are_no_agreement():
     gains = [paired("cup", [0.7] * 4, [0.9] * 4)]
-    verdict = judge(gains, list("abcd"), {"drawings": [0.99]}, unread="reference folder: /nope does not exist")
-    assert not verdict.keep
-    assert verdict.text.startswith("Not made the default: reference folder: /nope does not exist; name another folder")
+    acceptance = decide_acceptance(
+        gains, list("abcd"), {"drawings": [0.99]}, unread="reference folder: /nope does not exist"
+    )
+    assert not acceptance.keep
+    assert acceptance.text.startswith(
+        "Not made the default: reference folder: /nope does not exist; name another folder"
+    )
 
 
 def test_held_out_slices_of_the_same_case_are_called_that():
     names = ["scan slices 1-3", "scan slices 4-6"]
-    verdict = judge([paired("gland", [0.7, 0.7], [0.9, 0.9])], names, {"drawings": [0.99]}, same_case=True)
-    assert "Better on 2 blocks of slices it did not train on" in verdict.text
-    assert "They are of the same case as the slices trained on, which flatters the gain" in verdict.text
+    acceptance = decide_acceptance(
+        [paired("gland", [0.7, 0.7], [0.9, 0.9])], names, {"drawings": [0.99]}, same_case=True
+    )
+    assert "Better on 2 blocks of slices it did not train on" in acceptance.text
+    assert "They are of the same case as the slices trained on, which flatters the gain" in acceptance.text
 
 
 def test_without_any_reference_the_gate_stays_shut_and_says_why():
-    verdict = judge([paired("polyp", [0.7] * 4, [0.9] * 4)], list("abcd"), {})
-    assert not verdict.keep
-    assert verdict.text.startswith("Not made the default: there was no picture on which forgetting could be checked")
-    assert "as reference, or keep this model knowingly" in verdict.text
+    acceptance = decide_acceptance([paired("polyp", [0.7] * 4, [0.9] * 4)], list("abcd"), {})
+    assert not acceptance.keep
+    assert acceptance.text.startswith("Not made the default: there was no picture on which forgetting could be checked")
+    assert "as reference, or keep this model knowingly" in acceptance.text
 
 
 def test_one_case_is_never_made_the_default_by_itself():
-    verdict = judge([], [], {"drawings": [1.0]})
-    assert not verdict.keep
-    assert not verdict.measured
-    assert "annotate a second one" in verdict.text
+    acceptance = decide_acceptance([], [], {"drawings": [1.0]})
+    assert not acceptance.keep
+    assert not acceptance.measured
+    assert "annotate a second one" in acceptance.text
 
 
 def test_a_case_that_got_worse_is_named():
-    verdict = judge(
+    acceptance = decide_acceptance(
         [paired("cup", [0.7, 0.9, 0.6, 0.6], [0.9, 0.8, 0.8, 0.8])], ["a", "b", "c", "d"], {"drawings": [1.0]}
     )
-    assert verdict.keep
-    assert "worse by more than 5 points on b" in verdict.text
+    assert acceptance.keep
+    assert "worse by more than 5 points on b" in acceptance.text
 
 
 def test_the_record_is_strict_json_and_carries_the_gain():
-    verdict = judge([paired("cup", [0.7, 0.8], [0.8, 0.8])], ["a", "b"], {})
-    record = json.loads(json.dumps(verdict.as_record(), allow_nan=False))
+    acceptance = decide_acceptance([paired("cup", [0.7, 0.8], [0.8, 0.8])], ["a", "b"], {})
+    record = json.loads(json.dumps(acceptance.as_record(), allow_nan=False))
     assert record["gains"][0]["gain"] == pytest.approx(0.05)
     assert record["gains"][0]["low"] is None
 

@@ -43,7 +43,7 @@ def test_keep_makes_the_child_the_default_and_rollback_returns_to_the_parent(tmp
 
 def test_a_model_the_gate_refused_is_kept_only_knowingly(tmp_path, parent):
     child = model(tmp_path / "run.safetensors", "bad", parent.model_id, keep=False, value=2)
-    with pytest.raises(lineage.GateRefused, match=r"no gain on 3 cases.*--knowingly"):
+    with pytest.raises(lineage.NotAccepted, match=r"no gain on 3 cases.*--knowingly"):
         lineage.keep(child.path)
     assert default_model("optic") == "first"
     assert lineage.keep(child.path, knowingly=True).name == "bad"

@@ -8,7 +8,7 @@ from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QApplication
 from viewer_parts import click, dock, photograph, wait_until
 
-from napari_tinymig.models.lineage import gate_verdict
+from napari_tinymig.models.lineage import acceptance_of
 from napari_tinymig.models.registry import default_model, list_models
 from napari_tinymig.recipes.student import Lineage
 from napari_tinymig.tasks.task import OPTIC
@@ -23,7 +23,7 @@ def family(make_model, models):
     """optic <- camera-b (kept) <- camera-b2 (refused by the gate), and prostate."""
     parent = next(e for e in list_models() if e.name == "optic").model_id
     for name, keep in (("camera-b", True), ("camera-b2", False)):
-        verdict = {
+        acceptance = {
             "keep": keep,
             "reasons": ["Refused: no gain."] * (not keep),
             "gains": [GAIN],
@@ -31,7 +31,7 @@ def family(make_model, models):
         }
         lineage = Lineage(parent=parent, data_hashes=("0123456789abcdef", "b", "c", "d"), domains=("b",))
         made = make_model(
-            name, OPTIC, [-0.1, 0.5], folder=models, lineage=lineage, scores={"finetune": verdict, "number": name}
+            name, OPTIC, [-0.1, 0.5], folder=models, lineage=lineage, scores={"finetune": acceptance, "number": name}
         )
         parent = made.model_id
     return models
@@ -88,7 +88,7 @@ def test_rename_export_import_and_delete(panel, tmp_path):
     assert panel.tree.chosen_name == "our camera", panel.message.text()
     assert titles(panel.tree.invisibleRootItem())["\u2605 optic"] == {"our camera": {"camera-b2": {}}}
     panel.export_to(tmp_path / "sent.safetensors")
-    assert gate_verdict(tmp_path / "sent.safetensors")["keep"]
+    assert acceptance_of(tmp_path / "sent.safetensors")["keep"]
     click(panel, "Delete")
     assert any(e.name == "our camera" for e in list_models()), "the first press asks"
     click(panel, "Yes, I know")

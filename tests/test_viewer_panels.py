@@ -85,7 +85,7 @@ def test_nothing_found_is_said_with_a_cause(viewer, models):
     viewer.add_image(dark, rgb=True, name="dark")
     labels = segment(panel, "optic")
     assert not labels.data.any()
-    assert panel.result_card.verdict.text() == "nothing found"
+    assert panel.result_card.badge.text() == "nothing found"
     assert len(panel.result_card.notes.text()) > 20
 
 

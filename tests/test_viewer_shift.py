@@ -138,7 +138,7 @@ def test_two_folders_become_points_that_hover_and_open(viewer, shift_panel, tmp_
     (tmp_path / "home" / "models").exists()
     click(shift_panel, "Compare")
     wait_until(lambda: not shift_panel.comparing.running, 60, "the comparison")
-    assert "differ" in shift_panel.verdict.text(), shift_panel.message.text()
+    assert "differ" in shift_panel.sentence.text(), shift_panel.message.text()
     scatter = shift_panel.scatter
     assert len(scatter.points) == 16
     spin(0.05)
@@ -160,7 +160,7 @@ def test_open_images_are_compared_with_the_training_images(viewer, shift_panel):
     choose(shift_panel.model, "optic")
     click(shift_panel, "Compare")
     wait_until(lambda: not shift_panel.comparing.running, 60, "the comparison")
-    assert "training images of optic" in shift_panel.verdict.text()
+    assert "training images of optic" in shift_panel.sentence.text()
     assert len(shift_panel.scatter.points) == 16 + 5
 
 

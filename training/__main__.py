@@ -31,7 +31,7 @@ from napari_tinymig.base.records import Message
 from napari_tinymig.base.safe_files import FolderLock
 
 JOBS: dict[str, str] = {
-    "rehearsal": "self_test:run_job",
+    "self_test": "self_test:run_job",
     "finetune": "finetune.run:run_job",
     "probe": "classifier.probe:run_job",
     "classify": "classifier.one_image_job:run_job",

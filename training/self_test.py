@@ -15,7 +15,7 @@ from typing import Any
 from napari_tinymig.base.records import Message
 
 
-def rehearse(
+def self_test(
     stop: Callable[[], bool],
     steps: int = 3,
     step_s: float = 0.0,
@@ -55,5 +55,5 @@ def rehearse(
 
 
 def run_job(settings: dict[str, Any], stop: Callable[[], bool]) -> Iterator[Message]:
-    """The rehearsal as a job of the worker."""
-    return rehearse(stop, **settings)
+    """The self-test as a job of the worker."""
+    return self_test(stop, **settings)

@@ -95,12 +95,12 @@ def finetune(
         status = outcome.status
     typer.echo(f"{best}")
     if keep:
-        from ..models.lineage import GateRefused
+        from ..models.lineage import NotAccepted
         from ..models.lineage import keep as keep_model
 
         try:
             kept = keep_model(best, name or None, knowingly)
-        except GateRefused as e:  # the sentences of the verdict were said above
+        except NotAccepted as e:  # the sentences of the verdict were said above
             say("not made the default, because the gate refused; it can be kept with --keep --knowingly")
             raise typer.Exit(SOME_FAILED) from e
         typer.echo(f"'{kept.name}' is now the default for {kept.task}; back with: tinymig models rollback {kept.task}")

@@ -180,10 +180,10 @@ def _number(value: float) -> str:
 
 def _tell(console: Any, pages: list[tuple[str, dict[str, Any], Comparison]], out: Path) -> None:
     """The outcome in a few lines."""
-    from ..reports.shift_page import verdict
+    from ..reports.shift_page import comparison_sentence
 
     for model_id, _, comparison in pages:
-        console.print(f"[bold]{model_id}[/bold]  {verdict(comparison)}", soft_wrap=True)
+        console.print(f"[bold]{model_id}[/bold]  {comparison_sentence(comparison)}", soft_wrap=True)
         for note in comparison.notes:
             console.print(f"  {note}", soft_wrap=True)
     console.print(f"Report: {out / 'report.html'}", soft_wrap=True)

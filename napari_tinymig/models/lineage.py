@@ -27,15 +27,15 @@ from .registry import (
 HISTORY = "defaults_history.json"
 
 
-class GateRefused(OutputRefused):
+class NotAccepted(OutputRefused):
     """The gate spoke against a model; keeping it needs `knowingly=True`."""
 
 
-def gate_verdict(path: str | Path) -> dict[str, Any] | None:
+def acceptance_of(path: str | Path) -> dict[str, Any] | None:
     """What the gate said when the model was fine-tuned; None for a model that never met it."""
     header = read_model_file(path).header
-    verdict = header.scores.get("finetune")
-    return verdict if isinstance(verdict, dict) else None
+    acceptance = header.scores.get("finetune")
+    return acceptance if isinstance(acceptance, dict) else None
 
 
 def free_name(wanted: str) -> str:
@@ -50,16 +50,16 @@ def keep(path: str | Path, name: str | None = None, knowingly: bool = False) -> 
     """Make a fine-tuned model one of the user's and the default of its task; the former default is remembered.
 
     path: of a run's best.safetensors. name: default its own, numbered if taken. knowingly: the user has read why the
-    gate refused and wants it all the same. Raises GateRefused with the gate's sentences, ModelFileError for a damaged
+    gate refused and wants it all the same. Raises NotAccepted with the gate's sentences, ModelFileError for a damaged
     file, OutputRefused for a taken name.
     """
     model = read_model_file(path)
     if model.header.task is None:
         raise ValueError(f"'{model.header.name}' is a {model.header.kind}; expected a segmenter with a task")
-    verdict = gate_verdict(path)
-    if verdict is not None and not verdict.get("keep") and not knowingly:
-        raise GateRefused(
-            " ".join(str(r) for r in verdict.get("reasons", ())) + " It can be kept knowingly (--knowingly)."
+    acceptance = acceptance_of(path)
+    if acceptance is not None and not acceptance.get("keep") and not knowingly:
+        raise NotAccepted(
+            " ".join(str(r) for r in acceptance.get("reasons", ())) + " It can be kept knowingly (--knowingly)."
         )
     chosen = name or free_name(model.header.name)
     if chosen in model_paths():

@@ -52,9 +52,9 @@ class Predictor:
 
     model: name, file or ModelFile. device: auto, cpu, cuda or mps. threads: of the network; None = all usable, at
     most four. network, locator: ready networks instead of those that would be opened (torch on a GPU, tests).
-    colour_match: photographs only: match 'colour' or 'histogram' to the training images before the network looks (off by default:
-    it can harm, docs/SHIFT.md). Raises ModelFileError for a model that cannot be used, ValueError for an unknown
-    device or colour match.
+    colour_match: photographs only: match 'colour' or 'histogram' to the training images before the network looks
+    (off by default: it can harm, docs/SHIFT.md). Raises ModelFileError for a model that cannot be used, ValueError for
+    an unknown device or colour match.
     """
 
     def __init__(

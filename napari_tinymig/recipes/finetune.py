@@ -18,7 +18,7 @@ class FineTuneSpec(Frozen):
     )
     steps: int | None = Field(None, ge=1, description="Training steps of each part; None = from the time budget.")
     lr: float | None = Field(None, gt=0, le=1e-2, description="Learning rate; None = by the number of images.")
-    replay: float | None = Field(None, ge=0, le=0.9, description="Part of every batch that rehearses the old domain.")
+    replay: float | None = Field(None, ge=0, le=0.9, description="Part of every batch that replays the old domain.")
     distil: float | None = Field(None, ge=0, description="Weight of the three TinyMIG terms against the self-teacher.")
     folds: Literal["two", "each", "none"] = Field(
         "two",
@@ -42,10 +42,10 @@ class FineTuneSpec(Frozen):
     reference: str = Field("", description="Folder of images of the original domain, for the gate; empty = none.")
 
 
-class FewShot(Frozen):
+class SettingsByCount(Frozen):
     """Settings by number of annotated images (all chosen on development data, benchmarks/finetune.md).
 
-    replay is 0: with half of every batch rehearsed the child gained less on its centre and kept the source no better
+    replay is 0: with half of every batch replayed the child gained less on its centre and kept the source no better
     than half-way mixing with the parent does alone.
     """
 
@@ -57,22 +57,22 @@ class FewShot(Frozen):
     batch: int = 8
 
 
-FEW_SHOT: tuple[tuple[int, FewShot], ...] = (
-    (1, FewShot(lr=5e-4, most_steps=40, replay=0.0, distil=0.25, folds=0)),
-    (2, FewShot(lr=5e-4, most_steps=60, replay=0.0, distil=0.25, folds=2)),
-    (3, FewShot(lr=1e-3, most_steps=80, replay=0.0, distil=0.25, folds=2)),
-    (5, FewShot(lr=1e-3, most_steps=120, replay=0.0, distil=0.25, folds=2)),
-    (10, FewShot(lr=1e-3, most_steps=200, replay=0.0, distil=0.25, folds=2)),
-    (50, FewShot(lr=1e-3, most_steps=800, replay=0.0, distil=0.25, folds=2)),
+SETTINGS_BY_COUNT: tuple[tuple[int, SettingsByCount], ...] = (
+    (1, SettingsByCount(lr=5e-4, most_steps=40, replay=0.0, distil=0.25, folds=0)),
+    (2, SettingsByCount(lr=5e-4, most_steps=60, replay=0.0, distil=0.25, folds=2)),
+    (3, SettingsByCount(lr=1e-3, most_steps=80, replay=0.0, distil=0.25, folds=2)),
+    (5, SettingsByCount(lr=1e-3, most_steps=120, replay=0.0, distil=0.25, folds=2)),
+    (10, SettingsByCount(lr=1e-3, most_steps=200, replay=0.0, distil=0.25, folds=2)),
+    (50, SettingsByCount(lr=1e-3, most_steps=800, replay=0.0, distil=0.25, folds=2)),
 )
 """From this many images on."""
 
 
-def few_shot(n: int) -> FewShot:
+def settings_for(n: int) -> SettingsByCount:
     """The settings of the largest entry that is not above `n`. ValueError for no image at all."""
     if n < 1:
         raise ValueError("no annotated image is included; expected at least one; mend a mask and add it to the set")
-    return [spec for least, spec in FEW_SHOT if least <= n][-1]
+    return [spec for least, spec in SETTINGS_BY_COUNT if least <= n][-1]
 
 
 def folds_of(names: list[str], kind: str = "two", seed: int = 0) -> list[tuple[list[int], list[int]]]:

@@ -31,7 +31,7 @@ table { border-collapse: collapse; margin: .6rem 0; } td, th { padding: .25rem .
 """
 
 
-def verdict(c: Comparison) -> str:
+def comparison_sentence(c: Comparison) -> str:
     """One sentence: are the two sets apart, with p and both n, and what differs most."""
     test = next(iter(c.tests.values()))
     sizes = f"n = {c.a.n} and {c.b.n}"
@@ -54,7 +54,7 @@ def write_page(out: Path, pages: list[Page], theme: str, command: str, tell: Cal
     for number, (model_id, statistics, c) in enumerate(pages):
         suffix = "" if number == 0 else "_after"
         figures = _figures(out, suffix, statistics, c, theme, tell)
-        parts += [f"<h2>Seen by {_e(model_id)}</h2>", f'<p class="lead">{_e(verdict(c))}</p>', *figures]
+        parts += [f"<h2>Seen by {_e(model_id)}</h2>", f'<p class="lead">{_e(comparison_sentence(c))}</p>', *figures]
         parts += [_tests(c), _levels(c), _differences(c), _farthest(c)]
         parts += [f'<p class="soft">{_e(note)}</p>' for note in c.notes]
     parts.append(

@@ -26,7 +26,7 @@ def result_rows(prediction: Prediction) -> dict[str, str]:
     return rows
 
 
-def verdict(prediction: Prediction) -> tuple[str, Tone]:
+def trust_badge(prediction: Prediction) -> tuple[str, Tone]:
     """What the badge says: found, found with a doubt, or nothing found. Doubts: expected Dice below 0.7 (chosen), an
     ungradable photograph, an image far away from the training images."""
     if prediction.status != "ok":

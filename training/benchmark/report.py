@@ -21,11 +21,11 @@ from .statistics import (
     FEW_PATIENTS,
     Row,
     cluster_bootstrap,
+    difference_word,
     holm,
     mean_over_seeds,
     paired_differences,
     unweighted_mean,
-    verdict,
 )
 
 FAILURE_DICE = 0.5
@@ -80,7 +80,7 @@ def compare_with_baseline(rows: Sequence[Row], recipes: Sequence[str], regions: 
         for row, adjusted in zip(block, holm([float(b["p"]) for b in block]), strict=True):
             sign = -1 if metric == "vcdr_error" else 1
             low, high = sorted((sign * row["low"], sign * row["high"]))
-            row |= {"p_holm": adjusted, "verdict": verdict(low, high, adjusted)}
+            row |= {"p_holm": adjusted, "verdict": difference_word(low, high, adjusted)}
         found += block
     return found
 

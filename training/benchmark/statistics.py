@@ -85,7 +85,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def verdict(low: float, high: float, p: float) -> str:
+def difference_word(low: float, high: float, p: float) -> str:
     """better, worse, equal (interval within half a point) or open."""
     if math.isnan(low):
         return "one patient: no test"

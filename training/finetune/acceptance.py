@@ -75,7 +75,7 @@ def paired(name: str, before: Sequence[float], after: Sequence[float], seed: int
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Acceptance:
     """What the gate says.
 
     keep: the child may become the default. measured: False where too few cases let nothing be measured. reasons: one
@@ -111,14 +111,14 @@ def _finite(value: Any) -> Any:
     return [_finite(v) for v in value] if isinstance(value, list | tuple) else value
 
 
-def judge(
+def decide_acceptance(
     gains: Sequence[Paired],
     names: Sequence[str],
     proxy: Mapping[str, Sequence[float]],
     margin: float = MARGIN,
     same_case: bool = False,
     unread: str = "",
-) -> Verdict:
+) -> Acceptance:
     """Keep or refuse. gains: per region on held-out cases, empty if nothing was held out. proxy: agreements per kind.
 
     same_case: the held-out slices come from the volume that was trained on, so that the gain is flattered.
@@ -159,7 +159,7 @@ def judge(
     if agreement and not lost:
         worst = min(agreement, key=agreement.__getitem__)
         notes.append(f"Agreement with the old model on {worst}: {100 * agreement[worst]:.1f} % (proxy for forgetting).")
-    return Verdict(not refused, measured, (*refused, *notes), tuple(gains), agreement, tuple(names))
+    return Acceptance(not refused, measured, (*refused, *notes), tuple(gains), agreement, tuple(names))
 
 
 def _words(gain: Paired) -> str:

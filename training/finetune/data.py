@@ -1,4 +1,4 @@
-"""What a fine-tuning run reads: the user's cases, pictures to rehearse on, references for the gate."""
+"""What a fine-tuning run reads: the user's cases, pictures to replay, references for the gate."""
 
 from __future__ import annotations
 
@@ -42,23 +42,23 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Material:
+class RunCases:
     """The cases of a run.
 
-    items: images with masks. units: annotated images, a labelled slice of a volume counting as one. hashes: of image
-    with label, for the lineage. roles: train | val | auto, per item. warnings: sentences for the user.
+    items: images with masks. annotated: annotated images, a labelled slice of a volume counting as one. hashes: of
+    image with label, for the lineage. roles: train | val | auto, per item. warnings: sentences for the user.
     same_case: the items are blocks of slices of one volume.
     """
 
     items: list[Annotated]
-    units: int
+    annotated: int
     hashes: list[str]
     roles: list[str]
     warnings: list[str]
     same_case: bool = False
 
 
-def gather(folder: Path, model: ModelFile, labels_mean: str = "") -> Material:
+def gather(folder: Path, model: ModelFile, labels_mean: str = "") -> RunCases:
     """Included cases of an annotation set, checked; what cannot teach is left out with a warning.
 
     One volume with several labelled slices becomes one item per slice, so that slices can be held out.
@@ -91,8 +91,8 @@ def gather(folder: Path, model: ModelFile, labels_mean: str = "") -> Material:
         items = [_with_roi(i, model) for i in items]
     cases = len(items)
     items, roles = _by_slices(items, roles)
-    units = sum(len(i.labelled_slices) for i in items)
-    return Material(items, units, hashes, roles, warnings, same_case=len(items) > cases)
+    annotated = sum(len(i.labelled_slices) for i in items)
+    return RunCases(items, annotated, hashes, roles, warnings, same_case=len(items) > cases)
 
 
 def _few(sentences: list[str]) -> list[str]:
@@ -153,8 +153,8 @@ def drawings(task: str, roi_scale: float | None, count: int = DRAWINGS) -> tuple
     return tuple(out)
 
 
-def rehearsal(
-    material: Material,
+def replay_pictures(
+    cases: RunCases,
     images: ImageSet,
     rows: list[list[int]],
     parent: nn.Module,
@@ -174,7 +174,7 @@ def rehearsal(
         grids = [to_source_style(g, np.asarray(quantiles)) for g in (*grids, *own)]
     if not grids:
         return None, []
-    return replay_set(parent, recipe, grids, [f"rehearsal {i}" for i in range(len(grids))]), grids
+    return replay_set(parent, recipe, grids, [f"replayed {i}" for i in range(len(grids))]), grids
 
 
 def reference_problem(folder: str, header: ModelHeader) -> str:

@@ -25,7 +25,7 @@ LOSS_STRIDE = 2
 
 
 @dataclass
-class BankBatch:
+class KeptMapsBatch:
     """One step's views behind the encoder; the image itself is not needed again.
 
     stages: maps (B, C, h, w). target: (B, R, s/2, s/2); known: (B, 1, s/2, s/2).
@@ -37,7 +37,7 @@ class BankBatch:
     image: Tensor = field(default_factory=lambda: torch.empty(0, 3, 1, 1))
 
 
-class Bank:
+class KeptMaps:
     """Augmented views of rows, encoded once by the frozen encoder.
 
     owner: (N,) the row each view was made from. stages: four tensors (N, C, h, w), float16. target, known: uint8.
@@ -49,18 +49,21 @@ class Bank:
     def __len__(self) -> int:
         return len(self.owner)
 
-    def pick(self, index: Tensor, device: torch.device) -> BankBatch:
+    def pick(self, index: Tensor, device: torch.device) -> KeptMapsBatch:
         """The batch of some views."""
         stages = tuple(s[index].to(device).float() for s in self.stages)
         target, known = self.target[index].to(device).float() / 255, self.known[index].to(device).float()
-        return BankBatch(stages, target, known)
+        return KeptMapsBatch(stages, target, known)
 
 
 @torch.no_grad()
-def fill_bank(student: Student, batches: Batches, rows: Sequence[int], seed: int) -> Iterator[tuple[int, Bank | None]]:
-    """Encode one augmented view per entry of `rows` (repeat a row for more); yields (views done, None), the bank last.
+def encode_views(
+    student: Student, batches: Batches, rows: Sequence[int], seed: int
+) -> Iterator[tuple[int, KeptMaps | None]]:
+    """Encode one augmented view per entry of `rows` (repeat a row for more); yields (views done, None), at last
+    (all, the kept maps).
 
-    The same seed gives the same bank to the bit, so that a resumed run needs no stored maps.
+    The same seed gives the same kept maps to the bit, so that a resumed run needs no stored maps.
     """
     g = Generator().manual_seed(seed)
     student.eval()
@@ -77,34 +80,34 @@ def fill_bank(student: Student, batches: Batches, rows: Sequence[int], seed: int
         parts.append((stages, target, known))
         yield sum(len(p[1]) for p in parts), None
     stages = [torch.cat([p[0][level] for p in parts]) for level in range(len(parts[0][0]))]
-    yield len(order), Bank(order, stages, torch.cat([p[1] for p in parts]), torch.cat([p[2] for p in parts]))
+    yield len(order), KeptMaps(order, stages, torch.cat([p[1] for p in parts]), torch.cat([p[2] for p in parts]))
 
 
-class BankBatches:
-    """Epochs of batches from a bank: a share of every batch from the rehearsal views, the rest from the user's.
+class KeptMapsBatches:
+    """Epochs of batches from kept maps: a share of every batch from the replay views, the rest from the user's.
 
-    own, extra: positions in the bank.
+    own, extra: positions in the kept maps.
     """
 
     def __init__(
-        self, bank: Bank, own: Tensor, extra: Tensor, share: float, recipe: Recipe, device: torch.device
+        self, kept: KeptMaps, own: Tensor, extra: Tensor, share: float, recipe: Recipe, device: torch.device
     ) -> None:
-        self.bank, self.own, self.extra, self.recipe, self.device = bank, own, extra, recipe, device
+        self.kept, self.own, self.extra, self.recipe, self.device = kept, own, extra, recipe, device
         batch = recipe.optim.batch
-        self.rehearsed = min(batch - 1, round(batch * share)) if len(extra) else 0
+        self.replayed = min(batch - 1, round(batch * share)) if len(extra) else 0
 
     @property
     def steps(self) -> int:
         """Steps per epoch."""
         return self.recipe.optim.iterations_per_epoch or 1
 
-    def epoch(self, g: Generator, want_clean: bool) -> Iterator[BankBatch]:
+    def epoch(self, g: Generator, want_clean: bool) -> Iterator[KeptMapsBatch]:
         """The batches of one epoch, drawn from `g`."""
         for _ in range(self.steps):
-            picks = [self.own[torch.randint(len(self.own), (self.recipe.optim.batch - self.rehearsed,), generator=g)]]
-            if self.rehearsed:
-                picks.append(self.extra[torch.randint(len(self.extra), (self.rehearsed,), generator=g)])
-            yield self.bank.pick(torch.cat(picks), self.device)
+            picks = [self.own[torch.randint(len(self.own), (self.recipe.optim.batch - self.replayed,), generator=g)]]
+            if self.replayed:
+                picks.append(self.extra[torch.randint(len(self.extra), (self.replayed,), generator=g)])
+            yield self.kept.pick(torch.cat(picks), self.device)
 
 
 class DecoderObjective(nn.Module):
@@ -116,7 +119,7 @@ class DecoderObjective(nn.Module):
         super().__init__()
         self.task, self.loss = recipe.task, recipe.loss
 
-    def forward(self, student: Student, batch: BankBatch, progress: float) -> dict[str, Tensor]:
+    def forward(self, student: Student, batch: KeptMapsBatch, progress: float) -> dict[str, Tensor]:
         """Terms of one step; 'loss' is their sum."""
         logits = student.decode(list(batch.stages)).logits.float()
         logits = F.avg_pool2d(logits, LOSS_STRIDE)  # (B, R, s/2, s/2)

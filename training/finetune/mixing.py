@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from napari_tinymig.base.geometry import place, square_box
 from napari_tinymig.network.normalise import normalise
-from napari_tinymig.recipes.finetune import FewShot, FineTuneSpec
+from napari_tinymig.recipes.finetune import FineTuneSpec, SettingsByCount
 from napari_tinymig.recipes.student import ModelHeader, Recipe, recipe_from_dict
 from napari_tinymig.recipes.train import AugmentSpec, LossSpec, OptimSpec, TeacherSpec
 
@@ -57,11 +57,12 @@ def hold_statistics(student: nn.Module) -> nn.Module:
     return student
 
 
-def child_recipe(header: ModelHeader, spec: FineTuneSpec, shot: FewShot, steps: int) -> Recipe:
-    """The recipe of one part of the run: the parent's input and student, few-shot optimisation, self-teacher."""
+def child_recipe(header: ModelHeader, spec: FineTuneSpec, by_count: SettingsByCount, steps: int) -> Recipe:
+    """The recipe of one part of the run: the parent's input and student, optimisation by the number of images,
+    self-teacher."""
     if header.task is None or header.kind != "segmenter":
         raise ValueError(f"'{header.name}' is a {header.kind}; expected a segmenter; only segmenters are fine-tuned")
-    distil = (shot.distil if spec.distil is None else spec.distil) if spec.guard else 0.0
+    distil = (by_count.distil if spec.distil is None else spec.distil) if spec.guard else 0.0
     return Recipe(
         name=spec.name or f"{header.name}-tuned",
         task=header.task,
@@ -75,8 +76,8 @@ def child_recipe(header: ModelHeader, spec: FineTuneSpec, shot: FewShot, steps: 
         optim=OptimSpec(
             epochs=max(1, -(-steps // EPOCH)),
             iterations_per_epoch=EPOCH,
-            batch=shot.batch,
-            lr=spec.lr or shot.lr,
+            batch=by_count.batch,
+            lr=spec.lr or by_count.lr,
         ),
         seed=spec.seed,
         network=header.network,

@@ -1,7 +1,7 @@
-"""One fine-tuning run from reading to verdict: two folds, then everything, then mixing and the gate.
+"""One fine-tuning run from reading to accepting: two folds, then everything, then mixing and the gate.
 
 Each part is resumable to the bit on CPU. What the folds show decides how far the child may go from its parent, its
-thresholds, and the verdict.
+thresholds, and whether the child is accepted.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from napari_tinymig.base.safe_files import write_atomic
 from napari_tinymig.base.stopwatch import Stopwatch, over_budget
 from napari_tinymig.models.file import ModelFile
 from napari_tinymig.models.registry import open_model
-from napari_tinymig.recipes.finetune import FewShot, FineTuneSpec, few_shot, folds_of
+from napari_tinymig.recipes.finetune import FineTuneSpec, SettingsByCount, folds_of, settings_for
 from napari_tinymig.recipes.student import ModelHeader, Recipe
 
 from ..data.annotations import annotated_set
 from ..networks.export import save_model
 from ..networks.saved import load_student
 from ..run.train import pick_device
-from .acceptance import Verdict, judge
-from .data import gather, reference_problem, references, rehearsal
+from .acceptance import Acceptance, decide_acceptance
+from .data import gather, reference_problem, references, replay_pictures
 from .mixing import EPOCH, Views, child_recipe, mixed
 from .plan import SHARES, Choice, Plan, choose, load_plan
 from .result import Result, child_header, held_out_gains
 from .scores import Scoring
-from .steps import Course, DecoderCourse
+from .steps import DecoderTraining, WholeTraining
 
 LONG_MINUTES = 10.0
 """From this budget on even a slow encoder is trained whole on the CPU."""
@@ -48,7 +48,7 @@ PREVIEW_S = 2.0
 
 
 class Tuning:
-    """One fine-tuning run from reading to verdict. before_s: spent before it, on starting the program."""
+    """One fine-tuning run from reading to accepting. before_s: spent before it, on starting the program."""
 
     def __init__(
         self,
@@ -76,29 +76,29 @@ class Tuning:
     def messages(self) -> Iterator[Message]:
         """The whole run."""
         torch.manual_seed(self.spec.seed)
-        material = gather(self.data, self.model, self.spec.labels)
-        for sentence in material.warnings:
+        cases = gather(self.data, self.model, self.spec.labels)
+        for sentence in cases.warnings:
             yield Message("warning", text=sentence)
         if self.spec.reference and (problem := reference_problem(self.spec.reference, self.header)):
             yield Message("warning", text=problem)
-        self.shot: FewShot = few_shot(material.units)
+        self.by_count: SettingsByCount = settings_for(cases.annotated)
         self.parent = load_student(self.model)
-        self.material = material
-        self.recipe: Recipe = child_recipe(self.header, self.spec, self.shot, self.shot.most_steps)
-        self.images, self.rows = annotated_set(material.items, self.recipe)
+        self.cases = cases
+        self.recipe: Recipe = child_recipe(self.header, self.spec, self.by_count, self.by_count.most_steps)
+        self.images, self.rows = annotated_set(cases.items, self.recipe)
         self.views = [Views(self.images, rows, self.recipe) for rows in self.rows]
         self.scoring = Scoring(self.parent, self.views, self.header.thresholds, self.recipe)
         threads = torch.get_num_threads()
         where = f"{self.device.type.upper()}, {threads} thread{'s' if threads > 1 else ''}"
-        text = f"{material.units} annotated image(s) of {len(material.items)} file(s), on {where}, {self._budget()}"
-        yield Message("started", 0, 0, {"images": material.units, "threads": threads}, text)
+        text = f"{cases.annotated} annotated image(s) of {len(cases.items)} file(s), on {where}, {self._budget()}"
+        yield Message("started", 0, 0, {"images": cases.annotated, "threads": threads}, text)
         guard = self.spec.guard
-        extra, self.scoring.rehearsed = rehearsal(
-            material, self.images, self.rows, self.parent, self.recipe, self.header
+        extra, self.scoring.replayed = replay_pictures(
+            cases, self.images, self.rows, self.parent, self.recipe, self.header
         )
-        self.plan: Any = load_plan(self.out, self.model.model_id, material.hashes) if self.resume else None
-        share = self.shot.replay if self.spec.replay is None else self.spec.replay
-        kind = DecoderCourse if (self.plan.scope if self.plan else self._scope()) == "decoder" else Course
+        self.plan: Any = load_plan(self.out, self.model.model_id, cases.hashes) if self.resume else None
+        share = self.by_count.replay if self.spec.replay is None else self.spec.replay
+        kind = DecoderTraining if (self.plan.scope if self.plan else self._scope()) == "decoder" else WholeTraining
         self.course = kind(
             self.parent,  # type: ignore[arg-type]
             self.images,
@@ -136,7 +136,7 @@ class Tuning:
 
     def _by_role(self) -> tuple[list[int], list[int]]:
         """Items to train on, and the validation cases of the set, which no part ever trains on."""
-        roles = self.material.roles
+        roles = self.cases.roles
         taught = [i for i, role in enumerate(roles) if role != "val"]
         check_roles(roles)
         return taught, [i for i, role in enumerate(roles) if role == "val"]
@@ -144,7 +144,7 @@ class Tuning:
     def _make_plan(self) -> Plan:
         names = [v.cases[0] for v in self.views]
         taught, held = self._by_role()
-        folds = folds_of(names, self.spec.folds, self.spec.seed) if self.shot.folds else []
+        folds = folds_of(names, self.spec.folds, self.spec.seed) if self.by_count.folds else []
         if held:  # the user's own validation cases take the place of the folds
             folds = [(taught, held)]
         steps, step_s = self.spec.steps or 0, 0.0
@@ -152,8 +152,8 @@ class Tuning:
             step_s = self._step_seconds()
             left = self.spec.minutes * 60 - self.seconds - RESERVE_S
             steps = int(left / step_s / (1 + min(2, len(folds))))  # leaving each out once takes longer, not fewer steps
-            steps = max(EPOCH, min(self.shot.most_steps, steps) // EPOCH * EPOCH)
-        recipe = child_recipe(self.header, self.spec, self.shot, steps)
+            steps = max(EPOCH, min(self.by_count.most_steps, steps) // EPOCH * EPOCH)
+        recipe = child_recipe(self.header, self.spec, self.by_count, steps)
         return Plan(
             self.course.scope,
             steps,
@@ -161,12 +161,12 @@ class Tuning:
             folds,
             recipe.model_dump(mode="json"),
             self.model.model_id,
-            self.material.hashes,
+            self.cases.hashes,
         )
 
     def _step_seconds(self) -> float:
         """Seconds of one step here and now, from three steps that are thrown away."""
-        probe = child_recipe(self.header, self.spec, self.shot, 3)
+        probe = child_recipe(self.header, self.spec, self.by_count, 3)
         probe = probe.model_copy(update={"optim": probe.optim.model_copy(update={"iterations_per_epoch": 3})})
         run = self.course.run(list(range(len(self.rows))), probe, self.out)
         seconds = []
@@ -248,7 +248,7 @@ class Tuning:
     def _choose(self) -> Choice:
         """Share and innermost threshold from the folds."""
         return choose(
-            self.plan, self.scoring.limits(), self.spec.guard, self.spec.margin, len(self.recipe.task.regions)
+            self.plan, self.scoring.thresholds_tried(), self.spec.guard, self.spec.margin, len(self.recipe.task.regions)
         )
 
     def _finish(self, child: nn.Module | None) -> Iterator[Message]:
@@ -257,37 +257,37 @@ class Tuning:
         if child is None:
             raise ModelFileError(f"nothing was trained in {self.out}; start again in another folder")
         with self.clock.of("export and the gate"):
-            path, share, verdict = self._export(child, stopped)
-        for gain in verdict.gains:
+            path, share, acceptance = self._export(child, stopped)
+        for gain in acceptance.gains:
             values = {"before": float(np.mean(gain.before)), "after": float(np.mean(gain.after)), "gain": gain.gain}
             values |= {"low": gain.low, "high": gain.high}
             yield Message("validation", values=values, text=gain.name)
         yield Message("saved", values={"share": share, "seconds": self.seconds}, text=str(path))
-        values = {"keep": float(verdict.keep), "measured": float(verdict.measured), "seconds": self.seconds}
+        values = {"keep": float(acceptance.keep), "measured": float(acceptance.measured), "seconds": self.seconds}
         if self.spec.steps is None:
             values |= self.clock.values(self.spec.minutes * 60)
-        text = f"{verdict.text} {over_budget(values)}".strip()
+        text = f"{acceptance.text} {over_budget(values)}".strip()
         yield Message("stopped" if stopped else "done", values=values, text=text)
 
-    def _export(self, child: nn.Module, stopped: bool) -> tuple[Path, float, Verdict]:
-        """Write best.safetensors and gate.json; the model's path, the child's share in it, and the verdict."""
+    def _export(self, child: nn.Module, stopped: bool) -> tuple[Path, float, Acceptance]:
+        """Write best.safetensors and gate.json; the model's path, the child's share in it, and the acceptance."""
         choice = self._choose()
         share = choice.share
         student = mixed(self.parent, child, share)
-        header = child_header(self.model, self.spec, self.plan, self.material, self.data.name, choice)
+        header = child_header(self.model, self.spec, self.plan, self.cases, self.data.name, choice)
         header = header.model_copy(
             update={"extra": header.extra | {"finetune_seconds": round(self.seconds, 1), "device": str(self.device)}}
         )
         gains = held_out_gains(self.views, self.scoring.before, choice, [r.name for r in self.recipe.task.regions])
         names = [self.views[i].names[0] for i in choice.held]
         proxy, missing = references(self.model, header, self.parent, student, self.spec.reference, few=stopped)
-        verdict = judge(gains, names, proxy, self.spec.margin, self.material.same_case, missing)
-        self.result = Result(child, student, header, verdict)
-        header = header.model_copy(update={"scores": header.scores | {"finetune": verdict.as_record()}})
+        acceptance = decide_acceptance(gains, names, proxy, self.spec.margin, self.cases.same_case, missing)
+        self.result = Result(child, student, header, acceptance)
+        header = header.model_copy(update={"scores": header.scores | {"finetune": acceptance.as_record()}})
         path = self.out / "best.safetensors"
         save_model(path, header, student)
-        write_atomic(self.out / "gate.json", json.dumps(verdict.as_record(), indent=1).encode())
-        return path, share, verdict
+        write_atomic(self.out / "gate.json", json.dumps(acceptance.as_record(), indent=1).encode())
+        return path, share, acceptance
 
 
 with contextlib.suppress(RuntimeError):  # threads between operators only get in the way of the interface

@@ -86,15 +86,15 @@ class Choice:
     dice: NDArray[np.float64]
 
 
-def choose(plan: Plan, limits: list[float], guard: bool, margin: float, regions: int) -> Choice:
+def choose(plan: Plan, thresholds_tried: list[float], guard: bool, margin: float, regions: int) -> Choice:
     """The share and the innermost threshold that the folds speak for clearly enough, else the usual ones.
 
-    limits: thresholds in the order of the tables, the present one first. margin: shares beyond the usual one whose
+    thresholds_tried: in the order of the tables, the present one first. margin: shares beyond the usual one whose
     agreement with the parent fell by more are not considered.
     """
     results = plan.results
     if not results:
-        return Choice(USUAL_SHARE if guard else 1.0, limits[0], [], np.zeros((0, regions)))
+        return Choice(USUAL_SHARE if guard else 1.0, thresholds_tried[0], [], np.zeros((0, regions)))
     held = [i for r in results for i in r["held"]]
     need = needed_gain(len(held))
     best: tuple[float, Choice] | None = None
@@ -108,7 +108,7 @@ def choose(plan: Plan, limits: list[float], guard: bool, margin: float, regions:
         at = at if len(held) >= FEWEST_FOR_A_THRESHOLD and mean[at] > mean[0] + need else 0
         score = float(dice[:, at].mean())
         if best is None or score > best[0] + need:
-            best = (score, Choice(share, limits[at], held, dice[:, at]))
+            best = (score, Choice(share, thresholds_tried[at], held, dice[:, at]))
     if best is None:
         raise ValueError("the folds hold no scores; expected at least one share")
     return best[1]

@@ -16,8 +16,8 @@ from napari_tinymig.models.file import ModelFile
 from napari_tinymig.recipes.finetune import FineTuneSpec
 from napari_tinymig.recipes.student import Lineage, ModelHeader, Recipe
 
-from .acceptance import Paired, Verdict, paired
-from .data import Material
+from .acceptance import Acceptance, Paired, paired
+from .data import RunCases
 from .mixing import Views
 from .plan import Choice, Plan
 
@@ -29,7 +29,7 @@ class Result:
     child: nn.Module
     student: nn.Module
     header: ModelHeader
-    verdict: Verdict
+    acceptance: Acceptance
 
 
 def held_out_gains(
@@ -46,7 +46,7 @@ def held_out_gains(
 
 
 def child_header(
-    model: ModelFile, spec: FineTuneSpec, plan: Plan, material: Material, domain: str, choice: Choice
+    model: ModelFile, spec: FineTuneSpec, plan: Plan, cases: RunCases, domain: str, choice: Choice
 ) -> ModelHeader:
     """The parent's header with the child's name, thresholds and lineage. domain: name of the user's folder."""
     header = model.header
@@ -56,7 +56,7 @@ def child_header(
     moved = choice.threshold != header.thresholds.get(inner, 0.5)
     lineage = Lineage(
         parent=model.model_id,
-        data_hashes=tuple(material.hashes),
+        data_hashes=tuple(cases.hashes),
         domains=(*header.lineage.domains, domain),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         software=importlib.metadata.version("napari-tinymig"),
@@ -72,7 +72,7 @@ def child_header(
             "name": spec.name or f"{header.name}-tuned",
             "thresholds": header.thresholds | ({inner: choice.threshold} if moved else {}),
             "lineage": lineage,
-            "scores": {"finetune_images": material.units},
+            "scores": {"finetune_images": cases.annotated},
             "extra": header.extra | told,
             "weights_sha256": "",
         }

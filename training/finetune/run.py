@@ -1,7 +1,8 @@
 """`finetune`: a model and a few mended masks become a better model, with proof, inside a time budget.
 
 Parts, each resumable to the bit on CPU: two folds (train on one half of the cases, score on the other), then the run
-on everything. What the folds show decides how far the child may go from its parent, its thresholds, and the verdict.
+on everything. What the folds show decides how far the child may go from its parent, its thresholds, and whether the
+child is accepted.
 """
 
 from __future__ import annotations
@@ -36,12 +37,12 @@ def finetune(
     """Fine-tune a model on an annotation set (or a domain folder); messages as it goes.
 
     Writes out/{best.safetensors, gate.json, preview.png, log.jsonl, plan.json}. 'validation' messages carry held-out
-    Dice, 'preview' the path of a picture, 'saved' the model, and the last message ('done', 'stopped') the verdict with
-    values {'keep': 1 or 0}. `stop()` ends the training soon and keeps what is there. resume: go on with the run in
-    `out`; a finished one is only told. before_s: passed since the user asked; a run that takes clearly longer than
-    `minutes` says how long and why. settings: the other fields of `FineTuneSpec`. Raises ValueError for data that
-    cannot teach, OutputRefused for a folder that cannot be written or holds a run, ModelFileError for a damaged
-    checkpoint.
+    Dice, 'preview' the path of a picture, 'saved' the model, and the last message ('done', 'stopped') whether it is
+    accepted, with values {'keep': 1 or 0}. `stop()` ends the training soon and keeps what is there. resume: go on with
+    the run in `out`; a finished one is only told. before_s: passed since the user asked; a run that takes clearly
+    longer than `minutes` says how long and why. settings: the other fields of `FineTuneSpec`. Raises ValueError for
+    data that cannot teach, OutputRefused for a folder that cannot be written or holds a run, ModelFileError for a
+    damaged checkpoint.
     """
     spec = validate(FineTuneSpec, {"minutes": minutes} | settings, "fine-tuning settings")
     out = Path(out)

@@ -21,7 +21,7 @@ class Scoring:
     """Scores of students on the annotated images, one `Views` per item, and on pictures whose answer is the parent's.
 
     thresholds: the parent's probability thresholds, per region. before: the parent's Dice (R,) of each item.
-    rehearsed: grids (s', s', 3) of the rehearsal pictures; empty until they are known.
+    replayed: grids (s', s', 3) of the replay pictures; empty until they are known.
     """
 
     def __init__(self, parent: nn.Module, views: Sequence[Views], thresholds: Mapping[str, float], recipe: Recipe):
@@ -29,7 +29,7 @@ class Scoring:
         self.names = [r.name for r in recipe.task.regions]
         self.thresholds = [thresholds.get(name, 0.5) for name in self.names]
         self.before = [v.dice(v.probabilities(parent), self.thresholds)[0] for v in views]
-        self.rehearsed: Sequence[NDArray[Any]] = ()
+        self.replayed: Sequence[NDArray[Any]] = ()
         self._old_answers: NDArray[np.bool_] | None = None
 
     def dice(self, student: nn.Module, items: Sequence[int]) -> dict[str, float]:
@@ -60,24 +60,26 @@ class Scoring:
             rows = []
             for i in held:
                 p = self.views[i].probabilities(student)
-                rows.append([self.views[i].dice(p, [*self.thresholds[:-1], t])[0].tolist() for t in self.limits()])
+                rows.append(
+                    [self.views[i].dice(p, [*self.thresholds[:-1], t])[0].tolist() for t in self.thresholds_tried()]
+                )
             table[str(share)] = rows
         return {"held": held, "dice": table, "drift": self._drift(child, shares)}
 
-    def limits(self) -> list[float]:
+    def thresholds_tried(self) -> list[float]:
         """Thresholds tried for the innermost region, its present one first."""
         return [self.thresholds[-1], *THRESHOLDS.tolist()]
 
     def _drift(self, child: nn.Module, shares: Sequence[float]) -> dict[str, float]:
-        """Agreement with the parent on the rehearsal pictures, per share; {} where there are none."""
-        if not self.rehearsed:
+        """Agreement with the parent on the replay pictures, per share; {} where there are none."""
+        if not self.replayed:
             return {}
         return {str(share): self.drift_of(mixed(self.parent, child, share)) for share in shares}
 
     def drift_of(self, student: nn.Module) -> float:
-        """Mean Dice of a student's and the parent's answers on the rehearsal pictures."""
+        """Mean Dice of a student's and the parent's answers on the replay pictures."""
         if self._old_answers is None:
-            self._old_answers = soft_answers(self.parent, self.rehearsed, self.recipe) >= 0.5
-        old, new = self._old_answers, soft_answers(student, self.rehearsed, self.recipe) >= 0.5
+            self._old_answers = soft_answers(self.parent, self.replayed, self.recipe) >= 0.5
+        old, new = self._old_answers, soft_answers(student, self.replayed, self.recipe) >= 0.5
         size, both = old.sum((2, 3)) + new.sum((2, 3)), (old & new).sum((2, 3))
         return float(np.where(size > 0, 2 * both / np.maximum(size, 1), 1.0).mean())

@@ -16,20 +16,20 @@ from ..data.batches import Batches
 from ..data.image_set import ImageSet, concatenate
 from ..networks.student import Student
 from ..run.loop import Run
-from .decoder_only import Bank, BankBatches, DecoderObjective, fill_bank, freeze_encoder
+from .decoder_only import DecoderObjective, KeptMaps, KeptMapsBatches, encode_views, freeze_encoder
 from .mixing import Views, build_tuning_objective, hold_statistics
 
 Scope = Literal["whole", "decoder"]
 VIEWS = 48
-"""Augmented views of the user's images that a bank holds, at least 8 of each."""
+"""Augmented views of the user's images whose maps are kept, at least 8 of each."""
 REHEARSED = 16
 
 
-class Course:
+class WholeTraining:
     """How parts of the run are trained, on what.
 
-    images, rows: the user's cases and, per item, their labelled rows. extra: rehearsal pictures, None without.
-    share: part of every batch that rehearses.
+    images, rows: the user's cases and, per item, their labelled rows. extra: replay pictures, None without.
+    share: part of every batch that replays.
     """
 
     scope: Scope = "whole"
@@ -66,22 +66,22 @@ class Course:
         rows = own
         if self.extra_rows and self.share:
             # in 64 draws, so many of each
-            rehearsed = max(1, round(64 * self.share))
-            rows = _repeat(own, 64 - rehearsed) + _repeat(self.extra_rows, rehearsed)
+            replayed = max(1, round(64 * self.share))
+            rows = _repeat(own, 64 - replayed) + _repeat(self.extra_rows, replayed)
         batches.rows = torch.tensor(rows)
         student = self.student()
         objective = build_tuning_objective(recipe, self.parent, student, self.device)
         return Run(student, objective, batches, None, recipe, folder, self.device)
 
 
-class DecoderCourse(Course):
+class DecoderTraining(WholeTraining):
     """Views are encoded once by the frozen encoder; the decoder and the head learn from the kept maps."""
 
     scope: Scope = "decoder"
-    bank: Bank
+    kept: KeptMaps
 
     def prepare(self, recipe: Recipe, views: Sequence[Views]) -> Iterator[Message]:
-        """Fill the bank; progress as 'log' messages."""
+        """Encode the views and keep their maps; progress as 'log' messages."""
         for view in views:
             view.keep_maps(self.parent)
         batches = Batches(self.data, recipe, torch.device("cpu"))
@@ -89,19 +89,19 @@ class DecoderCourse(Course):
         order = own * max(8, -(-VIEWS // len(own))) if len(own) < VIEWS else own * 2
         if self.extra_rows and self.share:
             order = order + _repeat(self.extra_rows, REHEARSED)
-        for done, bank in fill_bank(self.parent, batches, order, self.seed):
-            if bank is None:
+        for done, kept in encode_views(self.parent, batches, order, self.seed):
+            if kept is None:
                 yield Message("log", done, len(order), text="Looking at augmented views of your images.")
             else:
-                self.bank = bank
+                self.kept = kept
 
     def run(self, items: Sequence[int], recipe: Recipe, folder: Path) -> Run:
         """A run of the shared loop on the kept maps of some items."""
         student = freeze_encoder(self.student())
         rows = torch.tensor([r for i in items for r in self.rows[i]])
-        own = torch.nonzero(torch.isin(self.bank.owner, rows))[:, 0]
-        extra = torch.nonzero(torch.isin(self.bank.owner, torch.tensor(self.extra_rows, dtype=torch.long)))[:, 0]
-        batches = BankBatches(self.bank, own, extra, self.share, recipe, self.device)
+        own = torch.nonzero(torch.isin(self.kept.owner, rows))[:, 0]
+        extra = torch.nonzero(torch.isin(self.kept.owner, torch.tensor(self.extra_rows, dtype=torch.long)))[:, 0]
+        batches = KeptMapsBatches(self.kept, own, extra, self.share, recipe, self.device)
         return Run(student, DecoderObjective(recipe), batches, None, recipe, folder, self.device)  # type: ignore[arg-type]
 
 

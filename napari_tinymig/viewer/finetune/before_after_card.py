@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QLineEdit
 from ...annotations.run_folders import mark_seen
 from ...base.errors import TinyMIGError
 from ...models.file import read_header
-from ...models.lineage import GateRefused, keep, parent_of, rollback, use
+from ...models.lineage import NotAccepted, keep, parent_of, rollback, use
 from ...models.registry import entry, find_model, user_folder
 from ...recipes.student import ModelHeader
 from ..masks.compare_swipe import Swipe
@@ -24,7 +24,7 @@ SHORT = {"drawn pictures": "drawings agree", "your reference folder": "reference
 
 
 class BeforeAfterCard(Section):
-    """The card of a finished run; hidden, and its swipe with it, until `show_verdict`.
+    """The card of a finished run; hidden, and its swipe with it, until `show_acceptance`.
 
     chosen_model: name of the panel's chosen model, by whose task *Roll back* goes. on_change: called when the default
     model has changed.
@@ -38,7 +38,7 @@ class BeforeAfterCard(Section):
         self.verdict_keep = False
         self.badge = self.add(Badge())
         self.rows = self.add(NumberRows())
-        self.verdict = self.add(text_label("", "hint", selectable=True))
+        self.acceptance = self.add(text_label("", "hint", selectable=True))
         self.name = QLineEdit()
         self.field("name", self.name, "Name of the new model.")
         self.keep_button = button("Keep as default", self.keep, tip="The new model is used from now on.")
@@ -55,7 +55,7 @@ class BeforeAfterCard(Section):
         self.hide()
         self.swipe.hide()
 
-    def show_verdict(self, path: Path) -> None:
+    def show_acceptance(self, path: Path) -> None:
         """Before and after, what the gate says, and what can be done with a run's best model."""
         header, model_id = read_header(path)
         self.best = path
@@ -76,7 +76,7 @@ class BeforeAfterCard(Section):
         self.rows.set_rows(rows)
         words, tone = ("better", "good") if self.verdict_keep else ("not made the default", "warn")
         self.badge.say(words, model_id, tone)  # type: ignore[arg-type]
-        self.verdict.setText(" ".join(record.get("reasons", ())))
+        self.acceptance.setText(" ".join(record.get("reasons", ())))
         self.name.setText(header.name)
         self._offer_keeping(True)
         self.show()
@@ -109,7 +109,7 @@ class BeforeAfterCard(Section):
                 kept = entry(self.best.stem, self.best)
             else:
                 kept = keep(self.best, None if name in ("", default) else name, knowingly)
-        except (GateRefused, TinyMIGError, ValueError) as e:
+        except (NotAccepted, TinyMIGError, ValueError) as e:
             self.panel.say_error(e)
             return
         forget_models()

@@ -258,7 +258,7 @@ class FineTunePanel(Panel):
 
     def _saved(self, path: Path) -> None:
         try:
-            self.card.show_verdict(path)
+            self.card.show_acceptance(path)
         except TinyMIGError as e:
             self.say_error(e)
         self._refresh()

@@ -79,12 +79,12 @@ class ModelTree(QTreeWidget):
 
 def gain_of(entry: Entry) -> str:
     """Mean gain of Dice in points over the regions that the gate saw, '' for a model that never met it."""
-    verdict = verdict_of(entry)
-    gains = [float(g["gain"]) for g in verdict.get("gains", ()) if g.get("gain") is not None]
-    return f"{100 * sum(gains) / len(gains):+.1f}" if gains else ("unknown" if verdict else "")
+    acceptance = acceptance_record(entry)
+    gains = [float(g["gain"]) for g in acceptance.get("gains", ()) if g.get("gain") is not None]
+    return f"{100 * sum(gains) / len(gains):+.1f}" if gains else ("unknown" if acceptance else "")
 
 
-def verdict_of(entry: Entry) -> dict:
+def acceptance_record(entry: Entry) -> dict:
     """What the gate wrote into the model, {} for nothing."""
     found = entry.header.scores.get("finetune") if entry.header else None
     return found if isinstance(found, dict) else {}
@@ -117,12 +117,12 @@ def facts_of(entry: Entry) -> dict[str, str]:
         "origin": "part of the package" if entry.bundled else "yours",
         "data": f"{hashes[0]}{more}" if hashes else "not recorded",
     }
-    verdict = verdict_of(entry)
-    for gain in verdict.get("gains", ()):
+    acceptance = acceptance_record(entry)
+    for gain in acceptance.get("gains", ()):
         before, after = (sum(gain[k]) / max(1, len(gain[k])) for k in ("before", "after"))
         facts[f"{gain['name']} Dice"] = f"{100 * before:.1f} -> {100 * after:.1f}"
-    for kind, value in (verdict.get("proxy") or {}).items():
+    for kind, value in (acceptance.get("proxy") or {}).items():
         facts[f"agreement, {kind}"] = f"{100 * value:.1f} %"
-    if verdict:
-        facts["gate"] = "agreed" if verdict.get("keep") else "refused"
+    if acceptance:
+        facts["gate"] = "agreed" if acceptance.get("keep") else "refused"
     return facts

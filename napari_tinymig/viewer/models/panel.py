@@ -18,7 +18,7 @@ from ..parts.panel import Panel
 from ..parts.predicting import default_told, forget_models, preferred_model
 from ..parts.style import EmptyState, button, primary_button, row, text_label
 from .model_card import show_card
-from .model_tree import ModelTree, facts_of, short_hashes, verdict_of
+from .model_tree import ModelTree, acceptance_record, facts_of, short_hashes
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -90,7 +90,7 @@ class ModelsPanel(Panel):
         self.card.heading.setText(entry.name)
         self.rows.set_rows(facts_of(entry))
         self.rows.setToolTip("Learned from: " + (", ".join(short_hashes(entry)) or "not recorded"))
-        self.words.setText(entry.problem or " ".join(verdict_of(entry).get("reasons", ())))
+        self.words.setText(entry.problem or " ".join(acceptance_record(entry).get("reasons", ())))
         self.words.setVisible(bool(self.words.text()))
         self.name.setText(entry.name)
         segmenter = self._is_segmenter(entry)
@@ -153,8 +153,8 @@ class ModelsPanel(Panel):
         entry = self.tree.chosen
         if entry is None:
             return
-        verdict = verdict_of(entry)
-        if verdict and not verdict.get("keep") and not self._sure("default", _refusal(verdict)):
+        acceptance = acceptance_record(entry)
+        if acceptance and not acceptance.get("keep") and not self._sure("default", _refusal(acceptance)):
             return
 
         def use() -> str:
@@ -221,6 +221,6 @@ class ModelsPanel(Panel):
         self.swipe.work.cancel()
 
 
-def _refusal(verdict: dict) -> str:
-    reasons = verdict.get("reasons") or ["The gate refused this model."]
+def _refusal(acceptance: dict) -> str:
+    reasons = acceptance.get("reasons") or ["The gate refused this model."]
     return f"{reasons[0]} Press again to make it the default all the same."

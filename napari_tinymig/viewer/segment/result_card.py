@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...base.records import Prediction
-from ...reports.words import result_rows, verdict, why_nothing
+from ...reports.words import result_rows, trust_badge, why_nothing
 from ..parts.numbers import NumberRows
 from ..parts.style import Badge, Section, text_label
 
@@ -13,7 +13,7 @@ class ResultCard(Section):
 
     def __init__(self) -> None:
         super().__init__("Result")
-        self.verdict = self.add(Badge())
+        self.badge = self.add(Badge())
         self.rows = self.add(NumberRows())
         self.notes = self.add(text_label("", "hint", selectable=True))
         self.hide()
@@ -22,8 +22,8 @@ class ResultCard(Section):
         """Show a prediction of the named image, found or not."""
         self.heading.setText(f"Result: {image_name}")
         found = prediction.status == "ok"
-        text, tone = verdict(prediction)
-        self.verdict.say(text, tone=tone)
+        text, tone = trust_badge(prediction)
+        self.badge.say(text, tone=tone)
         self.rows.set_rows(result_rows(prediction))
         self.notes.setText(" ".join(prediction.notes) if found else why_nothing(prediction))
         self.notes.setVisible(bool(self.notes.text()))

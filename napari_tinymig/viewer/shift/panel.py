@@ -78,7 +78,7 @@ class ShiftPanel(Panel):
         self.sets[1].setCurrentIndex(self.sets[1].findText(LAYERS))
         self.compare_button = section.add(button("Compare", self.compare, tip="Runs the model on every image."))
         self.progress = section.add(text_label("", "hint"))
-        self.verdict = section.add(text_label("", "line", selectable=True))
+        self.sentence = section.add(text_label("", "line", selectable=True))
         self.scatter = section.add(SetScatter(self.palette_colours))
         self.scatter.opened.connect(self._open)
         self.histogram = section.add(ChannelHistogram(self.palette_colours))
@@ -86,7 +86,7 @@ class ShiftPanel(Panel):
         self.differences = section.add(BarChart(self.palette_colours, 10))
         self.save_button = button("Save report...", self.save, "link", "report.html, tables, figures as PNG and SVG.")
         section.add(row(self.save_button))
-        self.shown_after = (self.verdict, self.scatter, self.histogram, self.difference_title, self.differences)
+        self.shown_after = (self.sentence, self.scatter, self.histogram, self.difference_title, self.differences)
         for part in (*self.shown_after, self.save_button, self.progress):
             part.hide()
 
@@ -191,12 +191,12 @@ class ShiftPanel(Panel):
         self.progress.setText(f"{done} of {total}: {name}")
 
     def _show_comparison(self, compared: Compared) -> None:
-        from ...reports.shift_page import verdict
+        from ...reports.shift_page import comparison_sentence
 
         self.compared = compared
         c = compared.comparison
         self.progress.hide()
-        self.verdict.setText(" ".join([verdict(c), *c.notes]))
+        self.sentence.setText(" ".join([comparison_sentence(c), *c.notes]))
         points = []
         for group, (one, xy) in enumerate(zip((c.a, c.b), picture(compared.statistics, (c.a, c.b)))):
             for i, (x, y) in enumerate(xy):
