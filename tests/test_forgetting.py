@@ -1,4 +1,4 @@
-"""The gate, with numbers by hand."""
+"""The acceptance check, with numbers by hand."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ GAIN = {"name": "cup", "before": [0.7, 0.8], "after": [0.8, 0.9], "gain": 0.1}
 
 @pytest.fixture
 def family(make_model, models):
-    """optic <- camera-b (kept) <- camera-b2 (refused by the gate), and prostate."""
+    """optic <- camera-b (kept) <- camera-b2 (refused by the acceptance check), and prostate."""
     parent = next(e for e in list_models() if e.name == "optic").model_id
     for name, keep in (("camera-b", True), ("camera-b2", False)):
         acceptance = {
@@ -62,7 +62,7 @@ def test_the_tree_shows_the_lineage_the_default_and_what_is_known(panel):
     assert rows["data"] == "01234567 and 3 more"
     assert panel.rows.toolTip() == "Learned from: 01234567, b, c, d"
     assert rows["cup Dice"] == "75.0 -> 85.0"
-    assert rows["gate"] == "agreed"
+    assert rows["acceptance check"] == "agreed"
     assert panel.tree.selectedItems()[0].text(2) == "+10.0"
 
 

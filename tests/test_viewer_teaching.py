@@ -96,7 +96,7 @@ def test_a_folder_that_cannot_be_written_gets_its_run_beside_the_models(tune, tm
 
 
 def refused_run(folder, created=""):
-    """A run's best.safetensors that the gate refused, with gains and agreement as long as they get."""
+    """A run's best.safetensors that the acceptance check refused, with gains and agreement as long as they get."""
     from napari_tinymig.models.file import read_model_file, write_model_file
     from napari_tinymig.models.registry import find_model
     from napari_tinymig.recipes.student import Lineage

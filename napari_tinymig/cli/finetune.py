@@ -46,15 +46,19 @@ def finetune(
     ),
     teacher: str = typer.Option("", help="timm name of a frozen teacher; default: the model is its own."),
     teacher_weights: Path | None = typer.Option(None, "--teacher-weights", help="Local weights of that teacher."),
-    margin: float = typer.Option(0.10, min=0.0, max=1.0, help="Gate: largest loss of agreement on references."),
+    margin: float = typer.Option(
+        0.10, min=0.0, max=1.0, help="Acceptance check: largest loss of agreement on references."
+    ),
     resume: bool = typer.Option(False, "--resume", help="Go on with the run in --out after a crash."),
-    keep: bool = typer.Option(False, "--keep", help="Make it the default if the gate agrees."),
-    knowingly: bool = typer.Option(False, "--knowingly", help="With --keep: also if the gate does not agree."),
+    keep: bool = typer.Option(False, "--keep", help="Make it the default if the acceptance check agrees."),
+    knowingly: bool = typer.Option(
+        False, "--knowingly", help="With --keep: also if the acceptance check does not agree."
+    ),
 ) -> None:
-    """Fine-tune a model on mended masks; before/after scores; a gate that refuses what got worse.
+    """Fine-tune a model on mended masks; before/after scores; an acceptance check that refuses what got worse.
 
-    Exit code 0: done (whatever the gate says), 1: stopped early, or refused by the gate and so not kept, 2: data or
-    model that cannot be used.
+    Exit code 0: done (whatever the acceptance check says), 1: stopped early, or refused by the acceptance check and so
+    not kept, 2: data or model that cannot be used.
     """
     from .. import jobs
     from ..annotations.run_folders import is_finished
@@ -101,7 +105,7 @@ def finetune(
         try:
             kept = keep_model(best, name or None, knowingly)
         except NotAccepted as e:  # the sentences of the verdict were said above
-            say("not made the default, because the gate refused; it can be kept with --keep --knowingly")
+            say("not made the default, because the acceptance check refused; it can be kept with --keep --knowingly")
             raise typer.Exit(SOME_FAILED) from e
         typer.echo(f"'{kept.name}' is now the default for {kept.task}; back with: tinymig models rollback {kept.task}")
     if status != "done":

@@ -108,7 +108,7 @@ def verify(models: list[str] = typer.Argument(None, help="Names or files; defaul
 
 @app.command()
 def tree() -> None:
-    """Which model came from which, with what the gate said."""
+    """Which model came from which, with what the acceptance check said."""
     from ..models.lineage import tree as lineage_tree
 
     for depth, entry in lineage_tree():
@@ -117,7 +117,11 @@ def tree() -> None:
             typer.echo(f"{entry.name}: {entry.problem}")
             continue
         verdict = header.scores.get("finetune")
-        said = "" if not isinstance(verdict, dict) else ("  gate: kept" if verdict.get("keep") else "  gate: refused")
+        said = (
+            ""
+            if not isinstance(verdict, dict)
+            else ("  accepted" if verdict.get("keep") else "  refused by the acceptance check")
+        )
         gone = f"  from {header.lineage.parent}, which is not here" if header.lineage.parent and not depth else ""
         typer.echo(f"{'  ' * depth}{entry.model_id}  {entry.task}  {header.lineage.created[:10]}{said}{gone}")
 
@@ -139,7 +143,7 @@ def teachers() -> None:
 def keep(
     file: Path = typer.Argument(..., help="best.safetensors of a fine-tuning run."),
     name: str | None = typer.Option(None, help="Name to keep it under; default: its own."),
-    knowingly: bool = typer.Option(False, "--knowingly", help="Also if the gate refused it."),
+    knowingly: bool = typer.Option(False, "--knowingly", help="Also if the acceptance check refused it."),
 ) -> None:
     """Make a fine-tuned model yours and the default of its task."""
     from ..models.lineage import keep as keep_model

@@ -28,11 +28,11 @@ HISTORY = "defaults_history.json"
 
 
 class NotAccepted(OutputRefused):
-    """The gate spoke against a model; keeping it needs `knowingly=True`."""
+    """The acceptance check spoke against a model; keeping it needs `knowingly=True`."""
 
 
 def acceptance_of(path: str | Path) -> dict[str, Any] | None:
-    """What the gate said when the model was fine-tuned; None for a model that never met it."""
+    """What the acceptance check said when the model was fine-tuned; None for a model that never met it."""
     header = read_model_file(path).header
     acceptance = header.scores.get("finetune")
     return acceptance if isinstance(acceptance, dict) else None
@@ -50,8 +50,8 @@ def keep(path: str | Path, name: str | None = None, knowingly: bool = False) -> 
     """Make a fine-tuned model one of the user's and the default of its task; the former default is remembered.
 
     path: of a run's best.safetensors. name: default its own, numbered if taken. knowingly: the user has read why the
-    gate refused and wants it all the same. Raises NotAccepted with the gate's sentences, ModelFileError for a damaged
-    file, OutputRefused for a taken name.
+    acceptance check refused and wants it all the same. Raises NotAccepted with the acceptance check's sentences,
+    ModelFileError for a damaged file, OutputRefused for a taken name.
     """
     model = read_model_file(path)
     if model.header.task is None:

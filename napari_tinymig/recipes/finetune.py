@@ -33,13 +33,15 @@ class FineTuneSpec(Frozen):
         "auto", description="What learns: the whole student, or its decoder alone (fast on a CPU); auto = by cost."
     )
     margin: float = Field(
-        0.10, gt=0, le=1, description="Gate: largest loss of agreement with the parent on references."
+        0.10, gt=0, le=1, description="Acceptance check: largest loss of agreement with the parent on references."
     )
     seed: int = Field(0, ge=0, description="Seed of everything random.")
     device: str = Field("auto", description="auto, cpu, cuda or mps.")
     labels: str = Field("", description="Foreign label codes of a plain folder: 0:2,128:1; empty = the task's own.")
     name: str = Field("", description="Name of the new model; empty = the parent's name with '-tuned'.")
-    reference: str = Field("", description="Folder of images of the original domain, for the gate; empty = none.")
+    reference: str = Field(
+        "", description="Folder of images of the original domain, for the acceptance check; empty = none."
+    )
 
 
 class SettingsByCount(Frozen):

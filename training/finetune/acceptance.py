@@ -1,4 +1,4 @@
-"""The gate: is the child better where it was mended, and has it kept what the parent knew?
+"""The acceptance check: is the child better where it was mended, and has it kept what the parent knew?
 
 (a) before/after Dice on corrected cases that the scored model did not train on; (b) a PROXY for forgetting: Dice
 between parent's and child's masks on references that need no truth: pictures shipped or recoloured by the package, and
@@ -76,7 +76,7 @@ def paired(name: str, before: Sequence[float], after: Sequence[float], seed: int
 
 @dataclass(frozen=True)
 class Acceptance:
-    """What the gate says.
+    """What the acceptance check says.
 
     keep: the child may become the default. measured: False where too few cases let nothing be measured. reasons: one
     sentence each, the decisive ones first. gains: per region. proxy: reference kind -> mean agreement of parent and

@@ -1,4 +1,4 @@
-"""What a fine-tuning run reads: the user's cases, pictures to replay, references for the gate."""
+"""What a fine-tuning run reads: the user's cases, pictures to replay, references for the acceptance check."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One fine-tuning run from reading to accepting: two folds, then everything, then mixing and the gate.
+"""One fine-tuning run from reading to accepting: two folds, then everything, then mixing and the acceptance check.
 
 Each part is resumable to the bit on CPU. What the folds show decides how far the child may go from its parent, its
 thresholds, and whether the child is accepted.
@@ -43,7 +43,7 @@ from .steps import DecoderTraining, WholeTraining
 LONG_MINUTES = 10.0
 """From this budget on even a slow encoder is trained whole on the CPU."""
 RESERVE_S = 4.0
-"""Kept back of the budget for export, parity check and the gate."""
+"""Kept back of the budget for export, parity check and the acceptance check."""
 PREVIEW_S = 2.0
 
 
@@ -243,7 +243,7 @@ class Tuning:
         values = scores | {"held_out": float(held), "seconds": self.seconds}
         yield Message("preview", values=values, text=str(path))
 
-    # ------------------------------------------------------------------------------------- mixing and the gate
+    # ------------------------------------------------------------------------------------- mixing and the acceptance check
 
     def _choose(self) -> Choice:
         """Share and innermost threshold from the folds."""
@@ -252,11 +252,11 @@ class Tuning:
         )
 
     def _finish(self, child: nn.Module | None) -> Iterator[Message]:
-        """Mix, export, ask the gate, write it all down."""
+        """Mix, export, ask the acceptance check, write it all down."""
         stopped = self.stop()
         if child is None:
             raise ModelFileError(f"nothing was trained in {self.out}; start again in another folder")
-        with self.clock.of("export and the gate"):
+        with self.clock.of("export and the acceptance check"):
             path, share, acceptance = self._export(child, stopped)
         for gain in acceptance.gains:
             values = {"before": float(np.mean(gain.before)), "after": float(np.mean(gain.after)), "gain": gain.gain}

@@ -1,4 +1,4 @@
-"""What a fine-tuning run gave: before and after, the gate's verdict, and keeping it or going back."""
+"""What a fine-tuning run gave: before and after, whether it was accepted, and keeping it or going back."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class BeforeAfterCard(Section):
         self.swipe.hide()
 
     def show_acceptance(self, path: Path) -> None:
-        """Before and after, what the gate says, and what can be done with a run's best model."""
+        """Before and after, what the acceptance check says, and what can be done with a run's best model."""
         header, model_id = read_header(path)
         self.best = path
         mark_seen(path)
@@ -94,7 +94,7 @@ class BeforeAfterCard(Section):
         self._keep(knowingly=False)
 
     def keep_knowingly(self) -> None:
-        """The user read why the gate refused, and wants it all the same."""
+        """The user read why the acceptance check refused, and wants it all the same."""
         self._keep(knowingly=True)
 
     def _keep(self, knowingly: bool) -> None:
@@ -124,9 +124,10 @@ class BeforeAfterCard(Section):
         self._on_change()
 
     def _offer_keeping(self, on: bool) -> None:
-        """The button that makes the new model the default: the usual one, or where the gate refused the other one."""
+        """The button that makes the new model the default: the usual one, or where the acceptance check refused the
+        other one."""
         self.keep_button.setEnabled(on and self.verdict_keep)
-        refused = "" if self.verdict_keep else "The gate refused; see the reason."
+        refused = "" if self.verdict_keep else "The acceptance check refused; see the reason."
         self.keep_button.setToolTip(refused if on else "It is the default already.")
         self.knowingly.setVisible(on and not self.verdict_keep)
 

@@ -40,7 +40,8 @@ FIRST_STEPS = "Collect mended masks in 'Annotate cases', or choose a folder with
 
 
 class FineTunePanel(Panel):
-    """One fine-tuning run in its own process, its curve and picture, the gate's verdict, and what to do with it."""
+    """One fine-tuning run in its own process, its curve and picture, whether it was accepted, and what to do with
+    it."""
 
     purpose = "Teaches a model your mended masks, in a process of its own. Nothing is replaced unasked."
 

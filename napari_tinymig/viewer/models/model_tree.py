@@ -1,4 +1,4 @@
-"""The lineage of all models as a tree: which came from which, which is the default, what the gate said."""
+"""The lineage of all models as a tree: which came from which, which is the default, what the acceptance check said."""
 
 from __future__ import annotations
 
@@ -78,14 +78,14 @@ class ModelTree(QTreeWidget):
 
 
 def gain_of(entry: Entry) -> str:
-    """Mean gain of Dice in points over the regions that the gate saw, '' for a model that never met it."""
+    """Mean gain of Dice in points over the regions that the acceptance check saw, '' for a model that never met it."""
     acceptance = acceptance_record(entry)
     gains = [float(g["gain"]) for g in acceptance.get("gains", ()) if g.get("gain") is not None]
     return f"{100 * sum(gains) / len(gains):+.1f}" if gains else ("unknown" if acceptance else "")
 
 
 def acceptance_record(entry: Entry) -> dict:
-    """What the gate wrote into the model, {} for nothing."""
+    """What the acceptance check wrote into the model, {} for nothing."""
     found = entry.header.scores.get("finetune") if entry.header else None
     return found if isinstance(found, dict) else {}
 
@@ -124,5 +124,5 @@ def facts_of(entry: Entry) -> dict[str, str]:
     for kind, value in (acceptance.get("proxy") or {}).items():
         facts[f"agreement, {kind}"] = f"{100 * value:.1f} %"
     if acceptance:
-        facts["gate"] = "agreed" if acceptance.get("keep") else "refused"
+        facts["acceptance check"] = "agreed" if acceptance.get("keep") else "refused"
     return facts

@@ -149,7 +149,7 @@ class ModelsPanel(Panel):
         self.default_button.setText("Make default")
 
     def make_default(self) -> None:
-        """Use the chosen model where none is named; asks first where the gate refused it."""
+        """Use the chosen model where none is named; asks first where the acceptance check refused it."""
         entry = self.tree.chosen
         if entry is None:
             return
@@ -222,5 +222,5 @@ class ModelsPanel(Panel):
 
 
 def _refusal(acceptance: dict) -> str:
-    reasons = acceptance.get("reasons") or ["The gate refused this model."]
+    reasons = acceptance.get("reasons") or ["The acceptance check refused this model."]
     return f"{reasons[0]} Press again to make it the default all the same."
