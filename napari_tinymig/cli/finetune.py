@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from ..jobs import WorkerRun
 
 
+BEST = "best.safetensors"
+
+
 class Folds(StrEnum):
     """How the gain of a fine-tuning run is measured."""
 
@@ -41,75 +44,64 @@ def finetune(
     seed: int = typer.Option(0, min=0, help="Seed of everything random."),
     steps: int | None = typer.Option(None, min=1, help="Training steps of each part, instead of the time budget."),
     guard: bool = typer.Option(True, "--guard/--no-guard", help="Keep what the model knows (or plain fine-tuning)."),
-    folds: Folds = typer.Option(
-        Folds.two, help="How the gain is measured: two halves, each case left out once (longer), or none."
-    ),
+    folds: Folds = typer.Option(Folds.two, help="The gain is measured on two halves, on each case (longer), or not."),
     teacher: str = typer.Option("", help="timm name of a frozen teacher; default: the model is its own."),
     teacher_weights: Path | None = typer.Option(None, "--teacher-weights", help="Local weights of that teacher."),
-    margin: float = typer.Option(
-        0.10, min=0.0, max=1.0, help="Acceptance check: largest loss of agreement on references."
-    ),
+    margin: float = typer.Option(0.10, min=0.0, max=1.0, help="Largest loss of agreement that is accepted."),
     resume: bool = typer.Option(False, "--resume", help="Go on with the run in --out after a crash."),
     keep: bool = typer.Option(False, "--keep", help="Make it the default if the acceptance check agrees."),
-    knowingly: bool = typer.Option(
-        False, "--knowingly", help="With --keep: also if the acceptance check does not agree."
-    ),
+    knowingly: bool = typer.Option(False, "--knowingly", help="With --keep: also if the check does not agree."),
 ) -> None:
     """Fine-tune a model on mended masks; before/after scores; an acceptance check that refuses what got worse.
 
-    Exit code 0: done (whatever the acceptance check says), 1: stopped early, or refused by the acceptance check and so
-    not kept, 2: data or model that cannot be used.
+    Exit code 0: done, accepted or not; 1: stopped early, or refused by the acceptance check and so not kept;
+    2: data or model that cannot be used.
     """
+    asked = time.time()
+    check_inputs(model, data, out, resume, reference, labels)
+    settings: dict[str, Any] = {"minutes": minutes, "name": name, "labels": labels, "seed": seed, "steps": steps}
+    settings |= {"guard": guard, "folds": folds.value, "margin": margin or 1e-9, "device": device.value}
+    settings |= {"teacher": teacher, "teacher_weights": _path(teacher_weights), "reference": _path(reference)}
+    status = _run({"model": _absolute(model), "data": _path(data), "resume": resume, "asked": asked}, settings, out)
+    typer.echo(f"{out / BEST}")
+    if keep:
+        _keep(out / BEST, name, knowingly)
+    if status != "done":
+        raise typer.Exit(SOME_FAILED)
+
+
+def _path(path: Path | None) -> str:
+    """An absolute path as text, because the worker runs in another folder; '' for none."""
+    return str(path.resolve()) if path else ""
+
+
+def _run(job: dict[str, Any], settings: dict[str, Any], out: Path) -> str:
+    """Run the job in a process of its own, show its messages; its status. A finished run is only named."""
     from .. import jobs
     from ..annotations.run_folders import is_finished
 
-    asked = time.time()
-    settings = {
-        "minutes": minutes,
-        "name": name,
-        "reference": str(reference.resolve()) if reference else "",
-        "labels": labels,
-        "device": device.value,
-        "seed": seed,
-        "steps": steps,
-        "guard": guard,
-        "folds": folds.value,
-        "teacher": teacher,
-        "teacher_weights": str(teacher_weights.resolve()) if teacher_weights else "",
-        "margin": margin or 1e-9,
-    }
-    check_inputs(model, data, out, resume, reference, labels)
-    best = out / "best.safetensors"
-    status = "done"
-    if resume and is_finished(out):
+    if job["resume"] and is_finished(out):
         say(f"The run in {out} is finished already; nothing is trained again. Its model:")
-    else:
-        job = {
-            "model": _absolute(model),
-            "data": str(data.resolve()),
-            "resume": resume,
-            "asked": asked,
-            "spec": settings,
-        }
-        run = jobs.start("finetune", job, out)
-        with stopping() as stop:
-            follow(_stoppable(run, stop))
-        outcome = run.result()
-        typer.echo(outcome.text)
-        status = outcome.status
-    typer.echo(f"{best}")
-    if keep:
-        from ..models.lineage import NotAccepted
-        from ..models.lineage import keep as keep_model
+        return "done"
+    run = jobs.start("finetune", job | {"spec": settings}, out)
+    with stopping() as stop:
+        follow(_stoppable(run, stop))
+    outcome = run.result()
+    typer.echo(outcome.text)
+    return outcome.status
 
-        try:
-            kept = keep_model(best, name or None, knowingly)
-        except NotAccepted as e:  # the sentences of the verdict were said above
-            say("not made the default, because the acceptance check refused; it can be kept with --keep --knowingly")
-            raise typer.Exit(SOME_FAILED) from e
-        typer.echo(f"'{kept.name}' is now the default for {kept.task}; back with: tinymig models rollback {kept.task}")
-    if status != "done":
-        raise typer.Exit(SOME_FAILED)
+
+def _keep(best: Path, name: str, knowingly: bool) -> None:
+    """Make the new model the default of its task; exit code 1 where the acceptance check refused it."""
+    from ..models.lineage import NotAccepted
+    from ..models.lineage import keep as keep_model
+
+    try:
+        kept = keep_model(best, name or None, knowingly)
+    except NotAccepted as e:  # its reasons were shown when the run ended
+        say("not made the default, because the acceptance check refused; it can be kept with --keep --knowingly")
+        raise typer.Exit(SOME_FAILED) from e
+    typer.echo(f"'{kept.name}' is now the default for {kept.task}; back with: tinymig models rollback {kept.task}")
 
 
 def check_inputs(

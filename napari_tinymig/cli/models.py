@@ -116,14 +116,11 @@ def tree() -> None:
         if header is None:
             typer.echo(f"{entry.name}: {entry.problem}")
             continue
-        verdict = header.scores.get("finetune")
-        said = (
-            ""
-            if not isinstance(verdict, dict)
-            else ("  accepted" if verdict.get("keep") else "  refused by the acceptance check")
-        )
+        acceptance = header.scores.get("finetune")
+        words = "accepted" if isinstance(acceptance, dict) and acceptance.get("keep") else "not accepted"
+        check = f"  {words}" if isinstance(acceptance, dict) else ""
         gone = f"  from {header.lineage.parent}, which is not here" if header.lineage.parent and not depth else ""
-        typer.echo(f"{'  ' * depth}{entry.model_id}  {entry.task}  {header.lineage.created[:10]}{said}{gone}")
+        typer.echo(f"{'  ' * depth}{entry.model_id}  {entry.task}  {header.lineage.created[:10]}{check}{gone}")
 
 
 @app.command()

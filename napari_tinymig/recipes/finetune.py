@@ -39,9 +39,7 @@ class FineTuneSpec(Frozen):
     device: str = Field("auto", description="auto, cpu, cuda or mps.")
     labels: str = Field("", description="Foreign label codes of a plain folder: 0:2,128:1; empty = the task's own.")
     name: str = Field("", description="Name of the new model; empty = the parent's name with '-tuned'.")
-    reference: str = Field(
-        "", description="Folder of images of the original domain, for the acceptance check; empty = none."
-    )
+    reference: str = Field("", description="Images of the original domain for the acceptance check; empty = none.")
 
 
 class SettingsByCount(Frozen):

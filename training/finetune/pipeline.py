@@ -243,7 +243,7 @@ class Tuning:
         values = scores | {"held_out": float(held), "seconds": self.seconds}
         yield Message("preview", values=values, text=str(path))
 
-    # ------------------------------------------------------------------------------------- mixing and the acceptance check
+    # --------------------------------------------------------------------------- mixing and the acceptance check
 
     def _choose(self) -> Choice:
         """Share and innermost threshold from the folds."""
