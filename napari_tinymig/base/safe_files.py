@@ -8,6 +8,8 @@ import importlib
 import json
 import os
 import platform
+import re
+import secrets
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,21 +19,42 @@ from .errors import OutputRefused
 def write_atomic(path: Path, data: bytes) -> None:
     """Write bytes under a temporary name, flush them to the disk, and take the final name in one step.
 
-    Raises OutputRefused for a full disk or a folder that cannot be written; the old file is then untouched.
+    The temporary file is locked while its writer lives, so that `sweep` knows what a killed one left. Raises
+    OutputRefused for a full disk or a folder that cannot be written; the old file is then untouched.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as stream:
+        with temporary.open("xb") as stream:
+            _lock_now(stream)
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(temporary, path)
+            if os.name != "nt":  # Windows renames closed files only
+                os.replace(temporary, path)
+        if os.name == "nt":
+            os.replace(temporary, path)
         sync_folder(path.parent)
     except OSError as e:
+        raise OutputRefused(f"cannot write {path} ({e.strerror or e}); make room or choose a writable folder") from e
+    finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise OutputRefused(f"cannot write {path} ({e.strerror or e}); make room or choose a writable folder") from e
+
+
+_LEFT = re.compile(r"\..+\.(\d+|[0-9a-f]{12})\.(tmp|part)")
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files that killed writers left in `folder`; those of living writers are locked and stay."""
+    with contextlib.suppress(OSError):
+        for path in [p for p in folder.iterdir() if _LEFT.fullmatch(p.name)]:
+            with contextlib.suppress(OSError), path.open("r+b") as stream:
+                left = _lock_now(stream)
+                if left and os.name != "nt":
+                    path.unlink()
+            if left and os.name == "nt":
+                path.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:
@@ -62,7 +85,8 @@ def _lock_now(stream: IO[Any]) -> bool:
 class FolderLock:
     """An exclusive lock on `folder/<name>`; freed by `release` or by the end of the process, however it ends.
 
-    A second taker gets OutputRefused with the name of the first. Who holds it stands in `<name>.json` beside it.
+    A second taker gets OutputRefused with the name of the first. Who holds it stands in `<name>.json` beside it. The
+    taker sweeps what a killed one left half written.
     """
 
     def __init__(self, folder: Path, name: str = ".tinymig-lock", what: str = "this folder"):
@@ -80,6 +104,7 @@ class FolderLock:
             raise OutputRefused(
                 f"{what} ({folder}) is open in another napari or command: {self._read_owner()}; close it there first"
             )
+        sweep(folder)
         with contextlib.suppress(OutputRefused):
             write_atomic(self._owner, json.dumps(self._me()).encode())
 

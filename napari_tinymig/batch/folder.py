@@ -1,20 +1,21 @@
 """Many inputs to masks, rows and overlays in one folder: the same for the command line, the batch panel, a cluster.
 
 What was done is kept in `details.jsonl`, one JSON object per finished input with every measure and note. It is also how
-a later run knows that a mask belongs to the same input, model and options and can be skipped.
+a later run knows that a mask belongs to the same input, model and options and can be skipped
+(`formats/folder_ledger.py`).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 from ..base.errors import OutputRefused
+from ..base.safe_files import FolderLock
 from ..formats import find_inputs, mask_paths
-from ..formats.folder_ledger import LEDGER, read_ledger
+from ..formats.folder_ledger import Ledger, forget_old_notes, read_ledger
 from ..measures.csv_table import Table, table_columns
 from ..models.registry import open_model
 from ..network.run import resolve_device, usable_threads
@@ -62,42 +63,54 @@ def run_all(
     executor: Executor | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Generator[Outcome, None, None]:
-    """Outcomes as they come; masks, ledger and table are on the disk before an outcome is given.
+    """Outcomes as they come; masks, ledger and table are on the disk before an outcome is given. A run that was killed
+    is gone on with, as if it had never been: its leftovers are swept, and what it began is finished.
 
     executor: None = threads of this process, one per core for photographs. Stopping (`cancelled`, an exception, or
-    closing the iterator) lets running inputs finish, starts no other, and keeps everything done.
+    closing the iterator) lets running inputs finish, starts no other, and keeps everything done. Raises OutputRefused
+    where another process writes into `folder`, or nobody can.
     """
+    lock = FolderLock(folder, what="this folder of results")
+    try:
+        known = read_ledger(folder)
+        forget_old_notes(folder, known)
+        yield from _run([replace(j, done=known.get(j.mask.name)) for j in jobs], folder, executor, cancelled)
+    finally:
+        lock.release()
+
+
+def _run(
+    jobs: Sequence[Job], folder: Path, executor: Executor | None, cancelled: Callable[[], bool]
+) -> Generator[Outcome, None, None]:
     columns = (
         (*table_columns(), "psa_density") if any(j.options.psa_ng_ml is not None for j in jobs) else table_columns()
     )
     table = Table(folder / TABLE, columns)
-    own = executor is None
-    executor = executor or ThreadPoolExecutor(workers_for(jobs))
     futures: list[Future[Outcome]] = []
+    own = ThreadPoolExecutor(workers_for(jobs)) if executor is None else None
     try:
-        with (folder / LEDGER).open("a", encoding="utf-8") as ledger:
+        with Ledger(folder) as ledger:
 
             def record(outcome: Outcome) -> Outcome:
                 if outcome.details:
-                    ledger.write(json.dumps(outcome.details, allow_nan=False, default=str) + "\n")
-                    ledger.flush()
+                    ledger.add(outcome.details)
                 table.put(outcome.row)
                 return outcome
 
             try:
-                for outcome in _in_order_of_finish(jobs, executor, futures, cancelled):
+                for outcome in _in_order_of_finish(jobs, executor or own, futures, cancelled):
                     yield record(outcome)
             finally:
                 # Stopped early: what runs now still writes its mask, which must be known to a later run.
                 for running in [f for f in futures if not f.cancel()]:
                     record(running.result())
+                table.order(str(j.item.path) for j in jobs)
+                table.write()
     except OSError as e:
         raise OutputRefused(f"{folder} cannot be written ({e.strerror or e}); make room or choose another.") from e
     finally:
-        table.order(str(j.item.path) for j in jobs)
-        table.write()
-        if own:
-            executor.shutdown(wait=True, cancel_futures=True)
+        if own is not None:
+            own.shutdown(wait=True, cancel_futures=True)
 
 
 def _in_order_of_finish(

@@ -12,7 +12,9 @@ from typing import Any
 
 from ..base.errors import OutputRefused, TinyMIGError
 from ..base.records import Prediction
-from ..formats import InputItem, open_input, write_mask
+from ..formats import InputItem, open_input, write_atomically
+from ..formats.folder_ledger import bytes_hash, left_by_a_killed_run, note_mask
+from ..formats.write_masks import mask_bytes
 from ..measures.csv_table import row_of, table_columns
 from ..models.registry import default_model, find_model
 from ..predict.colour_match import ColourMatch
@@ -127,33 +129,52 @@ def _finish(job: Job, row: dict[str, Any]) -> Outcome:
         uncertainty=options.uncertainty,
         psa_ng_ml=options.psa_ng_ml,
     )
-    write_mask(prediction.labels, scan_file, job.mask, task=predictor.task, overwrite=options.overwrite)
+    content = mask_bytes(prediction.labels, scan_file, job.mask, predictor.task)
+    _write_mask(job, content, digest, predictor.model_id)
     if options.overlay:
-        _write_overlay(job, scan, prediction, predictor)
+        from ..reports.overlay import overlay_of, save_overlay
+
+        save_overlay(overlay_of(scan, prediction, predictor.task), _overlay_path(job.mask))
     row |= row_of(prediction) | {"mask": job.mask.name}
     notes = [*scan_file.notes, *prediction.notes]
-    details = _details(row, prediction, notes) | {"input": digest, "options": options.fingerprint()}
-    return Outcome(job, row, details, notes)
+    own = {"input": digest, "options": options.fingerprint(), "content": bytes_hash(content)}
+    return Outcome(job, row, _details(row, prediction, notes) | own, notes)
 
 
-def _write_overlay(job: Job, scan: Any, prediction: Prediction, predictor: Predictor) -> None:
-    from ..reports.overlay import overlay_of, save_overlay
+def _write_mask(job: Job, content: bytes, digest: str, model_id: str) -> None:
+    """The mask on the disk, after a note that says it is this run's. One that is there already from the same input,
+    model and options stays as it is, because it may have been mended since."""
+    replaced = job.options.overwrite or left_by_a_killed_run(job.mask)
+    if not replaced and job.mask.exists() and _same_work(job, digest, model_id):
+        return
+    note_mask(job.mask, content)
+    write_atomically(job.mask, content, overwrite=replaced)
 
-    name = job.mask.name.split("_mask.")[0] if "_mask." in job.mask.name else job.mask.stem
-    save_overlay(overlay_of(scan, prediction, predictor.task), job.mask.with_name(name + OVERLAY))
+
+def _overlay_path(mask: Path) -> Path:
+    name = mask.name.split("_mask.")[0] if "_mask." in mask.name else mask.stem
+    return mask.with_name(name + OVERLAY)
+
+
+def _same_work(job: Job, digest: str, model_id: str) -> bool:
+    """Whether the ledger knows the mask as made from the same input, model and options."""
+    done = job.done or {}
+    same = done.get("input") == digest and done.get("model") == model_id
+    return bool(digest) and same and done.get("options") == job.options.fingerprint()
 
 
 def _skipped(job: Job, digest: str) -> dict[str, Any] | None:
-    """The row of an input whose mask is there already, from the same input, model and options; else None."""
+    """The row of an input whose mask (and overlay, if one is wanted) is there already, from the same input, model and
+    options; else None."""
     done, options = job.done, job.options
-    if options.overwrite or done is None or not job.mask.exists() or not digest:
+    if options.overwrite or done is None or not job.mask.exists() or left_by_a_killed_run(job.mask):
         return None
-    if done.get("input") != digest or done.get("options") != options.fingerprint():
+    if options.overlay and not _overlay_path(job.mask).exists():
         return None
     if options.task not in ("auto", done.get("task")):
         return None
     wanted = options.model or default_model(str(done.get("task")))
-    if model_id_of(str(wanted)) != done.get("model"):
+    if not _same_work(job, digest, model_id_of(str(wanted))):
         return None
     return {k: done.get(k) for k in (*table_columns(), "psa_density")} | {
         "file": str(job.item.path),
@@ -171,7 +192,9 @@ def model_id_of(name: str) -> str:
 
 def _refuse_existing(job: Job, digest: str, model_id: str) -> None:
     """Say why an existing mask is not replaced, before any work is done."""
-    if job.options.overwrite or not job.mask.exists():
+    if job.options.overwrite or not job.mask.exists() or left_by_a_killed_run(job.mask):
+        return
+    if _same_work(job, digest, model_id):
         return
     done = job.done or {}
     if not done:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import secrets
 import zlib
 from collections import Counter
 from collections.abc import Sequence
@@ -16,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..base.errors import OutputRefused
-from ..base.safe_files import sync_folder
+from ..base.safe_files import write_atomic
 from ..tasks.task import Task
 from .find import suffix_of
 from .photographs import exif_with_orientation
@@ -77,17 +75,20 @@ def write_mask(
     ValueError for labels of another shape or a suffix that cannot hold them.
     """
     path = Path(path)
+    write_atomically(path, mask_bytes(labels, scan_file, path, task), overwrite=overwrite)
+    return path
+
+
+def mask_bytes(labels: NDArray[np.uint8], scan_file: ScanFile, path: Path, task: Task | None = None) -> bytes:
+    """What `write_mask` puts at `path`, without writing it."""
     suffix = suffix_of(path)
     if suffix == ".dcm":
         from .dicom_seg import dicom_seg_bytes
 
-        content = dicom_seg_bytes(labels, scan_file, task)
-    elif suffix == ".png":
-        content = _png_bytes(_plane(labels, scan_file), scan_file, task)
-    else:
-        content = _volume_bytes(stored_labels(labels, scan_file), scan_file, path)
-    write_atomically(path, content, overwrite=overwrite)
-    return path
+        return dicom_seg_bytes(labels, scan_file, task)
+    if suffix == ".png":
+        return _png_bytes(_plane(labels, scan_file), scan_file, task)
+    return _volume_bytes(stored_labels(labels, scan_file), scan_file, path)
 
 
 def write_volume(values: NDArray[Any], scan_file: ScanFile, path: Path, *, overwrite: bool = False) -> Path:
@@ -160,20 +161,4 @@ def write_atomically(path: Path, content: bytes, *, overwrite: bool = False) -> 
     path = Path(path)
     if path.exists() and not overwrite:
         raise OutputRefused(f"{path} exists and is not overwritten; give another folder, or --overwrite.")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.part")
-        try:
-            with temporary.open("xb") as f:
-                f.write(content)
-                f.flush()
-                os.fsync(f.fileno())  # a mask is as safe from a power cut as a table
-            os.replace(temporary, path)
-            sync_folder(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as e:
-        raise OutputRefused(
-            f"{path} cannot be written ({e.strerror or e}); expected a folder with write permission and free space; "
-            "choose another with -o."
-        ) from e
+    write_atomic(path, content)
