@@ -27,7 +27,15 @@ ORDER = (
     *("training.objectives", "training.run", "training.finetune", "training.classifier", "training.prompting"),
     *("training.benchmark", "training.task_gate", "training.self_test", "training.__main__"),
     *("jobs", "api", "cli"),
-    *("viewer.napari_io", "viewer.parts", "viewer.masks", "viewer.models", "viewer.segment", "viewer.readout"),
+    *(
+        "viewer.napari_io",
+        "viewer.docks",
+        "viewer.parts",
+        "viewer.masks",
+        "viewer.models",
+        "viewer.segment",
+        "viewer.readout",
+    ),
     *("viewer.prompts", "viewer.annotate", "viewer.finetune", "viewer.shift", "viewer.what_if", "viewer.classify"),
     *("viewer.planes", "viewer"),
 )

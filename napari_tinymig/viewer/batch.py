@@ -86,6 +86,7 @@ class BatchPanel(Panel):
     """A folder in; masks, measurements.csv and overlays out; click a row to open it."""
 
     purpose = "Segments every image of a folder. What is done already is skipped, so a cancelled run can go on."
+    tab = "Folder"
 
     def __init__(self, napari_viewer: napari.viewer.Viewer):
         super().__init__(napari_viewer)

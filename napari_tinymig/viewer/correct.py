@@ -38,6 +38,7 @@ class CorrectPanel(Panel):
     """Helpers for the chosen mask; every one is a single undo (Ctrl-Z) of napari's own history."""
 
     purpose = "Mend a mask. Every button is one undo step (Ctrl-Z); paint with napari's own brush in between."
+    tab = "Correct"
 
     def __init__(self, napari_viewer: napari.viewer.Viewer):
         super().__init__(napari_viewer)

@@ -60,6 +60,7 @@ class SavePanel(Panel):
     """Mask in the source's format and grid, DICOM-SEG for DICOM sources, a CSV row, a PDF or PNG report."""
 
     purpose = "Writes the mask into the exact grid of its source. Reopened, it lies on the same pixels."
+    tab = "Save"
 
     def __init__(self, napari_viewer: napari.viewer.Viewer):
         super().__init__(napari_viewer)

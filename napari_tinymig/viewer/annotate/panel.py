@@ -32,6 +32,7 @@ class AnnotatePanel(Panel):
     """An annotation set, open and locked for this viewer, and the layer that goes into it next."""
 
     purpose = "Collect mended masks in a folder. Every stroke is kept safe on the disk while you paint."
+    tab = "Annotate"
 
     def __init__(self, napari_viewer: napari.viewer.Viewer):
         super().__init__(napari_viewer)

@@ -51,6 +51,7 @@ class ClassifyPanel(Panel):
     """Examples, a run in a process of its own with its curve, and a classifier for the image on show."""
 
     purpose = "Teaches a frozen backbone your classes, and shows what it sees. Research use only."
+    tab = "Classify"
 
     def __init__(self, napari_viewer: napari.viewer.Viewer):
         super().__init__(napari_viewer)

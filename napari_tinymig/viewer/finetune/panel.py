@@ -44,6 +44,7 @@ class FineTunePanel(Panel):
     it."""
 
     purpose = "Teaches a model your mended masks, in a process of its own. Nothing is replaced unasked."
+    tab = "Fine-tune"
 
     def __init__(self, napari_viewer: napari.viewer.Viewer):
         super().__init__(napari_viewer)

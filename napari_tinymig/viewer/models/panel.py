@@ -30,6 +30,7 @@ class ModelsPanel(Panel):
     """The tree, the chosen model's facts and actions, and two models of its task under a swipe."""
 
     purpose = "Your models and where each came from. A model that is the default is used where none is named."
+    tab = "Models"
 
     def __init__(self, napari_viewer: napari.viewer.Viewer):
         super().__init__(napari_viewer)

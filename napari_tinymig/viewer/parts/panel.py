@@ -12,6 +12,7 @@ from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from ...reports.numbers import Tone
+from ..docks.tabs import DockTab
 from .style import MessageLine, Section, text_label
 from .theme import GAP, MARGIN, MIN_WIDTH, Palette, palette, style_sheet
 
@@ -19,12 +20,13 @@ from .theme import GAP, MARGIN, MIN_WIDTH, Palette, palette, style_sheet
 class Panel(QWidget):
     """A docked panel: title sentence, sections, one message line; follows napari's theme and cleans up after itself.
 
-    Subclasses set `purpose`, call `super().__init__(napari_viewer)`, and connect to napari events only through
-    `listen`, so that a closed panel is left by everything it listened to. `released` is called once, when the panel
-    is removed from its dock or destroyed: stop work there.
+    Subclasses set `purpose` and `tab` (a word or two for the dock's tab), call `super().__init__(napari_viewer)`, and
+    connect to napari events only through `listen`, so that a closed panel is left by everything it listened to.
+    `released` is called once, when the panel is removed from its dock or destroyed: stop work there.
     """
 
     purpose = ""
+    tab = ""
 
     def __init__(self, napari_viewer: Any):
         super().__init__()
@@ -32,6 +34,7 @@ class Panel(QWidget):
         self._listening: list[tuple[Any, Callable[..., Any]]] = []
         self._docked = False
         self._gone = False
+        self._dock_tab = DockTab(self, self.tab, Panel)
         self.message = MessageLine()
         self._content = QWidget()
         # A stretch below the column keeps it at the top; an alignment would squeeze wrapped lines into each other.
@@ -130,6 +133,7 @@ class Panel(QWidget):
         if event.type() == QEvent.Type.ParentChange:
             if self.parent() is not None:
                 self._docked = True
+                self._dock_tab.docked()
             elif self._docked and not self._gone:
                 self.release()
                 self.deleteLater()

@@ -27,6 +27,7 @@ class PlanesPanel(Panel):
     """Scanner position under the cursor; a click in one plane moves all the others, and the window's own slice."""
 
     purpose = "The same point of the patient in every series: click in a plane or in the window, all others follow."
+    tab = "Planes"
 
     def __init__(self, napari_viewer: napari.viewer.Viewer):
         super().__init__(napari_viewer)

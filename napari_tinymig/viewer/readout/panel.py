@@ -41,6 +41,7 @@ class ReadoutPanel(Panel):
     """Cup-to-disc ratio with the rim by clock hour, or gland volume with three diameters, following every edit."""
 
     purpose = "Measures the mask while you paint, undo, or step through slices. Research use only."
+    tab = "Read-out"
 
     def __init__(self, napari_viewer: napari.viewer.Viewer):
         super().__init__(napari_viewer)

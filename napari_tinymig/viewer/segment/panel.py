@@ -36,6 +36,7 @@ class SegmentPanel(Panel):
     """Prediction of one image layer into a new Labels layer, in the background, with its numbers and its doubts."""
 
     purpose = "Segments the chosen image into a new labels layer. Research use only, not a medical device."
+    tab = "Segment"
 
     def __init__(self, napari_viewer: napari.viewer.Viewer):
         super().__init__(napari_viewer)
@@ -44,7 +45,7 @@ class SegmentPanel(Panel):
         self._asked: tuple[Layer, Request] | None = None
         self.result: Labels | None = None
         self._shown_of: Layer | None = None  # the image that the result card speaks of
-        self.result_card = ResultCard()
+        self.result_card = ResultCard(napari_viewer)
         self._image_section()
         self._model_section()
         self._run_section()

@@ -1,21 +1,36 @@
-"""What one prediction says: a badge, its main numbers, and notes, or why nothing was found."""
+"""What one prediction says: a badge, its main numbers, notes or why nothing was found, and what to do next."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...base.records import Prediction
 from ...reports.words import result_rows, trust_badge, why_nothing
+from ..docks.tabs import open_panel
 from ..parts.numbers import NumberRows
-from ..parts.style import Badge, Section, text_label
+from ..parts.style import Badge, Section, button, row, text_label
+
+NEXT = {
+    "Read-out": ("Live read-out", "The numbers of the mask while you paint."),
+    "Correct": ("Correct a mask", "Paint, smooth, fill, clean."),
+    "Save": ("Save and report", "The mask as a file, its row in the table, a report."),
+}
+"""Button -> title of the panel it opens, and its tool tip."""
 
 
 class ResultCard(Section):
     """The card of the last prediction; hidden until `show_prediction`."""
 
-    def __init__(self) -> None:
+    def __init__(self, viewer: Any) -> None:
         super().__init__("Result")
         self.badge = self.add(Badge())
         self.rows = self.add(NumberRows())
         self.notes = self.add(text_label("", "hint", selectable=True))
+        self.next = {
+            text: button(text, lambda title=title: open_panel(viewer, title), tip=tip)
+            for text, (title, tip) in NEXT.items()
+        }
+        self.add(row(*self.next.values(), stretch=None))
         self.hide()
 
     def show_prediction(self, prediction: Prediction, image_name: str) -> None:

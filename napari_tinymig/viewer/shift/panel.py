@@ -35,6 +35,7 @@ class ShiftPanel(Panel):
     """Badge, reasons and per-layer profile of one image, with two models if wanted; comparison of two sets."""
 
     purpose = "How far is this image from what the model was trained on, why, and can its mask be trusted?"
+    tab = "Shift"
 
     def __init__(self, napari_viewer: napari.viewer.Viewer):
         super().__init__(napari_viewer)

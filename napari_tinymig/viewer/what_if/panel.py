@@ -36,6 +36,7 @@ class WhatIfPanel(Panel):
     """Live corruptions of the current image with re-prediction, Dice, and robustness curves of one or two models."""
 
     purpose = "Spoil the image as another camera or scanner would, and watch the mask. The image itself is not changed."
+    tab = "What-if"
 
     def __init__(self, napari_viewer: napari.viewer.Viewer):
         super().__init__(napari_viewer)

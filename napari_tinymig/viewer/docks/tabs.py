@@ -1,0 +1,99 @@
+"""One dock with tabs: every panel joins the tabs of the panels that are open already, and can be called to the front.
+
+napari reads no `tabify` from a manifest: a panel opened from its menu would be stacked below the others, as a slit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QTabBar, QWidget
+
+PLUGIN = "napari-tinymig"
+
+
+class DockTab(QObject):
+    """Keeps the dock of one panel among the tabs of its neighbours.
+
+    panel: the widget in the dock. title: a word or two for the tab. alike: class of the widgets whose docks it joins.
+    """
+
+    def __init__(self, panel: QWidget, title: str, alike: type[QWidget]):
+        super().__init__(panel)
+        self._panel, self._title, self._alike = panel, title, alike
+        self.dock: QDockWidget | None = None
+        self._behind = self._was_hidden = self._called = False
+        self._soon = QTimer(self)  # napari puts the dock into its window after the panel into the dock
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(self._join)
+
+    def docked(self) -> None:
+        """The panel has a new parent: find its dock, and join the others as soon as the window has it."""
+        dock = enclosing_dock(self._panel)
+        if dock is None or dock is self.dock:
+            return
+        self.dock = dock
+        dock.visibilityChanged.connect(self._seen)
+        dock.installEventFilter(self)
+        self._soon.start(0)
+
+    def _join(self) -> None:
+        dock = self.dock
+        window = dock.parent() if dock is not None else None
+        if dock is None or not isinstance(window, QMainWindow):
+            return
+        if self._called:
+            self._called = False
+            dock.show()
+        if self._title:
+            dock.setWindowTitle(self._title)
+        others = [d for d in docks_of(window, self._alike) if d is not dock and not d.isFloating() and d.isVisible()]
+        if others and not dock.isFloating() and others[-1] not in window.tabifiedDockWidgets(dock):
+            window.tabifyDockWidget(others[-1], dock)
+        dock.raise_()
+        _show_whole_titles(window, {d.windowTitle() for d in (dock, *others)})
+
+    def _seen(self, on_show: bool) -> None:
+        self._behind = not on_show and self.dock is not None and not self.dock.isHidden()
+
+    def eventFilter(self, watched: Any, event: Any) -> bool:
+        """napari's menu hides a panel that is docked, also where it lies behind another tab: it comes to the front."""
+        if event.type() == QEvent.Type.Hide and self.dock is not None and self.dock.isHidden():
+            self._called, self._behind, self._was_hidden = self._behind, False, True
+            if self._called:
+                self._soon.start(0)
+        elif event.type() == QEvent.Type.Show and self._was_hidden:
+            self._was_hidden = False
+            self._soon.start(0)
+        return False
+
+
+def _show_whole_titles(window: QMainWindow, titles: set[str]) -> None:
+    """Tabs scroll where there are many, instead of being cut to a few letters each."""
+    for bar in window.findChildren(QTabBar):
+        if titles & {bar.tabText(i) for i in range(bar.count())}:
+            bar.setElideMode(Qt.TextElideMode.ElideNone)
+            bar.setUsesScrollButtons(True)
+
+
+def enclosing_dock(widget: QWidget) -> QDockWidget | None:
+    """The dock that holds a widget, however deep; None if there is none."""
+    parent = widget.parentWidget()
+    while parent is not None and not isinstance(parent, QDockWidget):
+        parent = parent.parentWidget()
+    return parent
+
+
+def docks_of(window: QMainWindow, kind: type[QWidget]) -> list[QDockWidget]:
+    """Docks of a window that hold a widget of a class, in the order in which they were opened."""
+    found = [enclosing_dock(panel) for panel in window.findChildren(kind)]
+    return [dock for dock in found if dock is not None]
+
+
+def open_panel(viewer: Any, title: str) -> QWidget:
+    """The panel with that title in the plugin's menu, opened if it is not yet, in front of the other tabs."""
+    dock, panel = viewer.window.add_plugin_dock_widget(PLUGIN, title)
+    dock.show()
+    dock.raise_()
+    return panel  # type: ignore[no-any-return]
