@@ -1,4 +1,4 @@
-"""CPU milliseconds of one step of the what-if bench at 512 x 512: corruption, prediction, shift, Dice.
+"""CPU milliseconds of one step of the what-if at 512 x 512: corruption, prediction, shift, Dice.
 
 python benchmarks/what_if_speed.py --data ../shared/data --model optic-sdg
 """
@@ -14,7 +14,7 @@ from PIL import Image
 
 from napari_tinymig.base.records import Scan
 from napari_tinymig.predict.predictor import Predictor
-from napari_tinymig.sets.what_if import Bench
+from napari_tinymig.sets.what_if import WhatIf
 from napari_tinymig.shift.corruptions import CORRUPTIONS
 
 
@@ -26,15 +26,16 @@ def main() -> None:
     first = sorted((arguments.data / "fundus/drishti_gs1/images").iterdir())[0]
     with Image.open(first) as picture:
         scan = Scan(np.asarray(picture.convert("RGB")), None, first.stem)
-    bench = Bench.open(Predictor(arguments.model, "cpu", threads=1), scan)
-    plain = bench.try_out({})
-    print(f"bench of {bench.pixels.shape[1]} x {bench.pixels.shape[0]} pixels, {arguments.model}, one thread, CPU time")
+    what_if = WhatIf.open(Predictor(arguments.model, "cpu", threads=1), scan)
+    plain = what_if.try_out({})
+    height, width = what_if.pixels.shape[:2]
+    print(f"what-if of {width} x {height} pixels, {arguments.model}, one thread, CPU time")
     for name in CORRUPTIONS:
         times = []
         for _ in range(7):
             start = time.process_time()
-            tried = bench.try_out({name: 0.7})
-            bench.dice(tried.labels, plain.labels)
+            tried = what_if.try_out({name: 0.7})
+            what_if.dice(tried.labels, plain.labels)
             times.append(1000 * (time.process_time() - start))
         print(f"{name:16s} median {np.median(times):4.0f} ms, least {min(times):4.0f} ms")
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from napari_tinymig.training.classifier.losses import Answer, class_weights, discrepancy, movl_loss
+from napari_tinymig.training.classifier.losses import ClassifierOutput, class_weights, discrepancy, movl_loss
 from napari_tinymig.training.classifier.movl import FeatureHead, PromptedClassifier
 from napari_tinymig.training.classifier.visual_prompt import Prompt
 from torch import nn
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def test_with_lambda_zero_the_loss_is_the_cross_entropy():
     torch.manual_seed(0)
-    prompted, plain = (Answer(torch.randn(5, 3), torch.randn(5, 4)) for _ in range(2))
+    prompted, plain = (ClassifierOutput(torch.randn(5, 3), torch.randn(5, 4)) for _ in range(2))
     labels = torch.tensor([0, 1, 2, 0, 1])
     loss, _ = movl_loss(prompted, plain, labels, DiscrepancySpec(weight=0))
     assert torch.equal(loss, F.cross_entropy(prompted.logits, labels))
@@ -29,7 +29,7 @@ def test_with_lambda_zero_the_loss_is_the_cross_entropy():
 def test_the_plain_branch_receives_no_gradient(term):
     leaves = [torch.randn(4, 3, requires_grad=True) for _ in range(2)]
     features = [torch.randn(4, 6, requires_grad=True) for _ in range(2)]
-    prompted, plain = Answer(leaves[0], features[0]), Answer(leaves[1], features[1])
+    prompted, plain = ClassifierOutput(leaves[0], features[0]), ClassifierOutput(leaves[1], features[1])
     movl_loss(prompted, plain, torch.tensor([0, 1, 2, 0]), DiscrepancySpec(term=term, weight=1.0))[0].backward()
     assert leaves[1].grad is None
     assert features[1].grad is None
@@ -39,7 +39,7 @@ def test_the_plain_branch_receives_no_gradient(term):
 def test_discrepancies_of_known_probabilities():
     half, sure = torch.log(torch.tensor([[0.5, 0.5]])), torch.log(torch.tensor([[0.75, 0.25]]))
     zero = torch.zeros(1, 2)
-    plus, minus = Answer(sure, zero + 3), Answer(half, zero + 1)
+    plus, minus = ClassifierOutput(sure, zero + 3), ClassifierOutput(half, zero + 1)
     assert discrepancy("kl", plus, minus) == pytest.approx(0.5 * math.log(0.5 / 0.75) + 0.5 * math.log(0.5 / 0.25))
     assert discrepancy("ce", plus, minus) == pytest.approx(-0.5 * math.log(0.75) - 0.5 * math.log(0.25))
     assert discrepancy("mse", plus, minus) == pytest.approx(2 * 0.25**2)
@@ -50,7 +50,10 @@ def test_discrepancies_of_known_probabilities():
 
 
 def test_the_sign_turns_the_discrepancy_round():
-    plus, minus = Answer(torch.tensor([[2.0, 0.0]]), torch.zeros(1, 1)), Answer(torch.zeros(1, 2), torch.zeros(1, 1))
+    plus, minus = (
+        ClassifierOutput(torch.tensor([[2.0, 0.0]]), torch.zeros(1, 1)),
+        ClassifierOutput(torch.zeros(1, 2), torch.zeros(1, 1)),
+    )
     labels = torch.tensor([0])
     ce = F.cross_entropy(plus.logits, labels)
     for sign in (1, -1):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from napari_tinymig.training.prompting.batches import PromptBatches
 from napari_tinymig.training.prompting.network import PromptNetwork, border_dice
-from napari_tinymig.training.prompting.objects import Frames, load_frames
+from napari_tinymig.training.prompting.objects import ObjectFrames, load_frames
 from napari_tinymig.training.prompting.run import simulate, step_input
 from napari_tinymig.training.prompting.save import CHANNELS, export_prompted, load_prompted
 from napari_tinymig.training.prompting.train import train
@@ -60,7 +60,7 @@ def some_batches(size: int = 64, batch: int = 8) -> PromptBatches:
     images = np.random.default_rng(0).integers(0, 255, (6, 96, 96, 3), dtype=np.uint8)
     regions = np.zeros((6, 96, 96), np.uint8)
     regions[:, 30:60, 40:70] = 1
-    return PromptBatches(Frames(images, regions, np.arange(6) < 4), size, batch, seed=1)
+    return PromptBatches(ObjectFrames(images, regions, np.arange(6) < 4), size, batch, seed=1)
 
 
 def test_batches_are_the_same_for_the_same_seed_and_hold_an_object_each():

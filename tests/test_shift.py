@@ -15,7 +15,7 @@ from napari_tinymig.predict.colour_match import match_to_source
 from napari_tinymig.predict.predictor import Predictor
 from napari_tinymig.recipes.student import InputSpec
 from napari_tinymig.sets.compare import SeenSet, compare_sets, coordinates, density, picture, see_scan, training_images
-from napari_tinymig.sets.survey import Known, add_statistics, lesson, survey_one
+from napari_tinymig.sets.survey import Known, add_statistics, corrupted_version, survey_one
 from napari_tinymig.shift.causes import explain, sentence
 from napari_tinymig.shift.distance import badge, percentile, ranges, score_frames
 from napari_tinymig.tasks.task import OPTIC, PROSTATE
@@ -290,9 +290,9 @@ def test_colour_match_is_off_by_default_and_refused_where_it_cannot_be(model, vo
         Predictor(volume_predictor.model, "cpu", colour_match="colour")
 
 
-def test_lessons_keep_shape_and_dtype_and_are_seeded():
-    a = lesson(eye(1), np.random.default_rng(3))
-    b = lesson(eye(1), np.random.default_rng(3))
+def test_corrupted_versions_keep_shape_and_dtype_and_are_seeded():
+    a = corrupted_version(eye(1), np.random.default_rng(3))
+    b = corrupted_version(eye(1), np.random.default_rng(3))
     assert a[1] == b[1]
     assert np.array_equal(a[0], b[0])
     assert a[0].shape == (160, 160, 3)

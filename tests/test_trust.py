@@ -15,7 +15,7 @@ from napari_tinymig.network.look_disagreement import DOUBT_LOOKS, further_looks
 from napari_tinymig.network.run import NetworkOutput
 from napari_tinymig.predict.predictor import Predictor
 from napari_tinymig.recipes.student import InputSpec
-from napari_tinymig.sets.what_if import Bench
+from napari_tinymig.sets.what_if import WhatIf
 from napari_tinymig.shift.fit import make_statistics
 from napari_tinymig.shift.frame_record import record_frame
 from napari_tinymig.shift.trust import (
@@ -211,7 +211,7 @@ def test_further_looks_agree_on_a_clear_image(predictor):
 def test_the_bench_spoils_a_copy_and_measures_dice(predictor):
     pixels = photograph()
     before = pixels.copy()
-    bench = Bench.open(predictor, Scan(pixels, None, "eye"))
+    bench = WhatIf.open(predictor, Scan(pixels, None, "eye"))
     plain = bench.try_out({})
     assert bench.dice(plain.labels, plain.labels) == {"disc": 1.0, "cup": 1.0}
     spoiled = bench.try_out({"contrast": 1.0})
@@ -222,7 +222,7 @@ def test_the_bench_spoils_a_copy_and_measures_dice(predictor):
 
 
 def test_robustness_curves_start_at_one_and_fall(predictor):
-    bench = Bench.open(predictor, Scan(photograph(), None, "eye"))
+    bench = WhatIf.open(predictor, Scan(photograph(), None, "eye"))
     points = list(bench.curve(names=("contrast", "noise"), strengths=(0.0, 0.5, 1.0)))
     assert [(n, s) for n, s, _ in points] == [
         *(("contrast", s) for s in (-1.0, -0.5, 0.0, 0.5, 1.0)),
@@ -239,9 +239,9 @@ def test_the_bench_takes_one_slice_of_a_volume(make_model):
     predictor = Predictor(make_model("prostate", PROSTATE, [0.8], input=spec), "cpu", threads=1)
     z, y, x = np.mgrid[:6, :48, :50]
     volume = ((((y - 24) ** 2 + (x - 25) ** 2) < 150) * 500 + 100 + z).astype(np.int16)
-    bench = Bench.open(predictor, Scan(volume, (3.0, 0.5, 0.5), "T2"), index=0)
+    bench = WhatIf.open(predictor, Scan(volume, (3.0, 0.5, 0.5), "T2"), index=0)
     assert (bench.index, bench.middle, bench.pixels.shape) == (0, 0, (2, 48, 50))
-    bench = Bench.open(predictor, Scan(volume, (3.0, 0.5, 0.5), "T2"), index=4)
+    bench = WhatIf.open(predictor, Scan(volume, (3.0, 0.5, 0.5), "T2"), index=4)
     assert (bench.index, bench.middle, bench.pixels.shape) == (4, 1, (3, 48, 50))
     tried = bench.try_out({"noise": 0.2})
     assert tried.labels.shape == (48, 50)

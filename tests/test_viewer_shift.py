@@ -172,16 +172,16 @@ def test_two_model_sets_are_refused_with_a_sentence(viewer, shift_panel):
     assert "choose a folder or open images" in shift_panel.message.text()
 
 
-def open_bench(panel):
-    click(panel, "Start the bench")
-    wait_until(lambda: panel.opened is not None and panel._shown is not None, 30, "the bench")
+def start_what_if(panel):
+    click(panel, "Start")
+    wait_until(lambda: panel.opened is not None and panel._shown is not None, 30, "the what-if panel")
 
 
 def test_a_slider_spoils_a_copy_in_place_and_dice_falls(viewer, what_if):
     pixels = eye(100)
     image = viewer.add_image(pixels.copy(), rgb=True, name="eye", scale=(2, 2), translate=(5, 6))
     choose(what_if.model, "optic")
-    open_bench(what_if)
+    start_what_if(what_if)
     assert what_if.rows.rows()["Dice, disc"] == "1.00"
     spoiled, mask = viewer.layers["what if: eye"], viewer.layers["what if: optic"]
     np.testing.assert_allclose(spoiled.data_to_world((0, 0)), image.data_to_world((0, 0)))
@@ -193,14 +193,14 @@ def test_a_slider_spoils_a_copy_in_place_and_dice_falls(viewer, what_if):
     np.testing.assert_array_equal(image.data, pixels)  # the user's image is never changed
     click(what_if, "Reset all")
     wait_until(lambda: what_if._shown == {}, what="the plain answer")
-    click(what_if, "End the bench")
+    click(what_if, "End")
     assert [layer.name for layer in viewer.layers] == ["eye"]
 
 
 def test_only_the_latest_wish_is_answered(viewer, what_if):
     viewer.add_image(eye(100), rgb=True, name="eye")
     choose(what_if.model, "optic")
-    open_bench(what_if)
+    start_what_if(what_if)
     for value in range(1, 15):
         what_if.sliders["blur"].setValue(value)
     wait_until(lambda: what_if._shown == {"blur": 0.7}, what="the last answer")
@@ -214,7 +214,7 @@ def test_my_mask_is_what_dice_is_measured_against(viewer, what_if):
     viewer.add_labels(mask, name="mine")
     choose(what_if.model, "optic")
     what_if.use_mask.setCurrentIndex(1)
-    open_bench(what_if)
+    start_what_if(what_if)
     assert what_if.rows.rows()["held against"] == "my mask"
     assert what_if.rows.rows()["Dice, disc"] == "0.00"
 
@@ -222,7 +222,7 @@ def test_my_mask_is_what_dice_is_measured_against(viewer, what_if):
 def test_curves_are_measured_shown_and_saved(viewer, what_if, tmp_path):
     viewer.add_image(eye(100), rgb=True, name="eye")
     choose(what_if.model, "optic")
-    open_bench(what_if)
+    start_what_if(what_if)
     click(what_if, "Measure the curves")
     wait_until(lambda: bool(what_if.curves), 90, "the curves")
     assert len(what_if.curves) == 9
@@ -236,7 +236,7 @@ def test_one_slice_of_a_volume_is_benched_where_it_lies(viewer, what_if):
     viewer.add_image(gland(50)[0], name="T2", scale=(3, 0.5, 0.5), translate=(1, 2, 3))
     viewer.dims.set_point(0, 1 + 3 * 3)
     choose(what_if.model, "prostate")
-    open_bench(what_if)
+    start_what_if(what_if)
     layer = viewer.layers["what if: T2"]
     assert layer.data.shape == (1, 64, 64)
     np.testing.assert_allclose(layer.data_to_world((0, 0, 0)), viewer.layers["T2"].data_to_world((3, 0, 0)))
@@ -250,7 +250,7 @@ def test_panels_follow_the_theme_and_close_without_a_trace(viewer, shift_panel, 
     viewer.theme = "dark"
     assert what_if.chart.colours.dark
     choose(what_if.model, "optic")
-    open_bench(what_if)
+    start_what_if(what_if)
     for panel in (shift_panel, what_if):
         viewer.window.remove_dock_widget(panel)
     spin(0.2)

@@ -1,4 +1,4 @@
-"""One image asked of a classifier through the door: the worker answers, and the viewer's process never sees torch.
+"""One image asked of a classifier in the worker: the worker answers, and the viewer's process never sees torch.
 
 The functions wait for the worker (some seconds: it imports torch and opens the backbone); call them in a background
 thread.
@@ -24,7 +24,7 @@ POLL_S = 0.2
 
 
 @dataclass(frozen=True)
-class Look:
+class ClassifierAnswer:
     """What a classifier says of one scan.
 
     classes: names; probabilities, plain: (C,), with and without the prompt. discrepancy: KL(P- || P+), nats.
@@ -42,14 +42,16 @@ class Look:
     model_id: str
 
 
-def look(path: str | Path, weights: str | None, scan: Scan, report: Callable[[], Any] | None = None) -> Look:
+def classify_scan(
+    path: str | Path, weights: str | None, scan: Scan, report: Callable[[], Any] | None = None
+) -> ClassifierAnswer:
     """Classify one scan. `report` is called while waiting and may raise, which ends the worker.
 
     Raises WorkerFailed with a sentence for a classifier, backbone or image that cannot be used.
     """
     found = _ask({"classifier": str(path), "weights": weights}, scan, report)
     discrepancy, score = (float(v) for v in found["numbers"])
-    return Look(
+    return ClassifierAnswer(
         tuple(str(c) for c in found["classes"]),
         found["probabilities"],
         found["plain"],

@@ -34,8 +34,8 @@ def _none() -> Points:
 
 
 @dataclass(frozen=True)
-class Told:
-    """All that was told about one region on one slice: points (n, 2) in pixels, and the last box (pixel edges)."""
+class RegionPrompts:
+    """All prompts about one region on one slice: points (n, 2) in pixels, and the last box (pixel edges)."""
 
     positive: Points = field(default_factory=_none)
     negative: Points = field(default_factory=_none)
@@ -55,69 +55,69 @@ class Picture:
 
 
 def look(
-    engine: PromptEngine, picture: Picture, views: Sequence[View], told: Told, mask: Mask | None
+    engine: PromptEngine, picture: Picture, views: Sequence[View], given: RegionPrompts, mask: Mask | None
 ) -> NDArray[np.float32]:
     """Logits (n, size, size) of some views in one batch; mask (H, W): the mask so far, None = none."""
     previous = [None if mask is None else view.mask_on_grid(mask) for view in views]
-    batch = [network_input(picture, v, told, p) for v, p in zip(views, previous)]
+    batch = [network_input(picture, v, given, p) for v, p in zip(views, previous)]
     return engine.run(np.stack(batch))
 
 
 def look_both_ways(
-    engine: PromptEngine, picture: Picture, view: View, told: Told, previous: Mask
+    engine: PromptEngine, picture: Picture, view: View, given: RegionPrompts, previous: Mask
 ) -> NDArray[np.float32]:
     """Logits (size, size) of a view: the mean of two looks, one of which does not know the mask so far.
 
     previous: that mask on the view's grid. Alone, the look with the mask clings to it, and the look without it forgets
     what earlier prompts have settled.
     """
-    known = network_input(picture, view, told, previous)
+    known = network_input(picture, view, given, previous)
     fresh = known.copy()
     fresh[-2:] = 0
     return np.asarray(engine.run(np.stack([known, fresh])).mean(0))
 
 
-def network_input(picture: Picture, view: View, told: Told, previous: Mask | None) -> NDArray[np.float32]:
+def network_input(picture: Picture, view: View, given: RegionPrompts, previous: Mask | None) -> NDArray[np.float32]:
     """(8, size, size): a view's image and prompt maps."""
     box = None
-    if told.box is not None:
-        (y0, x0), (y1, x1) = view.on_grid([told.box[:2], (told.box[2] - 1, told.box[3] - 1)])
+    if given.box is not None:
+        (y0, x0), (y1, x1) = view.on_grid([given.box[:2], (given.box[2] - 1, given.box[3] - 1)])
         box = (y0, x0, y1, x1)
-    positive, negative = (view.on_grid(_thinned(p)) for p in (told.positive, told.negative))
+    positive, negative = (view.on_grid(_thinned(p)) for p in (given.positive, given.negative))
     maps = prompt_maps(view.size, positive, negative, box, previous)
     return np.concatenate([view.picture(picture.rgb), maps]).astype(np.float32, copy=False)
 
 
-def first_answer(engine: PromptEngine, picture: Picture, told: Told, points: ArrayLike) -> Mask:
+def first_answer(engine: PromptEngine, picture: Picture, given: RegionPrompts, points: ArrayLike) -> Mask:
     """The object at a click, scribble or box where the mask holds nothing yet, (H, W).
 
     Without a box the whole slice and nearer views are looked at in one batch; the view in which the object is
     surest, of a good size and away from the edge, is taken. Then a second look zooms on what was found.
     """
     at = np.asarray(points, np.intp).reshape(-1, 2)
-    if told.box is not None:
-        views = [view_around([told.box], picture.shape, engine.size)]
+    if given.box is not None:
+        views = [view_around([given.box], picture.shape, engine.size)]
     elif np.ptp(at, axis=0).max() > 8:
         views = [view_around([box_of(at)], picture.shape, engine.size, m) for m in (1.6, 3.0)]
     else:
         views = first_views(at[0], picture.shape, engine.size)
-    logits = look(engine, picture, views, told, None)
-    aims = at if told.box is None else [box_centre(told.box)]
+    logits = look(engine, picture, views, given, None)
+    aims = at if given.box is None else [box_centre(given.box)]
     pieces = [_piece(g, v.on_grid(aims)) for g, v in zip(logits, views)]
     best = int(np.argmax([_goodness(g, p) for g, p in zip(logits, pieces)]))
-    view, piece = views[best], pieces[best] if told.box is None else logits[best] > 0
+    view, piece = views[best], pieces[best] if given.box is None else logits[best] > 0
     extent = extent_of(piece)
     if extent is None:
         return np.zeros(picture.shape, bool)
     found: Box = tuple(view.box[i % 2] + v / view.scale for i, v in enumerate(extent))  # type: ignore[assignment]
-    nearer = view_around([found] if told.box is None else [found, told.box], picture.shape, engine.size)
+    nearer = view_around([found] if given.box is None else [found, given.box], picture.shape, engine.size)
     seen = [(b - view.box[i % 2]) * view.scale for i, b in enumerate(nearer.box)]
     previous, _ = place(logits[best], tuple(seen), engine.size)  # type: ignore[arg-type]
-    return _on_slice(look_both_ways(engine, picture, nearer, told, previous > 0), nearer)
+    return _on_slice(look_both_ways(engine, picture, nearer, given, previous > 0), nearer)
 
 
 def correction(
-    engine: PromptEngine, picture: Picture, told: Told, mask: Mask, points: Points, positive: bool, free: bool
+    engine: PromptEngine, picture: Picture, given: RegionPrompts, mask: Mask, points: Points, positive: bool, free: bool
 ) -> Mask:
     """The mask (H, W) after a click or scribble of `points` (n, 2) that a region's mask contradicts.
 
@@ -126,7 +126,7 @@ def correction(
     """
     own = near_piece(mask, points)
     if own is None:
-        return appeared(engine, picture, told, mask, points) if positive else mask
+        return appeared(engine, picture, given, mask, points) if positive else mask
     view = view_around([own, box_of(points)], picture.shape, engine.size)
     rows, columns = view.window
     part, at = mask[rows, columns], points - (rows.start, columns.start)
@@ -136,9 +136,9 @@ def correction(
     free = free and share > SHALLOW
     fresh = free or share > DEEP
     logits = (
-        look_both_ways(engine, picture, view, told, view.mask_on_grid(mask))
+        look_both_ways(engine, picture, view, given, view.mask_on_grid(mask))
         if fresh
-        else look(engine, picture, [view], told, mask)[0]
+        else look(engine, picture, [view], given, mask)[0]
     )
     answer = view.in_window(logits) > 0
     core = disks(part.shape, at, round(2 / view.scale) if len(points) == 1 else 0)
@@ -148,9 +148,9 @@ def correction(
     return out
 
 
-def appeared(engine: PromptEngine, picture: Picture, told: Told, mask: Mask, points: Points) -> Mask:
+def appeared(engine: PromptEngine, picture: Picture, given: RegionPrompts, mask: Mask, points: Points) -> Mask:
     """The mask (H, W) with an object that it held nothing of."""
-    answer = first_answer(engine, picture, told, points)
+    answer = first_answer(engine, picture, given, points)
     found = extent_of(answer)
     rows, columns = pixels_of([box_of(points), *([] if found is None else [found])], mask.shape)
     part, at = mask[rows, columns], points - (rows.start, columns.start)

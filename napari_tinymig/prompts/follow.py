@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..tasks.task import Region
-from .answer import Points, Told, correction, network_input
+from .answer import Points, RegionPrompts, correction, network_input
 from .records import Prompt
 from .rules import Mask, pieces_touching
 from .slice_answer import SliceState, mask_of, write
@@ -107,8 +107,8 @@ def _found_again(state: SliceState, region: Region, expected: Mask, certain: boo
     if extent is None:
         return None
     view = view_around([extent], state.picture.shape, state.engine.size, margin=1.6)
-    told = Told(positive=_deepest(expected))
-    known = network_input(state.picture, view, told, view.mask_on_grid(expected))
+    given = RegionPrompts(positive=_deepest(expected))
+    known = network_input(state.picture, view, given, view.mask_on_grid(expected))
     fresh = known.copy()
     fresh[-2:] = 0
     both = state.engine.run(np.stack([known, fresh]))
@@ -131,8 +131,10 @@ def _corrected(state: SliceState, region: Region, change: Mask, add: bool) -> Ma
     if wrong.sum() < LEAST_CHANGE * change.sum() or not mask.any():
         return None
     points = _deepest(wrong)
-    told = Told(positive=points if add else _deepest(mask & ~change), negative=points if not add else points[:0])
-    new = correction(state.engine, state.picture, told, mask, points, add, free=False)
+    given = RegionPrompts(
+        positive=points if add else _deepest(mask & ~change), negative=points if not add else points[:0]
+    )
+    new = correction(state.engine, state.picture, given, mask, points, add, free=False)
     near = ndimage.binary_dilation(change, iterations=3)
     new = np.where(near, new, mask)
     moved: Mask = new ^ mask

@@ -54,7 +54,7 @@ class Planes:
         """The slice that answers first: a prompt's own, the middle one of a box through several."""
         return (self.slice_of(prompt.positions[0]) + self.slice_of(prompt.positions[-1])) // 2
 
-    def limits(self, prompt: Prompt) -> tuple[int, int]:
+    def slice_limits(self, prompt: Prompt) -> tuple[int, int]:
         """First and last slice that a prompt may be followed to."""
         count = 1 if len(self.shape) == 2 else self.shape[self.axis]
         ends = sorted(self.slice_of(p) for p in prompt.positions) if prompt.kind == "box" else []

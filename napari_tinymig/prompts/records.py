@@ -21,7 +21,7 @@ class Prompt:
 
     kind: click (one position), scribble (its pixels in drawing order), box (two opposite corners), next (the objects
     so far are finished), edit (a mask mended by hand, in `data`). positions: in array order of the image, (y, x) or
-    (z, y, x), whole pixels. label: what was told; 0 takes away. reach: first and last slice that a volume's mask was
+    (z, y, x), whole pixels. label: of the structure; 0 takes away. reach: first and last slice that a volume's mask was
     followed to, None = not followed. data: of an edit, the changed pixels, packed.
     """
 
@@ -67,7 +67,7 @@ class Prompt:
 
 
 @dataclass(frozen=True)
-class Answer:
+class PromptAnswer:
     """What one prompt did: pixels that changed, a sentence where that needs one, seconds, slices that changed."""
 
     changed: int

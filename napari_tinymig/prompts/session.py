@@ -21,7 +21,7 @@ from .grey import slice_picture
 from .history import History
 from .network import BoxEngine, PromptEngine
 from .planes import Planes, slice_axis
-from .records import Answer, Prompt
+from .records import Prompt, PromptAnswer
 from .slice_answer import SliceState, answer_box, answer_points
 
 NOTHING = "Nothing changed: these pixels had this label already. The prompt is kept and counts from now on."
@@ -97,7 +97,7 @@ class PromptSession:
 
     # -- what a user does
 
-    def click(self, position: ArrayLike, label: int = 1) -> Answer:
+    def click(self, position: ArrayLike, label: int = 1) -> PromptAnswer:
         """The pixel at `position`, (y, x) or (z, y, x), gets `label`, and its object follows; 0 takes away.
 
         Raises ValueError, with nothing changed, for a position outside the image, a label that the task lacks, a
@@ -105,7 +105,7 @@ class PromptSession:
         """
         return self._do(Prompt("click", (checked_position(position, self._shape),), checked_label(label, self.task)))
 
-    def scribble(self, positions: Iterable[ArrayLike], label: int = 1) -> Answer:
+    def scribble(self, positions: Iterable[ArrayLike], label: int = 1) -> PromptAnswer:
         """As `click`, for a line through `positions` in one slice; every pixel of the line gets `label`."""
         at = tuple(checked_position(p, self._shape) for p in positions)
         if not at:
@@ -114,7 +114,7 @@ class PromptSession:
             raise ValueError("the scribble runs through several slices; expected one; draw one in each slice.")
         return self._do(Prompt("scribble", at, checked_label(label, self.task)))
 
-    def box(self, corner: ArrayLike, opposite: ArrayLike, label: int = 1) -> Answer:
+    def box(self, corner: ArrayLike, opposite: ArrayLike, label: int = 1) -> PromptAnswer:
         """The object of `label` inside a box, both corners included; label 0 empties the box.
 
         In a volume corners in two slices bound where the object is followed to. Raises as `click`, and ValueError for
@@ -124,11 +124,11 @@ class PromptSession:
         checked_box(*self._planes.corners(corners))
         return self._do(Prompt("box", corners, checked_label(label, self.task)))
 
-    def next_object(self) -> Answer:
+    def next_object(self) -> PromptAnswer:
         """The objects so far are finished: later prompts never touch them."""
         return self._do(Prompt("next"))
 
-    def adopt(self, labels: ArrayLike) -> Answer:
+    def adopt(self, labels: ArrayLike) -> PromptAnswer:
         """Labels mended by hand (a brush) become the session's, as one step that can be undone and replayed."""
         new = checked_start(labels, self._shape, self.task)
         return self._do(Prompt("edit", data=packed(self._history.labels, self._planes.slices(new))))
@@ -145,7 +145,7 @@ class PromptSession:
         """These labels are not touched from now on; without any, nothing is locked."""
         self.locked = frozenset(checked_label(v, self.task) for v in labels)
 
-    def replay(self, prompts: Sequence[Prompt]) -> list[Answer]:
+    def replay(self, prompts: Sequence[Prompt]) -> list[PromptAnswer]:
         """Start again and do these prompts: the same ones give the same labels. Raises for the first refused one."""
         kept = self._history
         self._restart()
@@ -168,7 +168,9 @@ class PromptSession:
         old.reshape(-1)[step.at] = step.before
         low = high = None
         try:
-            for z in follow_outwards(self._state, step.prompt, old, self._touched(), self._planes.limits(step.prompt)):
+            for z in follow_outwards(
+                self._state, step.prompt, old, self._touched(), self._planes.slice_limits(step.prompt)
+            ):
                 low, high = min(z, low if low is not None else z), max(z, high if high is not None else z)
                 yield z
         finally:
@@ -179,7 +181,7 @@ class PromptSession:
 
     # -- how it is done
 
-    def _do(self, prompt: Prompt, reach: tuple[int, int] | None = None) -> Answer:
+    def _do(self, prompt: Prompt, reach: tuple[int, int] | None = None) -> PromptAnswer:
         begun = time.perf_counter()
         old = self._history.labels.copy()
         try:
@@ -198,7 +200,7 @@ class PromptSession:
         step = self._history.done[-1]
         slices = np.unique(step.at // self._history.labels[0].size)
         note = note or ("" if len(step.at) or prompt.kind == "next" else NOTHING)
-        return Answer(len(step.at), note, self.seconds, tuple(int(z) for z in slices))
+        return PromptAnswer(len(step.at), note, self.seconds, tuple(int(z) for z in slices))
 
     def _write(self, prompt: Prompt) -> str:
         """Change the labels by one prompt; returns a note."""
@@ -280,7 +282,7 @@ class PromptSession:
         step = self._history.done[-1]
         old = self._history.labels.copy()
         old.reshape(-1)[step.at] = step.before
-        low, high = self._planes.limits(step.prompt)
+        low, high = self._planes.slice_limits(step.prompt)
         limits = max(low, reach[0]), min(high, reach[1])
         for _ in follow_outwards(self._state, step.prompt, old, self._touched(), limits):
             pass

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..tasks.task import Region, Task
-from .answer import Picture, Points, Told, correction, first_answer
+from .answer import Picture, Points, RegionPrompts, correction, first_answer
 from .network import BoxEngine, PromptEngine
 from .rules import Mask, any_of, pieces_touching
 
@@ -43,8 +43,8 @@ class SliceState:
         """The region's pixels as they are."""
         return mask_of(self.labels, region)
 
-    def told(self, region: Region, points: Points | None = None, label: int = 0) -> Told:
-        """What was told about a region so far, and now."""
+    def given(self, region: Region, points: Points | None = None, label: int = 0) -> RegionPrompts:
+        """What was given about a region so far, and now."""
         marks = [*self.marks, *([] if points is None else [(points, label)])]
         sides: dict[bool, list[Points]] = {True: [], False: []}
         for at, value in marks:
@@ -52,7 +52,7 @@ class SliceState:
         empty = np.zeros((0, 2), np.intp)
         boxes = [(low, high) for low, high, value in self.boxes if value == region.label]
         box = (*map(float, boxes[-1][0]), boxes[-1][1][0] + 1.0, boxes[-1][1][1] + 1.0) if boxes else None
-        return Told(
+        return RegionPrompts(
             np.concatenate([*sides[True], empty]),
             np.concatenate([*sides[False], empty]),
             box,  # type: ignore[arg-type]
@@ -81,9 +81,9 @@ def answer_points(state: SliceState, points: Points, label: int) -> str:
         mask, positive = state.mask(region), label in region.labels
         wrong = points[mask[at] != positive]
         if len(wrong):
-            told = state.told(region, points, label)
+            given = state.given(region, points, label)
             free = state.is_free(region, wrong)
-            mask = correction(state.engine, state.picture, told, mask, wrong, positive, free)
+            mask = correction(state.engine, state.picture, given, mask, wrong, positive, free)
         mask[at] = positive
         masks[region.name] = mask
     write(state, masks, points, label)
@@ -98,12 +98,12 @@ def answer_box(state: SliceState, low: Corner, high: Corner, label: int) -> str:
         write(state, {r.name: state.mask(r) & ~inside for r in state.task.regions})
         return ""
     region = next(r for r in state.task.regions if r.label == label)
-    told = state.told(region)
-    told = Told(told.positive, told.negative, (float(low[0]), float(low[1]), high[0] + 1.0, high[1] + 1.0))
-    if state.box_engine is not None and told.box is not None:
-        answer = state.box_engine.mask(state.picture.rgb, told.box)
+    given = state.given(region)
+    given = RegionPrompts(given.positive, given.negative, (float(low[0]), float(low[1]), high[0] + 1.0, high[1] + 1.0))
+    if state.box_engine is not None and given.box is not None:
+        answer = state.box_engine.mask(state.picture.rgb, given.box)
     else:
-        answer = first_answer(state.engine, state.picture, told, told.positive)
+        answer = first_answer(state.engine, state.picture, given, given.positive)
     answer = answer & grown(inside, low, high)
     masks = {r.name: state.mask(r) for r in state.task.regions}
     if region.inside is not None:
@@ -141,10 +141,10 @@ def write(state: SliceState, masks: dict[str, Mask], points: Points | None = Non
             allowed.add(regions[region.inside].label)
         others = {r.label for r in task.regions} - allowed
         if others:
-            told = points[mask[points[:, 0], points[:, 1]]] if points is not None else None
+            given = points[mask[points[:, 0], points[:, 1]]] if points is not None else None
             mask &= ~any_of(old, others)
-            if told is not None:
-                mask[told[:, 0], told[:, 1]] = True
+            if given is not None:
+                mask[given[:, 0], given[:, 1]] = True
         new[mask] = region.label
     keep = any_of(old, state.locked) | any_of(new, state.locked) if state.locked else None
     if state.finished is not None:

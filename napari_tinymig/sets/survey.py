@@ -25,9 +25,9 @@ from ..shift.corruptions import CORRUPTIONS, TWO_SIDED, corrupt
 from ..shift.fit import make_statistics
 from ..shift.frame_record import FrameRecord, record_of
 
-LESSONS = 8
+CORRUPTED_VERSIONS = 8
 """Corrupted versions of every held-out image from which the expected Dice is learned (chosen)."""
-LESSON_STRENGTHS = (0.15, 1.0)
+CORRUPTION_STRENGTHS = (0.15, 1.0)
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,12 @@ def survey_one(predictor: Predictor, known: Known, corruption: str = "") -> list
     return records
 
 
-def survey(predictor: Predictor, known: Iterable[Known], lessons: int = LESSONS, seed: int = 0) -> list[FrameRecord]:
-    """Records of source images, and of `lessons` corrupted versions of every held-out one with truth.
+def survey(
+    predictor: Predictor, known: Iterable[Known], versions: int = CORRUPTED_VERSIONS, seed: int = 0
+) -> list[FrameRecord]:
+    """Records of source images, and of `versions` corrupted versions of every held-out one with truth.
 
-    Volumes get a quarter of the lessons, because every slice counts. A lesson is one corruption of random kind and
+    Volumes get a quarter of them, because every slice counts. Each is one corruption of random kind and
     strength, seeded.
     """
     rng = np.random.default_rng(seed)
@@ -75,20 +77,20 @@ def survey(predictor: Predictor, known: Iterable[Known], lessons: int = LESSONS,
         records += survey_one(predictor, one)
         if not one.held_out or one.labels is None:
             continue
-        for _ in range(lessons if one.scan.kind == "photograph" else max(1, lessons // 4)):
-            pixels, said = lesson(one.scan.pixels, rng)
-            records += survey_one(predictor, replace(one, scan=replace(one.scan, pixels=pixels)), said)
+        for _ in range(versions if one.scan.kind == "photograph" else max(1, versions // 4)):
+            pixels, corruption = corrupted_version(one.scan.pixels, rng)
+            records += survey_one(predictor, replace(one, scan=replace(one.scan, pixels=pixels)), corruption)
     return records
 
 
-def lesson(pixels: NDArray[Any], rng: np.random.Generator) -> tuple[NDArray[Any], str]:
+def corrupted_version(pixels: NDArray[Any], rng: np.random.Generator) -> tuple[NDArray[Any], str]:
     """`pixels` after one corruption of random kind and strength, and its name: 'blur 0.67'.
 
     pixels: a photograph, a volume, or a grid (s, s, 3) of either; only uint8 photographs change colour.
     """
     coloured = pixels.dtype == np.uint8 and pixels.shape[-1] == 3
     name = str(rng.choice([c for c in CORRUPTIONS if coloured or c != "temperature"]))
-    strength = float(rng.uniform(*LESSON_STRENGTHS))
+    strength = float(rng.uniform(*CORRUPTION_STRENGTHS))
     if name in TWO_SIDED and rng.random() < 0.5:
         strength = -strength
     return corrupt(pixels, name, strength, int(rng.integers(2**31))), f"{name} {strength:.2f}"

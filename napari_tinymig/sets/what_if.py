@@ -1,4 +1,4 @@
-"""The what-if bench: the same image from a worse camera or scanner, predicted again at once."""
+"""What if: the same image from a worse camera or scanner, predicted again at once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 @dataclass(frozen=True)
 class Tried:
-    """One answer of the bench. pixels, labels: (h, w[, 3]) and (h, w) of the bench's grid; seconds: of it all."""
+    """One answer of the what-if. pixels, labels: (h, w[, 3]) and (h, w) of the what-if's grid; seconds: of it all."""
 
     pixels: NDArray[Any]
     labels: NDArray[np.uint8]
@@ -34,7 +34,7 @@ class Tried:
 
 
 @dataclass
-class Bench:
+class WhatIf:
     """A piece of one image ready to be spoiled: the region of interest of a photograph, or one slice.
 
     pixels: (h, w, 3) uint8 of at most 512 pixels a side, or (1..3, H, W), a slice with its neighbours. box: where
@@ -50,8 +50,9 @@ class Bench:
     middle: int = 0
 
     @classmethod
-    def open(cls, predictor: Predictor, scan: Scan, index: int | None = None) -> Bench:
-        """A bench for a scan: the region the model looks at, or slice `index` of a volume (default: the middle one)."""
+    def open(cls, predictor: Predictor, scan: Scan, index: int | None = None) -> WhatIf:
+        """A what-if for a scan: the region the model looks at, or slice `index` of a volume (default: the middle
+        one)."""
         if scan.kind == "volume":
             z = len(scan.pixels) // 2 if index is None else int(np.clip(index, 0, len(scan.pixels) - 1))
             low, high = max(z - 1, 0), min(z + 2, len(scan.pixels))
@@ -84,13 +85,13 @@ class Bench:
         return Tried(spoiled[self.middle], labels, prediction, time.perf_counter() - start)
 
     def reference(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """An annotated mask of the whole image, (H, W) or (D, H, W), on the bench's grid."""
+        """An annotated mask of the whole image, (H, W) or (D, H, W), on the what-if's grid."""
         if self.index is not None:
             return labels[self.index] if labels.ndim == 3 else labels
         return place(labels, self.box, self.pixels.shape[0], order=0)[0]
 
     def dice(self, labels: NDArray[np.uint8], reference: NDArray[np.uint8]) -> dict[str, float]:
-        """Dice per region of two masks on the bench's grid; two empty ones agree."""
+        """Dice per region of two masks on the what-if's grid; two empty ones agree."""
         out = {}
         for region in self.task.regions:
             a, b = np.isin(labels, region.labels), np.isin(reference, region.labels)
@@ -106,7 +107,7 @@ class Bench:
     ) -> Iterator[tuple[str, float, float]]:
         """(corruption, strength, mean Dice over regions) for every point of the robustness curves, one at a time.
 
-        reference: a mask on the bench's grid; None = the model's own answer to the untouched image. Two-sided
+        reference: a mask on the what-if's grid; None = the model's own answer to the untouched image. Two-sided
         corruptions run from -1 to 1.
         """
         plain = self.try_out({})

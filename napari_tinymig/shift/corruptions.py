@@ -1,4 +1,4 @@
-"""What cameras, scanners and files do to an image, as one function with a strength 0 to 1: the what-if bench.
+"""What cameras, scanners and files do to an image, as one function with a strength 0 to 1: the what-if panel.
 
 Every corruption keeps shape and dtype, is deterministic for a seed, and at strength 0 gives the image back untouched.
 Frames are RGB uint8 (H, W, 3) or one grey slice (H, W) of any real dtype; a volume is corrupted slice by slice.

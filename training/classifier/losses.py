@@ -12,18 +12,18 @@ from napari_tinymig.recipes.classify import DiscrepancySpec
 
 
 @dataclass
-class Answer:
+class ClassifierOutput:
     """What a classifier says of a batch: logits (B, C) and the pooled features (B, F) they were made from."""
 
     logits: Tensor
     features: Tensor
 
-    def detached(self) -> Answer:
+    def detached(self) -> ClassifierOutput:
         """The same numbers without a graph."""
-        return Answer(self.logits.detach(), self.features.detach())
+        return ClassifierOutput(self.logits.detach(), self.features.detach())
 
 
-def discrepancy(term: str, prompted: Answer, plain: Answer) -> Tensor:
+def discrepancy(term: str, prompted: ClassifierOutput, plain: ClassifierOutput) -> Tensor:
     """How far prompted answers are from plain ones, mean over the batch; `plain` is detached here [known].
 
     kl: KL(P- || P+); ce: -sum P- log P+ (kl plus the constant entropy of P-); mse, l1: sum over classes of squared,
@@ -46,7 +46,11 @@ def discrepancy(term: str, prompted: Answer, plain: Answer) -> Tensor:
 
 
 def movl_loss(
-    prompted: Answer, plain: Answer | None, labels: Tensor, spec: DiscrepancySpec, class_weights: Tensor | None = None
+    prompted: ClassifierOutput,
+    plain: ClassifierOutput | None,
+    labels: Tensor,
+    spec: DiscrepancySpec,
+    class_weights: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
     """The loss of one batch and its two terms by name. `plain` is not needed, and not used, when lambda is 0.
 

@@ -32,7 +32,7 @@ RATE_FACTORS = (1.0, 3.0, 0.3, 10.0, 0.1, 2.0, 0.5, 30.0)
 
 
 @dataclass
-class Ground:
+class FitData:
     """What every method stands on: recipe, features and pixels of the source's items, and who is in which part."""
 
     recipe: ProbeRecipe
@@ -69,28 +69,28 @@ class Fitted:
     notes: tuple[str, ...] = ()
 
 
-def fit(ground: Ground) -> Generator[Message, None, Fitted]:
+def fit(data: FitData) -> Generator[Message, None, Fitted]:
     """Fit the recipe's method; returns a Fitted. With trials > 1 its settings are chosen on source validation."""
-    method = ground.recipe.method
+    method = data.recipe.method
     if method == "lp":
-        return (yield from _fit_linear(ground))
+        return (yield from _fit_linear(data))
     if method == "zero_shot":
-        return (yield from _fit_zero_shot(ground))
-    if ground.recipe.optim.trials == 1:
-        return (yield from _fit_by_gradient(ground, ground.recipe))
-    candidates = trial_recipes(ground.recipe)
+        return (yield from _fit_zero_shot(data))
+    if data.recipe.optim.trials == 1:
+        return (yield from _fit_by_gradient(data, data.recipe))
+    candidates = trial_recipes(data.recipe)
     losses = []
     for i, candidate in enumerate(candidates):
-        outcome = yield from _quietly(_fit_by_gradient(ground, candidate))
+        outcome = yield from _quietly(_fit_by_gradient(data, candidate))
         losses.append(outcome.val_loss)
         said = ", ".join(f"{k} {v:g}" for k, v in outcome.settings.items())
         yield Message("log", i + 1, len(candidates), {"val_loss": outcome.val_loss}, f"Trial {i + 1}: {said}")
-        if ground.stop():
+        if data.stop():
             break
     best = candidates[int(np.argmin(losses))].optim
     chosen = {k: getattr(best, k) for k in ("lr_prompt", "lr_head", "lr_backbone")}
-    recipe = ground.recipe.model_copy(update={"optim": ground.recipe.optim.model_copy(update=chosen)})
-    return (yield from _fit_by_gradient(ground, recipe))
+    recipe = data.recipe.model_copy(update={"optim": data.recipe.optim.model_copy(update=chosen)})
+    return (yield from _fit_by_gradient(data, recipe))
 
 
 def trial_recipes(recipe: ProbeRecipe) -> list[ProbeRecipe]:
@@ -114,38 +114,38 @@ def _quietly(messages: Generator[Message, None, Fitted]) -> Generator[Message, N
             yield
 
 
-def _linear_probe(ground: Ground, recipe: ProbeRecipe) -> tuple[LinearProbe, dict[float, float]]:
+def _linear_probe(data: FitData, recipe: ProbeRecipe) -> tuple[LinearProbe, dict[float, float]]:
     """The linear probe that is best on source validation, and the loss there of each penalty tried."""
     penalties = L2_GRID[: recipe.optim.trials] if recipe.optim.trials > 1 else (recipe.optim.l2,)
-    train, val = ((ground.rows.values[part], ground.rows.labels[part]) for part in (ground.train, ground.val))
-    return choose_linear_probe(train, val, len(ground.classes), penalties, ground.class_weight())
+    train, val = ((data.rows.values[part], data.rows.labels[part]) for part in (data.train, data.val))
+    return choose_linear_probe(train, val, len(data.classes), penalties, data.class_weight())
 
 
-def _fit_linear(ground: Ground) -> Generator[Message, None, Fitted]:
-    best, losses = _linear_probe(ground, ground.recipe)
+def _fit_linear(data: FitData) -> Generator[Message, None, Fitted]:
+    best, losses = _linear_probe(data, data.recipe)
     for l2, loss in losses.items():
         yield Message("log", values={"val_loss": loss, "l2": l2}, text=f"Linear probe with penalty {l2:g}")
-    head = FeatureHead(ground.rows.values.shape[1], len(ground.classes))
+    head = FeatureHead(data.rows.values.shape[1], len(data.classes))
     head.take(best)
-    prompt = Prompt(PromptSpec(kind="none"), ground.backbone.card.size)
-    model = PromptedClassifier(nn.Identity(), prompt, head, ground.recipe.data)
+    prompt = Prompt(PromptSpec(kind="none"), data.backbone.card.size)
+    model = PromptedClassifier(nn.Identity(), prompt, head, data.recipe.data)
     return Fitted(model, best.weight.size + best.bias.size, losses[best.l2], {"l2": best.l2})
 
 
-def _fit_by_gradient(ground: Ground, recipe: ProbeRecipe) -> Generator[Message, None, Fitted]:
+def _fit_by_gradient(data: FitData, recipe: ProbeRecipe) -> Generator[Message, None, Fitted]:
     """VP, MoVL and full fine-tuning."""
-    if ground.pixels is None:
+    if data.pixels is None:
         raise ValueError("pixels are needed to train a prompt or a backbone; load them first")
     generator = torch.Generator().manual_seed(recipe.seed)
     torch.manual_seed(recipe.seed)
-    head, notes = _starting_head(ground, recipe)
+    head, notes = _starting_head(data, recipe)
     full = recipe.method == "ff"
     spec = PromptSpec(kind="none") if full else recipe.prompt
-    prompt = Prompt(spec, ground.backbone.card.size, generator)
-    fast = ground.backbone.fast()
-    body = trainable(ground.backbone.original()) if full else fast
-    model = PromptedClassifier(body, prompt, head, recipe.data).to(ground.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if full and _statistics_collapse(body, ground):
+    prompt = Prompt(spec, data.backbone.card.size, generator)
+    fast = data.backbone.fast()
+    body = trainable(data.backbone.original()) if full else fast
+    model = PromptedClassifier(body, prompt, head, recipe.data).to(data.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if full and _statistics_collapse(body, data):
         _freeze_statistics(body)
         notes += ("This backbone's running statistics do not survive train mode; they stay frozen in fine-tuning.",)
     stage = _stage(recipe)
@@ -156,17 +156,17 @@ def _fit_by_gradient(ground: Ground, recipe: ProbeRecipe) -> Generator[Message, 
     best = math.inf
     for report in train_stage(
         model,
-        ground.pixels,
-        ground.train,
-        ground.val,
+        data.pixels,
+        data.train,
+        data.val,
         fast.normalise,
         stage,
         discrepancy,
         recipe.optim,
-        None if full or recipe.optim.flip else ground.rows.values,
-        ground.balance,
+        None if full or recipe.optim.flip else data.rows.values,
+        data.balance,
         recipe.seed,
-        ground.stop,
+        data.stop,
     ):
         best = min(best, report.validation.get("val_loss", math.inf))
         values = {"loss": report.loss} | report.terms | report.validation
@@ -202,15 +202,15 @@ def _stage(recipe: ProbeRecipe) -> Stage:
     )
 
 
-def _starting_head(ground: Ground, recipe: ProbeRecipe) -> tuple[FeatureHead, tuple[str, ...]]:
-    features, labels = ground.rows.values[ground.train], ground.rows.labels[ground.train]
-    head = FeatureHead(features.shape[1], len(ground.classes))
+def _starting_head(data: FitData, recipe: ProbeRecipe) -> tuple[FeatureHead, tuple[str, ...]]:
+    features, labels = data.rows.values[data.train], data.rows.labels[data.train]
+    head = FeatureHead(features.shape[1], len(data.classes))
     fitted = recipe.method == "movl" and (recipe.strategy != "joint" or recipe.head_init == "lp")
     if fitted:
-        head.take(_linear_probe(ground, recipe)[0])
+        head.take(_linear_probe(data, recipe)[0])
         return head, ()
     if recipe.method == "vp":
-        return _mapped_head(ground, head, features, labels)
+        return _mapped_head(data, head, features, labels)
     _standardise(head, features)
     if recipe.head_init == "zero":
         with torch.no_grad():
@@ -228,21 +228,21 @@ def _standardise(head: FeatureHead, features: NDArray[np.float32]) -> None:
 
 
 def _mapped_head(
-    ground: Ground, head: FeatureHead, features: NDArray[np.float32], labels: NDArray[np.int64]
+    data: FitData, head: FeatureHead, features: NDArray[np.float32], labels: NDArray[np.int64]
 ) -> tuple[FeatureHead, tuple[str, ...]]:
     """VP alone needs a head that does not learn: the backbone's own, each class mapped to the output it excites most.
 
     Frequency mapping after Bahng et al. 2022 and Chen et al. 2023 (ILM-VP). A backbone without a linear head of its
     own gets a fixed random one [chosen].
     """
-    own = _own_linear(ground.backbone.spec)
+    own = _own_linear(data.backbone.spec)
     if own is None or own.in_features != features.shape[1]:
         _standardise(head, features)
         return head, ("The backbone has no linear head of its own: VP trains against a fixed random head.",)
     with torch.no_grad():
         says = own(torch.from_numpy(features)).argmax(1).numpy()
         taken: list[int] = []
-        for c in range(len(ground.classes)):
+        for c in range(len(data.classes)):
             counts = np.bincount(says[labels == c], minlength=own.out_features)
             others = np.bincount(says[labels != c], minlength=own.out_features)
             score = counts / max(1, counts.sum()) - others / max(1, others.sum())
@@ -250,7 +250,7 @@ def _mapped_head(
             taken.append(int(score.argmax()))
         head.linear.weight.copy_(own.weight[taken])
         head.linear.bias.copy_(own.bias[taken])
-    return head, (f"VP uses the backbone's own outputs {taken} for {', '.join(ground.classes)}.",)
+    return head, (f"VP uses the backbone's own outputs {taken} for {', '.join(data.classes)}.",)
 
 
 def _own_linear(spec: BackboneSpec) -> nn.Linear | None:
@@ -262,14 +262,14 @@ def _own_linear(spec: BackboneSpec) -> nn.Linear | None:
     return found if isinstance(found, nn.Linear) and found.bias is not None else None
 
 
-def _statistics_collapse(body: nn.Module, ground: Ground) -> bool:
+def _statistics_collapse(body: nn.Module, data: FitData) -> bool:
     """True if batch statistics change the features beyond recognition (exports whose BatchNorm was folded away)."""
-    if not any(isinstance(m, nn.BatchNorm2d) for m in body.modules()) or ground.pixels is None:
+    if not any(isinstance(m, nn.BatchNorm2d) for m in body.modules()) or data.pixels is None:
         return False
     test = copy.deepcopy(body)
-    images = torch.from_numpy(ground.pixels.values[:32]).to(ground.device)
-    with torch.no_grad(), autocast(ground.device, ground.recipe.optim.precision):
-        x = channels_last(ground.backbone.fast().normalise(images))
+    images = torch.from_numpy(data.pixels.values[:32]).to(data.device)
+    with torch.no_grad(), autocast(data.device, data.recipe.optim.precision):
+        x = channels_last(data.backbone.fast().normalise(images))
         learning, fixed = test.train()(x).float(), test.eval()(x).float()
     return float(nn.functional.cosine_similarity(learning, fixed).mean()) < 0.5
 
@@ -280,15 +280,15 @@ def _freeze_statistics(body: nn.Module) -> None:
             module.train = lambda mode=True, module=module: nn.Module.train(module, False)  # type: ignore[method-assign, misc]
 
 
-def _fit_zero_shot(ground: Ground) -> Generator[Message, None, Fitted]:
+def _fit_zero_shot(data: FitData) -> Generator[Message, None, Fitted]:
     """Cosine similarity with given text embeddings, times 100 (CLIP); nothing is trained."""
-    weights = text_embeddings(ground.recipe.text_embeddings, ground.classes)
-    features = ground.rows.values
+    weights = text_embeddings(data.recipe.text_embeddings, data.classes)
+    features = data.rows.values
     if weights.shape[1] != features.shape[1]:
         raise ValueError(
-            f"the text embeddings have {weights.shape[1]} numbers, {ground.backbone.card.name} gives "
+            f"the text embeddings have {weights.shape[1]} numbers, {data.backbone.card.name} gives "
             f"{features.shape[1]} per image; expected both from the same CLIP model"
         )
     yield Message("log", text="Zero-shot: nothing is trained.")
-    loss = validate(zero_shot_logits(features[ground.val], weights), ground.rows.labels[ground.val])["val_loss"]
+    loss = validate(zero_shot_logits(features[data.val], weights), data.rows.labels[data.val])["val_loss"]
     return Fitted(None, 0, loss, zero_shot=weights)

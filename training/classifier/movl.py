@@ -18,7 +18,7 @@ from napari_tinymig.recipes.classify import DiscrepancySpec, ProbeDataSpec, Prob
 from .backbone import Backbone
 from .images import Pixels
 from .linear_probe import LinearProbe, mean_cross_entropy
-from .losses import Answer, class_weights, movl_loss
+from .losses import ClassifierOutput, class_weights, movl_loss
 from .visual_prompt import Prompt
 
 INFERENCE_BATCH = 64
@@ -70,11 +70,11 @@ class PromptedClassifier(nn.Module):
         super().__init__()
         self.backbone, self.prompt, self.head, self.data = backbone, prompt, head, data
 
-    def answer(self, x: Tensor, owner: Tensor, items: int, prompted: bool = True) -> Answer:
+    def answer(self, x: Tensor, owner: Tensor, items: int, prompted: bool = True) -> ClassifierOutput:
         """Logits and features of `items` items whose slices are x (M, 3, S, S), normalised."""
         rows = self.backbone(self.prompt(x) if prompted else x).float()  # (M, F)
         pooled = pool_slices(rows, owner, items, self.data.pooling, self.data.top_k)  # (N, F)
-        return Answer(self.head(pooled), pooled)
+        return ClassifierOutput(self.head(pooled), pooled)
 
     def learned(self) -> dict[str, Tensor]:
         """Copies of everything that can learn or that learning needs: prompt and head."""
@@ -270,13 +270,13 @@ def train_stage(
 
 def _plain(
     model: PromptedClassifier, x: Tensor, owner: Tensor, items: NDArray[np.int64], cache: Tensor | None
-) -> Answer:
+) -> ClassifierOutput:
     """P(-VP) of a batch without a graph, from cached features where there are any (the head moves, f(x) does not)."""
     with torch.no_grad():
         if cache is None:
             return model.answer(x, owner, len(items), prompted=False)
         features = cache[torch.from_numpy(items).to(cache.device)]
-        return Answer(model.head(features), features)
+        return ClassifierOutput(model.head(features), features)
 
 
 def _learning_mode(model: PromptedClassifier, stage: Stage) -> None:

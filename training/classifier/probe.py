@@ -19,7 +19,7 @@ from napari_tinymig.recipes.classify import ProbeRecipe, load_probe_recipe, reci
 from .features import FeatureCache, FeatureRows, cache_folder, feature_rows
 from .images import ImageSet, Pixels, load_pixels, read_image_set
 from .lazy_backbone import LazyBackbone
-from .methods import Fitted, Ground, fit
+from .methods import FitData, Fitted, fit
 from .movl import infer, pick_device, softmax
 from .report import SetResult, write_failures, write_report
 from .save import save_classifier
@@ -154,7 +154,7 @@ def _ground(
     device: torch.device,
     stop: Callable[[], bool],
     cache: FeatureCache,
-) -> Ground:
+) -> FitData:
     items = [*split.train, *split.val, *split.test]
     rows = feature_rows(items, backbone.card, recipe.data, cache, _computer(backbone, recipe))
     part = {id(i): 0 for i in split.train} | {id(i): 1 for i in split.val}
@@ -168,7 +168,7 @@ def _ground(
                 )
     needs_pixels = recipe.method in ("movl", "vp", "ff")
     pixels = load_pixels(rows.items, backbone.card.size, recipe.data.max_slices) if needs_pixels else None
-    return Ground(
+    return FitData(
         recipe,
         images.classes,
         rows,
@@ -195,7 +195,7 @@ def _said_of(rows: FeatureRows, classes: Sequence[str], split: Split) -> Iterato
 
 
 def _answers(
-    ground: Ground, fitted: Fitted, rows: FeatureRows, items: NDArray[np.int64], pixels: Pixels | None
+    ground: FitData, fitted: Fitted, rows: FeatureRows, items: NDArray[np.int64], pixels: Pixels | None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Probabilities (n, C) and the features (n, F) they were made from."""
     if fitted.zero_shot is not None:
@@ -214,7 +214,7 @@ def _answers(
 
 
 def _score(
-    ground: Ground,
+    ground: FitData,
     fitted: Fitted,
     rows: FeatureRows,
     items: NDArray[np.int64],
@@ -229,7 +229,7 @@ def _score(
 
 
 def _score_target(
-    ground: Ground, fitted: Fitted, found: ImageSet, cache: FeatureCache
+    ground: FitData, fitted: Fitted, found: ImageSet, cache: FeatureCache
 ) -> Generator[Message, None, tuple[SetResult | None, dict[str, str]]]:
     """Scores of a target, None where none of its images could be read; and those that could not, with the reason."""
     recipe = ground.recipe

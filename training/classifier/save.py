@@ -16,14 +16,14 @@ from napari_tinymig.recipes.classify import ClassifierCard
 from napari_tinymig.recipes.student import Lineage, ModelHeader
 
 from .images import ImageSet
-from .methods import Fitted, Ground
+from .methods import FitData, Fitted
 from .report import SetResult
 
 MOST_HASHES = 1000
 
 
 def save_classifier(
-    path: Path, ground: Ground, fitted: Fitted, images: ImageSet, results: dict[str, SetResult], seconds: float
+    path: Path, ground: FitData, fitted: Fitted, images: ImageSet, results: dict[str, SetResult], seconds: float
 ) -> str:
     """Prompt, head, header; a fine-tuned backbone goes in too, because it exists nowhere else."""
     model, recipe = fitted.model, ground.recipe

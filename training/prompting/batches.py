@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .objects import Frames
+from .objects import ObjectFrames
 
 TRIES = 6
 
@@ -30,7 +30,9 @@ class PromptBatches:
     drawn: share of crops in which a drawn shape is the object. regions: share of natural regions among the others.
     """
 
-    def __init__(self, frames: Frames, size: int, batch: int, seed: int, drawn: float = 0.15, regions: float = 0.25):
+    def __init__(
+        self, frames: ObjectFrames, size: int, batch: int, seed: int, drawn: float = 0.15, regions: float = 0.25
+    ):
         self.frames, self.size, self.batch = frames, size, batch
         self.drawn, self.regions = drawn, regions
         self.rng = np.random.default_rng(seed)

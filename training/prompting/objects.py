@@ -22,7 +22,7 @@ ZOOM = 2.4
 
 
 @dataclass
-class Frames:
+class ObjectFrames:
     """Frames in memory: images (n, s, s, 3) uint8; regions (n, s, s) uint8; is_object (n,).
 
     An object frame's regions are 0 and 1 (the object); a region frame's are numbers, each of which can be an object.
@@ -84,7 +84,7 @@ def region_frame(picture: NDArray[np.uint8], side: int, scale: float) -> tuple[N
     return image, numbers[found]
 
 
-def load_frames(sources: Sequence[Path], recipe: PromptRecipe) -> tuple[Frames, tuple[str, ...]]:
+def load_frames(sources: Sequence[Path], recipe: PromptRecipe) -> tuple[ObjectFrames, tuple[str, ...]]:
     """Frames of annotated folders and of folders of images without labels, and the hashes of the annotated images.
 
     Of every source `recipe.most_images` images at most give objects, and `recipe.region_images` are cut into natural
@@ -109,7 +109,7 @@ def load_frames(sources: Sequence[Path], recipe: PromptRecipe) -> tuple[Frames, 
             images.append(image)
             regions.append(numbered)
             kinds.append(False)
-    return Frames(np.stack(images), np.stack(regions), np.array(kinds)), tuple(hashes)
+    return ObjectFrames(np.stack(images), np.stack(regions), np.array(kinds)), tuple(hashes)
 
 
 def some_picture(case: Case, rng: np.random.Generator) -> NDArray[np.uint8]:

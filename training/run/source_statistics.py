@@ -11,14 +11,14 @@ from napari_tinymig.network.labels_from_logits import region_logits
 from napari_tinymig.network.normalise import normalise
 from napari_tinymig.network.run import OnnxNetwork
 from napari_tinymig.recipes.student import ModelHeader, Recipe
-from napari_tinymig.sets.survey import LESSONS, lesson
+from napari_tinymig.sets.survey import CORRUPTED_VERSIONS, corrupted_version
 from napari_tinymig.shift.fit import make_statistics
 from napari_tinymig.shift.frame_record import FrameRecord, record_frame
 
 from ..data.image_set import ImageSet, middle_views
 
 MOST_FRAMES = 300
-MOST_LESSONS = 600
+MOST_CORRUPTED = 600
 """Most corrupted frames; large validation sets need fewer per frame."""
 
 
@@ -46,15 +46,15 @@ def _records(
     if len(rows) > MOST_FRAMES:
         rows = [rows[i] for i in np.linspace(0, len(rows) - 1, MOST_FRAMES).round().astype(int)]
     rng = np.random.default_rng(recipe.seed)
-    lessons = min(LESSONS, -(-MOST_LESSONS // max(len(rows), 1))) if held else 0
+    versions = min(CORRUPTED_VERSIONS, -(-MOST_CORRUPTED // max(len(rows), 1))) if held else 0
     for start in range(0, len(rows), 16):
         some = rows[start : start + 16]
         grids, targets = middle_views(data, some, recipe.input.size)
         if not data.is_volume:
             grids = np.round(grids).clip(0, 255).astype(np.uint8)
         yield from _looked_at(network, header, data, recipe, some, grids, targets, held, [""] * len(some))
-        for _ in range(lessons):
-            changed, said = zip(*(lesson(g, rng) for g in grids))
+        for _ in range(versions):
+            changed, said = zip(*(corrupted_version(g, rng) for g in grids))
             yield from _looked_at(network, header, data, recipe, some, np.stack(changed), targets, held, list(said))
 
 

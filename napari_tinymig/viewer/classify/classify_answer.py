@@ -9,18 +9,18 @@ from napari.layers import Image
 from numpy.typing import NDArray
 from qtpy.QtWidgets import QComboBox
 
-from ...jobs.classifying import Look
+from ...jobs.classifying import ClassifierAnswer
 from ..napari_io.layer_geometry import KEY
 from ..napari_io.layers import geometry_of, grid_shape
 from ..parts.numbers import NumberRows
 from ..parts.panel import Panel
 from ..parts.style import Badge, Section, button, row, text_label
 
-LOOKS = {"covering parts (occlusion)": "occlusion", "gradient": "gradient"}
+EVIDENCE_METHODS = {"covering parts (occlusion)": "occlusion", "gradient": "gradient"}
 FAR = 95.0  # percentile of the source validation images beyond which an image is called unlike the examples
 
 
-class Answer(Section):
+class ClassAnswerSection(Section):
     """The classes with their probabilities, how far the image is from the examples, and buttons for its pictures.
 
     Every picture becomes a new layer in exactly the place of the classified image. `on_evidence` is called for
@@ -30,7 +30,7 @@ class Answer(Section):
     def __init__(self, panel: Panel, on_evidence: Callable[[], None]):
         super().__init__("Answer")
         self.panel = panel
-        self.seen: Look | None = None
+        self.seen: ClassifierAnswer | None = None
         self.layer: Image | None = None
         self.classifier = ""
         self.badge = self.add(Badge())
@@ -40,14 +40,14 @@ class Answer(Section):
         self.prompted_button = button("Show what it sees", self.show_prompted, tip="The image with the prompt on it.")
         self.add(row(self.prompt_button, self.prompted_button, stretch=None))
         self.how = QComboBox()
-        self.how.addItems(list(LOOKS))
+        self.how.addItems(list(EVIDENCE_METHODS))
         self.evidence_class = QComboBox()
         self.field("evidence for", self.evidence_class)
         self.field("by", self.how, "Covering parts takes about a second; a gradient is quicker and noisier.")
         self.evidence_button = self.add(button("Show where it looked", on_evidence))
         self.hide()
 
-    def show_look(self, layer: Image, found: Look, classifier: str) -> None:
+    def show_look(self, layer: Image, found: ClassifierAnswer, classifier: str) -> None:
         """Show what the file `classifier` says of `layer`."""
         self.seen, self.layer, self.classifier = found, layer, classifier
         best = int(found.probabilities.argmax())
@@ -94,7 +94,13 @@ class Answer(Section):
         if layer is None or layer not in self.panel.viewer.layers or self.seen is None:
             return None
         label = self.evidence_class.currentIndex()
-        return layer, self._slice_on_show(layer), label, self.seen.classes[label], LOOKS[self.how.currentText()]
+        return (
+            layer,
+            self._slice_on_show(layer),
+            label,
+            self.seen.classes[label],
+            EVIDENCE_METHODS[self.how.currentText()],
+        )
 
     def _slice_on_show(self, layer: Image) -> int:
         if layer.rgb or layer.ndim == 2:
@@ -123,7 +129,7 @@ class Answer(Section):
         )
 
 
-def _distance_sentence(layer: Image, found: Look) -> str:
+def _distance_sentence(layer: Image, found: ClassifierAnswer) -> str:
     score = found.shift_score
     if score is None:
         return f"'{layer.name}': how far it is from the examples is not known."

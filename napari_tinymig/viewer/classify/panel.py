@@ -21,7 +21,7 @@ from ..parts.panel import Panel
 from ..parts.run_controls import RunControls, run_stamp
 from ..parts.settings import setting
 from ..parts.style import EmptyState, button
-from .classify_answer import Answer
+from .classify_answer import ClassAnswerSection
 from .classify_examples import Examples
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class ClassifyPanel(Panel):
         self._examples_section()
         self._run_section()
         self._use_section()
-        self.answer = Answer(self, self.show_evidence)
+        self.answer = ClassAnswerSection(self, self.show_evidence)
         self.column.addWidget(self.answer)
         self.work = Work(self, self._answered, self._failed, on_end=self._refresh)
         self.examples.changed.connect(self._refresh)
@@ -238,7 +238,7 @@ class ClassifyPanel(Panel):
         except (TinyMIGError, ValueError) as e:
             self.say_error(e)
             return
-        self.work.start_call(lambda report: (layer, classifying.look(path, weights, scan, report)))
+        self.work.start_call(lambda report: (layer, classifying.classify_scan(path, weights, scan, report)))
         self._refresh()
 
     def _failed(self, error: BaseException) -> None:
@@ -247,7 +247,7 @@ class ClassifyPanel(Panel):
 
     def _answered(self, result: Any) -> None:
         layer, found = result
-        if isinstance(found, classifying.Look):
+        if isinstance(found, classifying.ClassifierAnswer):
             self.answer.show_look(layer, found, self.classifier.text())
         else:
             self.answer.add_evidence(layer, *found)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QPointF, QRectF, Qt, Signal
 from qtpy.QtGui import QColor, QImage, QPainter, QPen, QPixmap, QPolygonF
 
-from ...reports.shift_plots import LOOKS, Look
+from ...reports.shift_plots import PLOT_COLOURS, PlotColours
 from ..parts.charts import Chart
 from ..parts.theme import Palette
 
@@ -30,9 +30,9 @@ class SetPoint:
     key: object = None
 
 
-def look_of(colours: Palette) -> Look:
+def look_of(colours: Palette) -> PlotColours:
     """The plots' colours for the viewer's theme."""
-    return LOOKS["dark" if colours.dark else "light"]
+    return PLOT_COLOURS["dark" if colours.dark else "light"]
 
 
 class SetScatter(Chart):
@@ -114,7 +114,7 @@ class SetScatter(Chart):
         if self.hovered is not None:
             self._card(painter, area, self.points[self.hovered], self.position(self.hovered))
 
-    def _mark(self, painter: QPainter, at: QPointF, group: int, look: Look, radius: float) -> None:
+    def _mark(self, painter: QPainter, at: QPointF, group: int, look: PlotColours, radius: float) -> None:
         colour = QColor(look.b if group else look.a)
         colour.setAlphaF(0.85)
         painter.setPen(Qt.PenStyle.NoPen)

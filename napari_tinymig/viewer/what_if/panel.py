@@ -23,8 +23,8 @@ from ..parts.numbers import NumberRows
 from ..parts.panel import Panel
 from ..parts.shift_card import TONES
 from ..parts.style import Badge, button, primary_button, row, text_label
-from .what_if_bench import Curves, Opened, curves_in_steps, open_benches, try_all
 from .what_if_layers import show_tries
+from .what_if_runs import Curves, Opened, curves_in_steps, open_what_ifs, try_all
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -65,7 +65,7 @@ class WhatIfPanel(Panel):
         section.field("Dice against", self.use_mask, "What the spoiled image's mask is held against.")
         section.field("mask", self.masks, "A labels layer on the image's own grid.")
         section.add_models("", "and", "A second model, side by side.")
-        self.go = section.add(primary_button("Start the bench", self.start))
+        self.go = section.add(primary_button("Start", self.start))
 
     def _slider_section(self) -> None:
         self.slider_card = self.add_section("Spoil the image")
@@ -80,7 +80,7 @@ class WhatIfPanel(Panel):
             slider.valueChanged.connect(self._slid)
             self.sliders[name], self.values[name] = slider, value
             self.slider_card.field(TITLES[name], _side_by_side(slider, value))
-        self.slider_card.add(row(button("Reset all", self.reset, "link"), button("End the bench", self.end, "link")))
+        self.slider_card.add(row(button("Reset all", self.reset, "link"), button("End", self.end, "link")))
         self.slider_card.hide()
 
     def _result_section(self) -> None:
@@ -122,10 +122,10 @@ class WhatIfPanel(Panel):
             self.end()
         self._refresh_state()
 
-    # --- the bench ---------------------------------------------------------------------------------------------
+    # --- the what-if ---------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Open the bench for the chosen image and models."""
+        """Open the what-if for the chosen image and models."""
         self.say("")
         layer = self.images.layer
         if layer is None or self.image.missing():
@@ -146,7 +146,7 @@ class WhatIfPanel(Panel):
         if kind_of(layer) == "volume":
             index = round(float(layer.world_to_data(self.viewer.dims.point)[0]))
         models = list(dict.fromkeys(self.image.model_names))
-        self.opening.start_call(open_benches, layer, scan_of(layer), models, index, truth)
+        self.opening.start_call(open_what_ifs, layer, scan_of(layer), models, index, truth)
         self._refresh_state()
 
     def _bench_is_open(self, opened: Opened) -> None:
@@ -181,7 +181,7 @@ class WhatIfPanel(Panel):
         if self.opened is None:
             return
         self._shown = strengths
-        show_tries(self.viewer, self.opened.layer, self.opened.benches, tries)
+        show_tries(self.viewer, self.opened.layer, self.opened.what_ifs, tries)
         first = next(iter(tries.values()))
         prediction = first.prediction
         level = str(prediction.extra.get("shift_level", ""))
@@ -191,9 +191,9 @@ class WhatIfPanel(Panel):
         self.reason.setVisible(bool(prediction.shift_reason))
         rows = {}
         for name, tried in tries.items():
-            bench = self.opened.benches[name]
+            what_if = self.opened.what_ifs[name]
             suffix = f", {name}" if len(tries) > 1 else ""
-            for region, value in bench.dice(tried.labels, self.opened.references[name]).items():
+            for region, value in what_if.dice(tried.labels, self.opened.references[name]).items():
                 rows[f"Dice, {region}{suffix}"] = with_unit(value)
             if "vcdr" in tried.prediction.measures:
                 rows[f"vertical CDR{suffix}"] = with_unit(tried.prediction.measures["vcdr"])
@@ -209,7 +209,7 @@ class WhatIfPanel(Panel):
             slider.setValue(0)
 
     def end(self) -> None:
-        """Close the bench and take its layers away."""
+        """Close the what-if and take its layers away."""
         for work in (self.opening, self.trying, self.measuring):
             work.cancel()
         self.opened = None

@@ -1,4 +1,4 @@
-"""Work of the what-if panel that runs in a thread: opening benches, trying strengths, measuring curves."""
+"""Work of the what-if panel that runs in a thread: opening the images, trying strengths, measuring curves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ...base.records import Scan
 from ...predict.task_guess import scan_for_task
-from ...sets.what_if import STRENGTHS, Bench, Tried
+from ...sets.what_if import STRENGTHS, Tried, WhatIf
 from ...shift.corruptions import CORRUPTIONS, TITLES, TWO_SIDED
 from ..parts.predicting import ready
 from ..parts.settings import setting
@@ -23,15 +23,15 @@ Curves = dict[str, dict[str, tuple[list[float], list[float]]]]
 
 @dataclass
 class Opened:
-    """A running bench: one Bench per model, the untouched answers, and what Dice is measured against."""
+    """A running what-if: one WhatIf per model, the untouched answers, and what Dice is measured against."""
 
     layer: Layer
-    benches: dict[str, Bench]
+    what_ifs: dict[str, WhatIf]
     references: dict[str, NDArray[np.uint8]]
     against: str
 
 
-def open_benches(
+def open_what_ifs(
     layer: Layer,
     scan: Scan,
     models: list[str],
@@ -39,20 +39,20 @@ def open_benches(
     truth: NDArray[np.uint8] | None,
     report: Callable[[Any], None],
 ) -> Opened:
-    """A bench per model, all on the first one's piece of the image; runs in a thread."""
-    benches: dict[str, Bench] = {}
+    """A what-if per model, all on the first one's piece of the image; runs in a thread."""
+    what_ifs: dict[str, WhatIf] = {}
     references = {}
     for name in models:
         report(None)
         predictor = ready(name, str(setting("general", "device")), 0)
-        first = next(iter(benches.values()), None)
+        first = next(iter(what_ifs.values()), None)
         if first is None:
-            bench = Bench.open(predictor, scan_for_task(scan, predictor.task.input), index)
+            what_if = WhatIf.open(predictor, scan_for_task(scan, predictor.task.input), index)
         else:
-            bench = Bench(predictor, first.pixels, first.box, first.index, first.spacing_mm, first.middle)
-        benches[name] = bench
-        references[name] = bench.try_out({}).labels if truth is None else bench.reference(truth)
-    return Opened(layer, benches, references, "its own answer" if truth is None else "my mask")
+            what_if = WhatIf(predictor, first.pixels, first.box, first.index, first.spacing_mm, first.middle)
+        what_ifs[name] = what_if
+        references[name] = what_if.try_out({}).labels if truth is None else what_if.reference(truth)
+    return Opened(layer, what_ifs, references, "its own answer" if truth is None else "my mask")
 
 
 def try_all(
@@ -60,9 +60,9 @@ def try_all(
 ) -> tuple[dict[str, float], dict[str, Tried]]:
     """One set of strengths through every model; runs in a thread."""
     tries = {}
-    for name, bench in opened.benches.items():
+    for name, what_if in opened.what_ifs.items():
         report(None)
-        tries[name] = bench.try_out(strengths)
+        tries[name] = what_if.try_out(strengths)
     return strengths, tries
 
 
@@ -71,11 +71,11 @@ def curves_in_steps(opened: Opened) -> Generator[tuple[int, int, str], None, Cur
     curves: Curves = {name: {} for name in CORRUPTIONS}
     per_model = sum(2 * len(STRENGTHS) - 1 if name in TWO_SIDED else len(STRENGTHS) for name in CORRUPTIONS)
     done = 0
-    for model, bench in opened.benches.items():
-        for name, strength, dice in bench.curve(opened.references[model]):
+    for model, what_if in opened.what_ifs.items():
+        for name, strength, dice in what_if.curve(opened.references[model]):
             x, y = curves[name].setdefault(model, ([], []))
             x.append(strength)
             y.append(dice)
             done += 1
-            yield done, per_model * len(opened.benches), TITLES[name]
+            yield done, per_model * len(opened.what_ifs), TITLES[name]
     return curves
