@@ -356,3 +356,47 @@ def test_other_sources_cannot_become_dicom_seg_and_a_seg_is_no_image(series, tmp
     write_mask(bright(dicom), dicom, tmp_path / "seg.dcm", task=PROSTATE)
     with pytest.raises(UnsupportedInput, match="DICOM segmentation"):
         open_input(tmp_path / "seg.dcm")
+
+
+# ------------------------------------------------------------------ stacks that are no straight box
+
+
+def test_a_tilted_stack_is_said_and_measured_with_the_distance_between_its_planes(series):
+    def tilted(ds, k):
+        lean = SPACING[2] * np.tan(np.radians(20))
+        ds.ImagePositionPatient = [ORIGIN[0], ORIGIN[1] + lean * k, ORIGIN[2] + SPACING[2] * k]
+
+    scan_file = open_input(series(change=tilted)[0])
+    assert np.prod(scan_file.scan.spacing_mm) == pytest.approx(np.prod(SPACING))
+    assert scan_file.scan.spacing_mm == pytest.approx((3.0, 0.6, 0.5))
+    assert "lean by 20 degrees" in " ".join(scan_file.notes)
+    assert lps_from_ras(world_mm((6, 0, 0), scan_file.geometry)) == pytest.approx(
+        (ORIGIN[0], ORIGIN[1] + 18 * np.tan(np.radians(20)), ORIGIN[2] + 18)
+    )
+
+
+def test_an_upright_stack_says_nothing_of_leaning(series):
+    assert open_input(series()[0]).notes == ()
+
+
+def test_slices_shifted_unevenly_in_their_plane_are_a_sentence(series):
+    def shifted(ds, k):
+        ds.ImagePositionPatient = [ORIGIN[0] + 4 * (k == 3), ORIGIN[1], ORIGIN[2] + SPACING[2] * k]
+
+    with pytest.raises(UnsupportedInput, match=r"up to 4\.0 mm beside a straight stack"):
+        open_input(series(change=shifted)[0])
+
+
+def test_two_acquisitions_in_one_place_are_a_sentence_that_counts_them(series):
+    def first(ds, k):
+        ds.SeriesInstanceUID, ds.AcquisitionNumber = "1.2.3", 1
+
+    def second(ds, k):
+        ds.SeriesInstanceUID, ds.AcquisitionNumber, ds.InstanceNumber = "1.2.3", 2, k + 100
+
+    folder, _ = series(change=first)
+    _, files = series("again", values=VALUES[:5], change=second)
+    for file in files:
+        shutil.move(file, folder / f"b{file.name}")
+    with pytest.raises(UnsupportedInput, match=r"several acquisitions in one place: 1 \(7 slices\), 2 \(5 slices\)"):
+        open_input(folder)

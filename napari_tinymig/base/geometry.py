@@ -20,6 +20,9 @@ from .records import Placement
 
 Box = tuple[float, float, float, float]
 
+_UPRIGHT_DEGREES = 0.5
+"""Stacks that lean less are upright: headers round their direction cosines."""
+
 
 def whole_box(shape: tuple[int, ...]) -> Box:
     """The centred square (y0, x0, y1, x1) that holds the whole frame of `shape` (H, W, ...)."""
@@ -234,12 +237,29 @@ class Geometry:
 
     @property
     def spacing_mm(self) -> tuple[float, float, float] | None:
-        """Voxel size (z, y, x) in patient order, None where it is unknown."""
+        """Voxel size (z, y, x) in patient order, None where it is unknown. Where slices do not stand upright on each
+        other (a tilted gantry), the distance between their planes: the product is the true volume of a voxel."""
         if not self.has_spacing:
             return None
         lengths = np.linalg.norm(self.affine[:3, :3], axis=0)
+        if self.shear_degrees > _UPRIGHT_DEGREES:
+            lengths[self._leaning_axis] *= np.cos(np.radians(self.shear_degrees))
         z, y, x = self.orientation[0]
         return float(lengths[z]), float(lengths[y]), float(lengths[x])
+
+    @cached_property
+    def _leaning_axis(self) -> int:
+        """The stored axis that leans against the plane of the two others: the one whose others are nearest upright."""
+        unit = self.affine[:3, :3] / np.linalg.norm(self.affine[:3, :3], axis=0)
+        cosines = np.abs(unit.T @ unit)
+        others = [cosines[1, 2], cosines[0, 2], cosines[0, 1]]
+        return 2 if others[2] <= min(others) + 1e-6 else int(np.argmin(others))
+
+    @cached_property
+    def shear_degrees(self) -> float:
+        """How far one axis leans from the normal of the plane of the two others: 0 for an upright stack."""
+        unit = self.affine[:3, :3] / np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(np.degrees(np.arccos(min(1.0, abs(np.linalg.det(unit))))))
 
     @cached_property
     def canonical_affine(self) -> NDArray[np.float64]:

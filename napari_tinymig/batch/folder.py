@@ -87,7 +87,7 @@ def _run(
     )
     table = Table(folder / TABLE, columns)
     futures: list[Future[Outcome]] = []
-    own = ThreadPoolExecutor(workers_for(jobs)) if executor is None else None
+    workers = ThreadPoolExecutor(workers_for(jobs)) if executor is None else executor
     try:
         with Ledger(folder) as ledger:
 
@@ -98,7 +98,7 @@ def _run(
                 return outcome
 
             try:
-                for outcome in _in_order_of_finish(jobs, executor or own, futures, cancelled):
+                for outcome in _in_order_of_finish(jobs, workers, futures, cancelled):
                     yield record(outcome)
             finally:
                 # Stopped early: what runs now still writes its mask, which must be known to a later run.
@@ -109,8 +109,8 @@ def _run(
     except OSError as e:
         raise OutputRefused(f"{folder} cannot be written ({e.strerror or e}); make room or choose another.") from e
     finally:
-        if own is not None:
-            own.shutdown(wait=True, cancel_futures=True)
+        if executor is None:
+            workers.shutdown(wait=True, cancel_futures=True)
 
 
 def _in_order_of_finish(

@@ -19,12 +19,12 @@ from ..base.errors import UnreadableInput, UnsupportedInput
 from ..base.geometry import Geometry, lps_from_ras
 from ..base.records import Scan
 from .dicom_order import Frame, in_order
+from .dicom_pixels import is_colour, pixel_values, rgb_pixels
 from .scan_file import (
     MAX_PHOTOGRAPH_PIXELS,
     MAX_VOLUME_VOXELS,
     InputItem,
     ScanFile,
-    eight_bit,
     reading,
     refuse_constant,
     refuse_large,
@@ -64,7 +64,7 @@ def read_dicom(item: InputItem) -> ScanFile:
     files = item.files or (item.path,)
     with reading(item.path, "a DICOM image or series"):
         datasets = [_dataset(f) for f in files]
-        if int(datasets[0].get("SamplesPerPixel", 1)) == 3:
+        if [is_colour(ds) for ds in datasets][0]:
             return _colour(item, datasets)
         frames, notes = in_order([frame for ds in datasets for frame in _frames(ds)], item.name)
         stored = _stored_array([f for f in frames if f is not None], frames, item.name)
@@ -121,13 +121,7 @@ def _colour(item: InputItem, datasets: Sequence[Any]) -> ScanFile:
             f"{item.name} holds several colour frames; expected one photograph; give one file or one frame."
         )
     refuse_large(int(dataset.Rows) * int(dataset.Columns), "colour", item.name, MAX_PHOTOGRAPH_PIXELS)
-    pixels = eight_bit(np.asarray(dataset.pixel_array))
-    if str(dataset.PhotometricInterpretation).startswith("YBR"):
-        from pydicom.pixels.processing import convert_color_space
-
-        transfer = dataset.file_meta.TransferSyntaxUID
-        if not transfer.is_compressed:  # decoders of compressed colour give RGB already
-            pixels = convert_color_space(pixels, dataset.PhotometricInterpretation, "RGB")
+    pixels = rgb_pixels(dataset)
     spacing = _in_plane_spacing(dataset)
     scan = Scan(np.ascontiguousarray(pixels), spacing, item.name)
     refuse_constant(scan.pixels, item.name)
@@ -232,7 +226,7 @@ def _slice_values(frames: list[Frame]) -> list[NDArray[Any]]:
     for frame in frames:
         key = id(frame.dataset)
         if key not in decoded:
-            decoded[key] = np.asarray(frame.dataset.pixel_array)
+            decoded[key] = pixel_values(frame.dataset)
         raw = decoded[key][frame.index] if decoded[key].ndim == 3 else decoded[key]
         slope, intercept = frame.rescale
         if (slope, intercept) == (1.0, 0.0):

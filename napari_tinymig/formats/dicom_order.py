@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..base.errors import UnsupportedInput
 
 _GAP_TOLERANCE = 0.1
+_SHIFT_TOLERANCE_MM = 0.5
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,43 @@ def in_order(frames: list[Frame], name: str) -> tuple[list[Frame | None], list[s
     kept = [f for i, f in enumerate(ordered) if i == 0 or depth[id(f)] - depth[id(ordered[i - 1])] > 1e-3]
     notes = []
     if len(kept) < len(ordered):
+        _refuse_acquisitions(ordered, name)
         if len(ordered) % len(kept) == 0 and len(kept) > 1:
             raise UnsupportedInput(
                 f"{name} has {len(ordered) // len(kept)} images at each of {len(kept)} positions (a 4-D series); "
                 "expected one; export the one you mean (one b-value, echo or time) as its own series."
             )
         notes.append(f"{len(ordered) - len(kept)} slice(s) lie where another does; the first by number was kept.")
-    return _with_gaps(kept, [depth[id(f)] for f in kept], name, notes)
+    full, notes = _with_gaps(kept, [depth[id(f)] for f in kept], name, notes)
+    _refuse_scattered(full, name)
+    return full, notes
+
+
+def _refuse_acquisitions(frames: list[Frame], name: str) -> None:
+    """Raise UnsupportedInput where slices that lie in one place are of several acquisitions: which is meant?"""
+    numbers = [str(f.dataset.get("AcquisitionNumber", "") or "") for f in frames]
+    counts = {n: numbers.count(n) for n in sorted(set(numbers))}
+    if len(counts) > 1 and max(counts.values()) > 1:
+        each = ", ".join(f"{n or 'none'} ({count} slices)" for n, count in counts.items())
+        raise UnsupportedInput(
+            f"{name} holds several acquisitions in one place: {each}; expected one; export the one you mean as its own "
+            "series, or give its files."
+        )
+
+
+def _refuse_scattered(frames: list[Frame | None], name: str) -> None:
+    """Raise UnsupportedInput where slices are shifted against each other unevenly: no straight stack holds them."""
+    at = np.array([[k, *f.position] for k, f in enumerate(frames) if f is not None])  # type: ignore[misc]
+    if len(at) < 3:
+        return
+    step = (at[-1, 1:] - at[0, 1:]) / (at[-1, 0] - at[0, 0])
+    off = np.linalg.norm(at[:, 1:] - at[0, 1:] - at[:, :1] * step, axis=1)
+    tolerance = max(_GAP_TOLERANCE * float(np.linalg.norm(step)), _SHIFT_TOLERANCE_MM)
+    if off.max() > tolerance:
+        raise UnsupportedInput(
+            f"{name} has slices that lie up to {off.max():.1f} mm beside a straight stack; expected all in line; fetch "
+            "the whole series again, or resample it."
+        )
 
 
 def _with_gaps(

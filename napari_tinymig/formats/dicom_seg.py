@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..base.errors import MissingExtra, UnreadableInput, UnsupportedInput
 from ..base.geometry import Geometry, lps_from_ras
 from ..tasks.task import Task
+from .dicom_pixels import pixel_values
 from .scan_file import ScanFile, StoredVolume
 from .stored_grid import stored_labels
 
@@ -122,7 +123,7 @@ def load_dicom_seg(path: Path, like: ScanFile | None = None) -> StoredVolume:
     dataset = pydicom.dcmread(path)
     if str(dataset.get("SOPClassUID", "")) not in SEG_STORAGE:
         raise UnreadableInput(f"{path.name} is a DICOM image, not a segmentation; expected a DICOM-SEG mask.")
-    frames = np.asarray(dataset.pixel_array)
+    frames = pixel_values(dataset)
     frames = frames[None] if frames.ndim == 2 else frames
     shared = (dataset.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()])[0]
     per_frame = dataset.PerFrameFunctionalGroupsSequence

@@ -25,6 +25,8 @@ MAX_VOLUME_VOXELS = 600_000_000
 """Largest volume that is decoded: 1.2 GB as 16-bit integers."""
 MIN_PHOTOGRAPH_SIDE = 16
 MIN_SLICE_SIDE = 8
+LEANING_DEGREES = 1.0
+"""A stack whose slices lean more than this gets a note."""
 
 
 @dataclass(frozen=True)
@@ -194,6 +196,12 @@ def volume_scan(stored: NDArray[Any], geometry: Geometry, name: str, file_name: 
     refuse_constant(pixels, file_name)
     if not geometry.oriented:
         notes = (*notes, "The file does not say how the patient lies; its axes are taken as they are.")
+    elif geometry.shear_degrees > LEANING_DEGREES:
+        notes = (
+            *notes,
+            f"The slices lean by {geometry.shear_degrees:.0f} degrees (a tilted gantry?): volumes use the distance "
+            "between their planes, distances across slices ignore the lean.",
+        )
     return Scan(pixels, geometry.spacing_mm, name), notes
 
 
