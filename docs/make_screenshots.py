@@ -192,7 +192,7 @@ def classify():
 def loop():
     """Three drawn photographs are collected with their truth, and a student is fine-tuned for a third of a minute."""
     from napari_tinymig.samples.drawn import fundus_sample
-    from napari_tinymig.tasks.task import OPTIC
+    from napari_tinymig.tasks.optic import OPTIC
     from napari_tinymig.viewer.napari_io.layers import result_layer
 
     viewer = fresh()

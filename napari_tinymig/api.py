@@ -14,6 +14,7 @@ from .base.records import Message, Prediction, Scan
 from .models.registry import default_model
 from .predict.predictor import Predictor, Roi
 from .predict.task_guess import TaskGate, scan_for_task
+from .tasks.table import DEFAULT_TASK
 
 if TYPE_CHECKING:
     from .prompts.session import PromptSession
@@ -51,7 +52,7 @@ def segment(
     spacing
         mm per pixel in array order; None = unknown (no mL, no mm).
     task
-        auto (metadata, then the shipped gate), optic, prostate or polyp.
+        auto (metadata, then the shipped gate), or a known task: optic, prostate or polyp.
     model
         Name, file, or what `load_model` gave; None = the task's default.
 
@@ -71,7 +72,7 @@ def segment(
 def prompt(
     image: ArrayLike | str | Path | Scan,
     spacing: tuple[float, ...] | None = None,
-    task: str = "optic",
+    task: str = DEFAULT_TASK,
     model: str | Path | Predictor | None = None,
     start: ArrayLike | str | None = "auto",
     *,

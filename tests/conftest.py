@@ -50,7 +50,9 @@ def tinymig(tmp_path, make_model):
     code other than `code`. tinymig.env: the environment of such a process.
     """
     from napari_tinymig.recipes.student import InputSpec
-    from napari_tinymig.tasks.task import OPTIC, POLYP, PROSTATE
+    from napari_tinymig.tasks.optic import OPTIC
+    from napari_tinymig.tasks.polyp import POLYP
+    from napari_tinymig.tasks.prostate import PROSTATE
 
     home = tmp_path / "home"
     (home / "models").mkdir(parents=True)

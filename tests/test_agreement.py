@@ -9,7 +9,8 @@ from napari_tinymig.base.errors import UnsupportedInput
 from napari_tinymig.formats.mask_sets import case_name, pair_masks
 from napari_tinymig.measures.agreement import agreement, compare_masks, icc21
 from napari_tinymig.reports.bland_altman import bland_altman
-from napari_tinymig.tasks.task import OPTIC, PROSTATE
+from napari_tinymig.tasks.optic import OPTIC
+from napari_tinymig.tasks.prostate import PROSTATE
 
 
 def test_bias_and_limits_of_agreement_by_hand():

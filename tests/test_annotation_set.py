@@ -22,7 +22,9 @@ from napari_tinymig.annotations.annotation_set import (
 )
 from napari_tinymig.base.errors import OutputRefused, UnreadableInput, UnsupportedInput
 from napari_tinymig.base.records import Scan
-from napari_tinymig.tasks.task import OPTIC, POLYP, PROSTATE
+from napari_tinymig.tasks.optic import OPTIC
+from napari_tinymig.tasks.polyp import POLYP
+from napari_tinymig.tasks.prostate import PROSTATE
 
 
 def eye(seed: int = 0, name: str = "eye") -> Scan:
@@ -174,7 +176,7 @@ def test_two_viewers_on_one_folder_get_a_clear_message(tmp_path):
     code = (
         "import sys, time\n"
         "from napari_tinymig.annotations.annotation_set import AnnotationSet\n"
-        "from napari_tinymig.tasks.task import OPTIC\n"
+        "from napari_tinymig.tasks.optic import OPTIC\n"
         "s = AnnotationSet(sys.argv[1], OPTIC)\n"
         "print('open', flush=True)\n"
         "time.sleep(60)\n"

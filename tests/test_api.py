@@ -19,7 +19,9 @@ from napari_tinymig.predict.disc_locator import best_candidate, looks
 from napari_tinymig.predict.predictor import Predictor
 from napari_tinymig.predict.task_guess import TaskGate, task_by_metadata
 from napari_tinymig.recipes.student import InputSpec
-from napari_tinymig.tasks.task import OPTIC, POLYP, PROSTATE
+from napari_tinymig.tasks.optic import OPTIC
+from napari_tinymig.tasks.polyp import POLYP
+from napari_tinymig.tasks.prostate import PROSTATE
 
 
 def test_importing_the_package_imports_nothing_heavy():

@@ -7,7 +7,7 @@ import pytest
 from cli_parts import photograph
 
 from napari_tinymig.recipes.student import InputSpec
-from napari_tinymig.tasks.task import OPTIC
+from napari_tinymig.tasks.optic import OPTIC
 
 
 @pytest.mark.parametrize(

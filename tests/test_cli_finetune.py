@@ -16,7 +16,7 @@ from PIL import Image
 
 from napari_tinymig.annotations.annotation_set import AnnotationSet
 from napari_tinymig.sets.next_image import Candidate, rank
-from napari_tinymig.tasks.task import OPTIC
+from napari_tinymig.tasks.optic import OPTIC
 
 spec = importlib.util.spec_from_file_location("tune_drawn", Path(__file__).with_name("tune_drawn.py"))
 drawn = importlib.util.module_from_spec(spec)

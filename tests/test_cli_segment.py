@@ -13,7 +13,7 @@ from cli_parts import photograph, rows_of, volume
 from PIL import Image
 
 from napari_tinymig.recipes.student import InputSpec
-from napari_tinymig.tasks.task import OPTIC
+from napari_tinymig.tasks.optic import OPTIC
 
 COLUMNS = ["file", "mask", "status", "task", "model", "vcdr", "disc_area_px", "cup_area_px", "volume_ml"]
 COLUMNS += ["diameters_mm", "uncertainty", "shift_score", "seconds", "error"]

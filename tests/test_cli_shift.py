@@ -13,7 +13,7 @@ from PIL import Image
 from napari_tinymig.base.records import Scan
 from napari_tinymig.recipes.student import InputSpec
 from napari_tinymig.sets.survey import Known, add_statistics
-from napari_tinymig.tasks.task import OPTIC
+from napari_tinymig.tasks.optic import OPTIC
 
 
 def eye(seed, blue=0.4):

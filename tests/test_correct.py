@@ -17,7 +17,7 @@ from napari_tinymig.annotations.edits import (
     keep_locked,
     smooth,
 )
-from napari_tinymig.tasks.task import OPTIC
+from napari_tinymig.tasks.optic import OPTIC
 
 
 def circle(shape, centre, radius):

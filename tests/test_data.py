@@ -16,7 +16,9 @@ from PIL import Image
 from napari_tinymig.base.errors import TinyMIGError, UnreadableInput
 from napari_tinymig.recipes.student import InputSpec, Recipe
 from napari_tinymig.recipes.train import DataSpec, LossSpec
-from napari_tinymig.tasks.task import OPTIC, POLYP, PROSTATE
+from napari_tinymig.tasks.optic import OPTIC
+from napari_tinymig.tasks.polyp import POLYP
+from napari_tinymig.tasks.prostate import PROSTATE
 
 
 def recipe(task=OPTIC, roi_scale=2.2, **more) -> Recipe:

@@ -13,7 +13,7 @@ from napari_tinymig.measures.csv_table import CONTRACT, Table, row_of, table_col
 from napari_tinymig.measures.declared import DECLARED, Measure, cells
 from napari_tinymig.reports.one_page import number_rows
 from napari_tinymig.reports.words import result_rows
-from napari_tinymig.tasks.task import OPTIC
+from napari_tinymig.tasks.optic import OPTIC
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from napari_tinymig.training.task_gate.train import CLASSES, SPEC
 from napari_tinymig.models.file import read_model_file
 from napari_tinymig.network.run import OnnxNetwork
 from napari_tinymig.recipes.student import InputSpec, ModelHeader, StudentSpec
-from napari_tinymig.tasks.task import OPTIC
+from napari_tinymig.tasks.optic import OPTIC
 
 SMALL = StudentSpec(widths=(8, 16, 16, 24), blocks=(0, 1, 1, 0), decoder=16)
 

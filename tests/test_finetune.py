@@ -20,7 +20,8 @@ from napari_tinymig.base.errors import ModelFileError, OutputRefused, Unreadable
 from napari_tinymig.models.file import read_model_file
 from napari_tinymig.predict.predictor import Predictor
 from napari_tinymig.recipes.finetune import folds_of, settings_for
-from napari_tinymig.tasks.task import OPTIC, PROSTATE
+from napari_tinymig.tasks.optic import OPTIC
+from napari_tinymig.tasks.prostate import PROSTATE
 
 spec = importlib.util.spec_from_file_location("tune_drawn", Path(__file__).with_name("tune_drawn.py"))
 drawn = importlib.util.module_from_spec(spec)

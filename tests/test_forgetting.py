@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from napari_tinymig.training.finetune.acceptance import decide_acceptance, paired, region_dice, truth_dice
 
-from napari_tinymig.tasks.task import OPTIC
+from napari_tinymig.tasks.optic import OPTIC
 
 
 def test_dice_of_two_drawn_squares():

@@ -13,7 +13,7 @@ from scipy.io import savemat
 from napari_tinymig.base.errors import OutputRefused, UnreadableInput
 from napari_tinymig.recipes.student import InputSpec, Recipe
 from napari_tinymig.recipes.train import DataSpec
-from napari_tinymig.tasks.task import OPTIC
+from napari_tinymig.tasks.optic import OPTIC
 
 H, W = 40, 48
 

@@ -18,7 +18,8 @@ from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELo
 from napari_tinymig.base.errors import MissingExtra, UnreadableInput, UnsupportedInput
 from napari_tinymig.base.geometry import index_at, lps_from_ras, world_mm
 from napari_tinymig.formats import as_photograph, find_inputs, mask_path, open_input, read_mask, write_mask
-from napari_tinymig.tasks.task import OPTIC, PROSTATE
+from napari_tinymig.tasks.optic import OPTIC
+from napari_tinymig.tasks.prostate import PROSTATE
 
 VALUES = np.random.default_rng(3).integers(0, 900, (7, 20, 24)).astype(np.int16)
 AXIAL = np.eye(3)

@@ -18,12 +18,12 @@ from napari_tinymig.formats import (
     mask_paths,
     open_input,
     open_mask,
-    palette,
     read_mask,
     write_mask,
 )
 from napari_tinymig.formats.photographs import turn_back, turn_upright
-from napari_tinymig.tasks.task import OPTIC
+from napari_tinymig.tasks.colours import palette
+from napari_tinymig.tasks.optic import OPTIC
 
 H, W = 24, 36
 

@@ -20,7 +20,9 @@ from napari_tinymig.base.errors import UnreadableInput
 from napari_tinymig.base.records import Scan
 from napari_tinymig.recipes.student import InputSpec, Recipe
 from napari_tinymig.recipes.train import DataSpec
-from napari_tinymig.tasks.task import OPTIC, POLYP, PROSTATE
+from napari_tinymig.tasks.optic import OPTIC
+from napari_tinymig.tasks.polyp import POLYP
+from napari_tinymig.tasks.prostate import PROSTATE
 
 
 def recipe(task=OPTIC, roi_scale=2.2, **more) -> Recipe:

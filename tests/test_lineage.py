@@ -10,7 +10,7 @@ from napari_tinymig.models import lineage
 from napari_tinymig.models.file import read_model_file, write_model_file
 from napari_tinymig.models.registry import add_model, default_model, defaults, model_paths
 from napari_tinymig.recipes.student import InputSpec, Lineage, ModelHeader
-from napari_tinymig.tasks.task import OPTIC
+from napari_tinymig.tasks.optic import OPTIC
 
 
 @pytest.fixture(autouse=True)

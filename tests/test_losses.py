@@ -29,7 +29,8 @@ from napari_tinymig.training.networks.teacher import Teacher
 from napari_tinymig.training.objectives.tinymig_terms import Distillation, Projector, poly_factor
 
 from napari_tinymig.recipes.student import recipe_from_dict
-from napari_tinymig.tasks.task import OPTIC, POLYP
+from napari_tinymig.tasks.optic import OPTIC
+from napari_tinymig.tasks.polyp import POLYP
 
 SMALL = {"widths": [16, 16, 32, 32], "blocks": [0, 0, 0, 0], "decoder": 16}
 

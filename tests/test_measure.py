@@ -15,7 +15,9 @@ from napari_tinymig.measures.clinical import (
     psa_density,
     rim_profile,
 )
-from napari_tinymig.tasks.task import OPTIC, POLYP, PROSTATE
+from napari_tinymig.tasks.optic import OPTIC
+from napari_tinymig.tasks.polyp import POLYP
+from napari_tinymig.tasks.prostate import PROSTATE
 
 
 def two_ellipses(disc=(100.5, 100.5, 40, 30), cup=(100.5, 100.5, 20, 12), shape=(202, 202)):

@@ -17,7 +17,9 @@ from napari_tinymig.measures.overlap import (
     summarise_scores,
     vertical_ratio,
 )
-from napari_tinymig.tasks.task import OPTIC, POLYP, PROSTATE
+from napari_tinymig.tasks.optic import OPTIC
+from napari_tinymig.tasks.polyp import POLYP
+from napari_tinymig.tasks.prostate import PROSTATE
 
 
 def square(size: int, y: int, x: int, side: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from napari_tinymig.base.errors import ModelFileError, OutputRefused
 from napari_tinymig.models import registry
 from napari_tinymig.models.file import read_header, read_model_file, weights_sha256, write_model_file
 from napari_tinymig.recipes.student import ModelHeader
-from napari_tinymig.tasks.task import OPTIC
+from napari_tinymig.tasks.optic import OPTIC
 
 WEIGHTS = {"stem.weight": np.arange(12, dtype=np.float16).reshape(3, 4), "head.bias": np.float32([0.5, -1.0])}
 

@@ -8,7 +8,9 @@ from napari_tinymig.base.records import Prediction, Scan
 from napari_tinymig.measures.clinical import measure
 from napari_tinymig.reports.overlay import headline, montage_slices, outlines, overlay_of, save_overlay
 from napari_tinymig.samples.drawn import fundus_sample, prostate_sample
-from napari_tinymig.tasks.task import OPTIC, POLYP, PROSTATE
+from napari_tinymig.tasks.optic import OPTIC
+from napari_tinymig.tasks.polyp import POLYP
+from napari_tinymig.tasks.prostate import PROSTATE
 
 
 def prediction_of(sample, task, **kw):

@@ -17,7 +17,9 @@ from napari_tinymig.annotations.plain_folder import plain_pairs, without_mask
 from napari_tinymig.annotations.teaching_cases import refuse_useless
 from napari_tinymig.base.errors import UnreadableInput
 from napari_tinymig.base.records import Scan
-from napari_tinymig.tasks.task import OPTIC, POLYP, PROSTATE
+from napari_tinymig.tasks.optic import OPTIC
+from napari_tinymig.tasks.polyp import POLYP
+from napari_tinymig.tasks.prostate import PROSTATE
 
 
 @pytest.fixture(scope="module")

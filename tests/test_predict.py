@@ -22,7 +22,9 @@ from napari_tinymig.predict.disc_locator import best_candidate, field_of_view
 from napari_tinymig.predict.predictor import Predictor
 from napari_tinymig.predict.quality import fundus_quality
 from napari_tinymig.recipes.student import InputSpec
-from napari_tinymig.tasks.task import OPTIC, POLYP, PROSTATE
+from napari_tinymig.tasks.optic import OPTIC
+from napari_tinymig.tasks.polyp import POLYP
+from napari_tinymig.tasks.prostate import PROSTATE
 
 DISC_LEVEL, CUP_LEVEL = 0.0, 0.5  # normalised brightness: grey 127.5 and 191
 

@@ -23,7 +23,7 @@ from napari_tinymig.prompts.records import Prompt, read_prompts, write_prompts
 from napari_tinymig.prompts.session import PromptSession
 from napari_tinymig.prompts.zoom import View, view_around
 from napari_tinymig.tasks.anything import any_task
-from napari_tinymig.tasks.task import OPTIC
+from napari_tinymig.tasks.optic import OPTIC
 
 
 class Bright:

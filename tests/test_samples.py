@@ -8,7 +8,7 @@ from napari_tinymig.measures.clinical import measure
 from napari_tinymig.predict.predictor import Predictor
 from napari_tinymig.samples.drawn import fundus_sample, prostate_sample
 from napari_tinymig.samples.polyp import polyp_sample
-from napari_tinymig.tasks.task import POLYP
+from napari_tinymig.tasks.polyp import POLYP
 
 
 def test_the_same_seed_draws_the_same_pixels_and_another_seed_others():

@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from napari_tinymig.annotations.scribbles import background_value, canvas_classes, from_canvas, to_canvas
-from napari_tinymig.tasks.task import OPTIC, POLYP, PROSTATE, Region
+from napari_tinymig.tasks.optic import OPTIC
+from napari_tinymig.tasks.polyp import POLYP
+from napari_tinymig.tasks.prostate import PROSTATE
+from napari_tinymig.tasks.task import Region
 
 PIXEL = st.sampled_from([0, 1, 2, 255])
 

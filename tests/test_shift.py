@@ -18,7 +18,8 @@ from napari_tinymig.sets.compare import SeenSet, compare_sets, coordinates, dens
 from napari_tinymig.sets.survey import Known, add_statistics, corrupted_version, survey_one
 from napari_tinymig.shift.causes import explain, sentence
 from napari_tinymig.shift.distance import badge, percentile, ranges, score_frames
-from napari_tinymig.tasks.task import OPTIC, PROSTATE
+from napari_tinymig.tasks.optic import OPTIC
+from napari_tinymig.tasks.prostate import PROSTATE
 
 
 def eye(seed, gain=(1.0, 0.6, 0.3), disc=40, size=160):

@@ -28,7 +28,8 @@ from napari_tinymig.shift.trust import (
     intervals,
 )
 from napari_tinymig.shift.truth import TEMPERATURES, compare_with_truth, reliability
-from napari_tinymig.tasks.task import OPTIC, PROSTATE
+from napari_tinymig.tasks.optic import OPTIC
+from napari_tinymig.tasks.prostate import PROSTATE
 
 SIZE = 64
 ROWS, COLUMNS = np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2

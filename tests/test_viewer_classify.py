@@ -164,7 +164,7 @@ def test_a_cancelled_run_leaves_nothing(panel, place, tmp_path):
 
 
 def test_a_mask_model_is_refused_as_a_classifier(panel, place, make_model):
-    from napari_tinymig.tasks.task import OPTIC
+    from napari_tinymig.tasks.optic import OPTIC
 
     model = make_model("optic", OPTIC, [-0.2, 0.4])
     panel.viewer.add_image(stripes(0, 1), name="x")

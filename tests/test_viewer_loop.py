@@ -52,7 +52,7 @@ def mend(layer, truth):
 def dice(labels, truth):
     from napari_tinymig.training.finetune.acceptance import region_dice
 
-    from napari_tinymig.tasks.task import OPTIC
+    from napari_tinymig.tasks.optic import OPTIC
 
     return float(np.mean(list(region_dice(labels, truth, OPTIC).values())))
 
@@ -289,7 +289,7 @@ def test_a_mask_without_a_disc_is_refused_in_the_panel(viewer, home):
 
 def test_two_panels_on_one_set_get_a_clear_message(viewer, home):
     from napari_tinymig.annotations.annotation_set import AnnotationSet
-    from napari_tinymig.tasks.task import OPTIC
+    from napari_tinymig.tasks.optic import OPTIC
     from napari_tinymig.viewer.annotate.panel import AnnotatePanel
 
     other = AnnotationSet(home / "set", OPTIC)

@@ -11,7 +11,7 @@ from viewer_parts import click, dock, photograph, wait_until
 from napari_tinymig.models.lineage import acceptance_of
 from napari_tinymig.models.registry import default_model, list_models
 from napari_tinymig.recipes.student import Lineage
-from napari_tinymig.tasks.task import OPTIC
+from napari_tinymig.tasks.optic import OPTIC
 
 pytestmark = pytest.mark.viewer
 

@@ -135,7 +135,7 @@ def test_locked_edits_survive_a_new_prediction(viewer, models):
 
 
 def test_every_correction_is_one_undo(viewer, models):
-    from napari_tinymig.tasks.task import OPTIC
+    from napari_tinymig.tasks.optic import OPTIC
     from napari_tinymig.viewer.correct import CorrectPanel
     from napari_tinymig.viewer.napari_io.layers import result_layer
 
@@ -204,7 +204,7 @@ def test_correction_keys_belong_to_nobody_else(viewer):
 
 
 def test_the_readout_follows_paint_and_undo(viewer, models):
-    from napari_tinymig.tasks.task import OPTIC
+    from napari_tinymig.tasks.optic import OPTIC
     from napari_tinymig.viewer.napari_io.layers import result_layer
     from napari_tinymig.viewer.readout.panel import ReadoutPanel
 

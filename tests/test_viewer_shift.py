@@ -10,7 +10,8 @@ from viewer_parts import click, dock, spin, wait_until
 from napari_tinymig.base.records import Scan
 from napari_tinymig.recipes.student import InputSpec
 from napari_tinymig.sets.survey import Known, add_statistics
-from napari_tinymig.tasks.task import OPTIC, PROSTATE
+from napari_tinymig.tasks.optic import OPTIC
+from napari_tinymig.tasks.prostate import PROSTATE
 
 pytestmark = pytest.mark.viewer
 

@@ -12,7 +12,7 @@ from PIL import Image
 from viewer_parts import click, dock, wait_until
 
 from napari_tinymig.annotations.annotation_set import AnnotationSet
-from napari_tinymig.tasks.task import POLYP
+from napari_tinymig.tasks.polyp import POLYP
 
 pytestmark = pytest.mark.viewer
 

@@ -18,7 +18,8 @@ from napari_tinymig.base.records import Scan
 from napari_tinymig.models.file import ModelFile
 from napari_tinymig.recipes.student import InputSpec, Lineage, ModelHeader, Recipe, StudentSpec
 from napari_tinymig.recipes.train import AugmentSpec, OptimSpec
-from napari_tinymig.tasks.task import OPTIC, PROSTATE
+from napari_tinymig.tasks.optic import OPTIC
+from napari_tinymig.tasks.prostate import PROSTATE
 
 torch.set_num_threads(1)  # tiny batches: a second thread only waits
 

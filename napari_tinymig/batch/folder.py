@@ -19,7 +19,7 @@ from ..formats.folder_ledger import Ledger, forget_old_notes, read_ledger
 from ..measures.csv_table import Table, table_columns
 from ..models.registry import open_model
 from ..network.run import resolve_device, usable_threads
-from ..tasks.task import TASKS
+from ..tasks.table import TASKS
 from .one_input import Job, Options, Outcome, run_job
 
 TABLE = "measurements.csv"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ..tasks.table import TASKS, listed
 from . import SOME_FAILED
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ def compare(
     a: Path = typer.Argument(..., help="Masks of the first reader: a folder or one file."),
     b: Path = typer.Argument(..., help="Masks of the second reader: a folder or one file."),
     out: Path = typer.Option(..., "-o", "--out", help="Folder for agreement.csv, summary.md and the plot."),
-    task: str = typer.Option("auto", help="auto, optic, prostate or polyp."),
+    task: str = typer.Option("auto", help=f"auto, {listed(TASKS)}."),
     labels: str | None = typer.Option(None, help="Foreign label codes of both, e.g. 0:2,128:1,255:0."),
     labels_a: str | None = typer.Option(None, help="Foreign label codes of the first alone."),
     labels_b: str | None = typer.Option(None, help="Foreign label codes of the second alone."),

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from . import SOME_FAILED
+
+if TYPE_CHECKING:
+    from ..base.records import Scan
 
 
 def demo(
@@ -16,9 +20,10 @@ def demo(
     """Draw sample images, segment them, write masks, overlays and measurements.csv."""
     from ..batch.folder import check_folder, plan, run_all, with_threads
     from ..batch.one_input import Options
+    from ..samples.table import DRAWN
     from .segment import one_line
 
-    choices = ("all", "fundus", "prostate", "retina")
+    choices = ("all", *(d.name for d in DRAWN.values() if d.name), "retina")
     if sample not in choices:
         raise ValueError(f"no sample '{sample}'; expected one of {', '.join(choices)}.")
     check_folder(out)
@@ -37,30 +42,31 @@ def demo(
 
 def draw_samples(folder: Path, sample: str) -> list[tuple[str, Path]]:
     """Write the chosen samples as files a user would have; (task, path) of each."""
+    from ..samples.drawn import retina_photograph
+    from ..samples.table import DRAWN
+
+    chosen = {task: d for task, d in DRAWN.items() if d.name and sample in ("all", d.name)}
+    written = [(task, _write_as_taken(folder, d.demo().scan)) for task, d in chosen.items()]
+    if sample == "retina":
+        written.append(("optic", _write_as_taken(folder, retina_photograph(), lossy=False)))
+    return written
+
+
+def _write_as_taken(folder: Path, scan: Scan, lossy: bool = True) -> Path:
+    """A drawn scan as a user would have it: a photograph as JPEG (or PNG), a volume as NIfTI."""
     import io
 
     from PIL import Image
 
     from ..base.safe_files import write_atomic
     from ..formats.lossless import write_pixels
-    from ..samples.drawn import fundus_sample, prostate_sample, retina_photograph
 
-    written = []
-    if sample in ("all", "fundus"):
-        scan = fundus_sample().scan
-        stream = io.BytesIO()
-        Image.fromarray(scan.pixels).save(stream, "JPEG", quality=92)
-        path = folder / f"{scan.name}.jpg"
-        write_atomic(path, stream.getvalue())
-        written.append(("optic", path))
-    if sample in ("all", "prostate"):
-        scan = prostate_sample().scan
-        path = folder / f"{scan.name}.nii.gz"
+    if scan.kind == "volume" or not lossy:
+        path = folder / f"{scan.name}{'.nii.gz' if scan.kind == 'volume' else '.png'}"
         write_pixels(path, scan)
-        written.append(("prostate", path))
-    if sample == "retina":
-        scan = retina_photograph()
-        path = folder / "retina.png"
-        write_pixels(path, scan)
-        written.append(("optic", path))
-    return written
+        return path
+    stream = io.BytesIO()
+    Image.fromarray(scan.pixels).save(stream, "JPEG", quality=92)
+    path = folder / f"{scan.name}.jpg"
+    write_atomic(path, stream.getvalue())
+    return path

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ..tasks.table import DEFAULT_TASK
 from . import SOME_FAILED, say
 from .segment import DeviceName
 from .train import follow, stopping
@@ -150,7 +151,7 @@ def _stoppable(run: WorkerRun, stop: Callable[[], bool]) -> Iterator[Message]:
 def next_image(
     folder: list[Path] = typer.Argument(..., help="Images or folders to rank."),
     model: str | None = typer.Option(None, help="A model's name or file; default: the task's own."),
-    task: str = typer.Option("optic", help="Task whose default model is used where none is given."),
+    task: str = typer.Option(DEFAULT_TASK, help="Task whose default model is used where none is given."),
     annotated: Path | None = typer.Option(None, "--set", help="Annotation set whose images are left out."),
     count: int = typer.Option(5, "-n", min=1, help="How many to show."),
     out: Path | None = typer.Option(None, "-o", "--out", help="Also write the whole ranking as CSV."),

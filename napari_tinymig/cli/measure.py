@@ -7,15 +7,14 @@ from typing import Any
 
 import typer
 
+from ..tasks.table import TASKS, listed
 from . import SOME_FAILED
 
 
 def measure(
     masks: list[Path] = typer.Argument(..., help="Mask files or folders of them."),
     out: Path = typer.Option(..., "-o", "--out", help="Folder for measurements.csv."),
-    task: str = typer.Option(
-        "auto", help="auto (recorded beside the mask, else by its shape), optic, prostate, polyp."
-    ),
+    task: str = typer.Option("auto", help=f"auto (recorded beside the mask, else by its shape), {listed(TASKS)}."),
     labels: str | None = typer.Option(None, help="Foreign label codes, e.g. 0:2,128:1,255:0."),
     psa: float | None = typer.Option(None, min=0, help="PSA in ng/mL, for PSA density (adds a column)."),
 ) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import typer
 
+from ..tasks.table import TASKS, listed
+
 app = typer.Typer(
     help="Bundled models and your own: list, info, add, remove, verify, tree, keep, rollback, rename, send, teachers.",
     no_args_is_help=True,
@@ -150,7 +152,7 @@ def keep(
 
 
 @app.command()
-def rollback(task: str = typer.Argument(..., help="Task: optic, prostate, polyp, or your own.")) -> None:
+def rollback(task: str = typer.Argument(..., help=f"Task: {listed([*TASKS, 'your own'])}.")) -> None:
     """Return to the default model before the present one; nothing is deleted."""
     from ..models.lineage import rollback as roll_back
 

@@ -7,13 +7,15 @@ from typing import Any
 
 import typer
 
+from ..tasks.table import TASKS, listed
+
 
 def prompt(
     image: Path = typer.Argument(..., help="An image, or a DICOM series folder."),
     prompts: Path = typer.Option(..., "--prompts", help="JSON file of prompts; see docs/PROMPTS.md."),
     out: Path = typer.Option(..., "-o", "--out", help="Folder for the mask, the prompts and measurements.csv."),
     task: str | None = typer.Option(
-        None, help="optic, prostate, polyp, your own, or any; default: the file's, else any."
+        None, help=f"{listed([*TASKS, 'your own', 'any'])}; default: the file's, else any."
     ),
     model: str | None = typer.Option(
         None, help="Student of the automatic mask: name or file; default: the task's own."

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ..tasks.table import TASKS, listed
 from . import SOME_FAILED, say
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Match(StrEnum):
 def segment(
     inputs: list[Path] = typer.Argument(..., help="Images, folders, or DICOM series folders."),
     out: Path = typer.Option(..., "-o", "--out", help="Folder for masks and measurements.csv."),
-    task: str = typer.Option("auto", help="auto, optic, prostate, polyp, or the task of your own model."),
+    task: str = typer.Option("auto", help=f"auto, {listed([*TASKS, 'the task of your own model'])}."),
     model: str | None = typer.Option(None, help="A model's name or file; default: the task's own."),
     roi: Roi = typer.Option(Roi.auto, help="auto: find the disc first; full: the photograph is the region."),
     device: DeviceName = typer.Option(DeviceName.auto, help="Where the network runs."),

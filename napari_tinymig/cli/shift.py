@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..tasks.table import DEFAULT_TASK
+
 if TYPE_CHECKING:
     from ..predict.predictor import Predictor
     from ..sets.compare import Comparison, SeenSet
@@ -23,7 +25,7 @@ def shift(
     model: Annotated[
         str | None, typer.Option(help="Model whose eyes are used; default: the model given, or the task's.")
     ] = None,
-    task: Annotated[str, typer.Option(help="Task whose default model is used when no model is given.")] = "optic",
+    task: Annotated[str, typer.Option(help="Task whose default model is used when no model is given.")] = DEFAULT_TASK,
     after: Annotated[
         str | None, typer.Option(help="A second model, e.g. the fine-tuned one: the same report once more.")
     ] = None,

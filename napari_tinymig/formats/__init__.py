@@ -10,7 +10,7 @@ from .find import find_images, find_inputs, stem_of, suffix_of
 from .read_masks import apply_label_map, open_mask, parse_label_map, read_mask
 from .scan_file import InputItem, MaskFile, ScanFile, as_photograph, as_volume, eight_bit
 from .stored_grid import stored_labels
-from .write_masks import mask_path, mask_paths, palette, write_atomically, write_mask, write_volume
+from .write_masks import mask_path, mask_paths, write_atomically, write_mask, write_volume
 
 __all__ = [
     "InputItem",
@@ -26,7 +26,6 @@ __all__ = [
     "mask_paths",
     "open_input",
     "open_mask",
-    "palette",
     "parse_label_map",
     "read_mask",
     "stem_of",

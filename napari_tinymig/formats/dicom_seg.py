@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from ..base.errors import MissingExtra, UnreadableInput, UnsupportedInput
 from ..base.geometry import Geometry, lps_from_ras
+from ..tasks.table import KNOWN
 from ..tasks.task import Task
 from .dicom_pixels import pixel_values
 from .scan_file import ScanFile, StoredVolume
 from .stored_grid import stored_labels
 
 SEG_STORAGE = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
-PROSTATE_SCT = ("41216001", "SCT", "Prostate")
 
 
 def dicom_seg_bytes(
@@ -88,13 +88,14 @@ def _sources_in_their_order(scan_file: ScanFile, frames: NDArray[np.uint8]) -> t
 
 
 def _description(hd: Any, number: int, task: Task | None, algorithm: str, version: str) -> Any:
-    """What segment `number` is: SNOMED code for the prostate, our own scheme where we know no standard code."""
+    """What segment `number` is: the known task's standard code, our own scheme where there is none."""
     from pydicom.sr.codedict import codes
 
     names = task.class_names if task else {}
     name = names.get(number, f"label {number}")
     own = (f"{(task.name if task else 'LABEL')[:10].upper()}{number}", "99TINYMIG", name)
-    code = PROSTATE_SCT if task is not None and task.name == "prostate" and number == 1 else own
+    known = KNOWN.get(task.name) if task else None
+    code = known.dicom_codes.get(number, own) if known else own
     identification = hd.AlgorithmIdentificationSequence(
         name="napari-tinymig", family=codes.DCM.ArtificialIntelligence, version=version
     )

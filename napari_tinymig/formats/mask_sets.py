@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from ..base.errors import UnreadableInput
-from ..tasks.task import OPTIC, PROSTATE, TASKS, Task
+from ..tasks.table import TASKS, usual_task
+from ..tasks.task import Task
 from . import MaskFile, stem_of, suffix_of
 from .folder_ledger import read_ledger
 
@@ -49,8 +50,8 @@ def pair_masks(a: Path, b: Path) -> tuple[list[tuple[str, Path, Path]], list[str
 
 
 def task_of_mask(path: Path, mask: MaskFile, wanted: str = "auto") -> Task:
-    """The task of a mask: as wanted, as recorded beside it by `tinymig segment`, or by its shape: volumes are
-    prostates, pictures optic discs. Raises ValueError for an unknown task."""
+    """The task of a mask: as wanted, as recorded beside it by `tinymig segment`, or the usual one of its shape
+    (volume or picture). Raises ValueError for an unknown task."""
     if wanted != "auto":
         if wanted not in TASKS:
             raise ValueError(f"no task '{wanted}'; expected auto, {', '.join(TASKS)}.")
@@ -58,9 +59,7 @@ def task_of_mask(path: Path, mask: MaskFile, wanted: str = "auto") -> Task:
     recorded = read_ledger(path.parent).get(path.name, {}).get("task")
     if recorded in TASKS:
         return TASKS[str(recorded)]
-    if mask.geometry is not None and mask.labels.ndim == 3:
-        return PROSTATE
-    return OPTIC
+    return usual_task("volume" if mask.geometry is not None and mask.labels.ndim == 3 else "photograph")
 
 
 def check_codes(path: Path, mask: MaskFile, task: Task) -> None:

@@ -15,13 +15,13 @@ from PIL import Image
 
 from ..base.errors import OutputRefused
 from ..base.safe_files import write_atomic
+from ..tasks.colours import palette
 from ..tasks.task import Task
 from .find import suffix_of
 from .photographs import exif_with_orientation
 from .scan_file import InputItem, ScanFile
 from .stored_grid import stored_labels
 
-DEFAULT_COLOURS = {1: "#35c2f0", 2: "#ffb000", 3: "#e5446d", 4: "#7bd389", 5: "#9b7ede"}
 _SUFFIX = {"photograph": ".png", "nifti": ".nii.gz", "nrrd": ".nrrd", "mha": ".mha", "dicom": ".nii.gz"}
 _FORMAT_SUFFIX = {"png": ".png", "nifti": ".nii.gz", "dicomseg": ".dcm"}
 
@@ -141,19 +141,6 @@ def _png_bytes(plane: NDArray[np.uint8], scan_file: ScanFile, task: Task | None)
         extra["exif"] = exif_with_orientation(scan_file.exif_orientation)
     picture.save(out, "PNG", compress_level=1, compress_type=zlib.Z_RLE, bits=8, **extra)  # long runs: small and quick
     return out.getvalue()
-
-
-def palette(task: Task | None = None) -> list[int]:
-    """768 numbers: RGB of every label; 0 is black, the task's labels in its colours, others in a fixed cycle."""
-    colours = dict(DEFAULT_COLOURS)
-    if task is not None:
-        colours |= {r.label: r.colour for r in task.regions}
-    cycle = list(DEFAULT_COLOURS.values())
-    table = [0, 0, 0]
-    for label in range(1, 256):
-        colour = colours.get(label, cycle[label % len(cycle)])
-        table += [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
-    return table
 
 
 def write_atomically(path: Path, content: bytes, *, overwrite: bool = False) -> None:

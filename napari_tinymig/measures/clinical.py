@@ -13,7 +13,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..tasks.task import TASKS, Task
+from ..tasks.table import TASKS
+from ..tasks.task import Task
 
 Laterality = Literal["right", "left"]
 RAYS = 360

@@ -118,7 +118,7 @@ def score_case(
         out |= {f"{k}_{region.name}": v for k, v in distances(mine, theirs, spacing).items()}
         if task.input == "volume":
             out[f"rve_{region.name}"] = relative_volume_error(mine, theirs)
-    if {"disc", "cup"} <= {r.name for r in task.regions}:
+    if "cup_disc" in task.measures:
         out["vcdr_error"] = abs(vertical_ratio(a) - vertical_ratio(t))
     return out
 

@@ -14,15 +14,14 @@ from ..models.file import ModelFile
 from ..models.registry import open_model
 from ..network.normalise import normalise
 from ..network.run import Network, OnnxNetwork
+from ..tasks.table import KNOWN, listed
 
 GATE = "gate"
 NONE = "none"
 SURE = 0.5
 """Least probability of the likeliest class (chosen)."""
-MODALITIES = {"OP": "optic", "OPT": "optic", "ES": "polyp"}
-"""DICOM modality -> task; MR is a prostate unless the body part says otherwise, and every other one is refused."""
-PELVIS = ("", "PROSTATE", "PELVIS", "ABDOMENPELVIS", "ABDOMEN PELVIS", "UNKNOWN")
-ASK = "name the task with --task optic, prostate or polyp if you know it"
+UNTOLD = ("OT", "SC", "XC", "GM")
+"""DICOM modalities that say nothing about the image: others, screens, cameras."""
 
 
 class TaskGate:
@@ -44,8 +43,7 @@ class TaskGate:
         if name == NONE or probability < SURE:
             what = "looks like none of them" if name == NONE else f"is unclear ({name} at {probability:.0%})"
             raise TaskRefused(
-                f"{scan.name or 'the image'} {what}; expected a fundus photograph, a prostate MRI or an endoscopy "
-                f"frame; {ASK}."
+                f"{scan.name or 'the image'} {what}; expected {listed(k.expected for k in KNOWN.values())}; {ask()}."
             )
         return name
 
@@ -56,7 +54,7 @@ class TaskGate:
         try:
             model, network = self._opened()
         except ModelFileError as e:
-            raise TaskRefused(f"the task of {scan.name or 'the image'} cannot be recognised ({e}); {ASK}.") from e
+            raise TaskRefused(f"the task of {scan.name or 'the image'} cannot be recognised ({e}); {ask()}.") from e
         if scan.kind == "volume":
             middle = scan.pixels.shape[0] // 2
             scan = as_photograph(Scan(scan.pixels[middle : middle + 1], None, scan.name))
@@ -80,18 +78,26 @@ def task_by_metadata(scan: Scan, metadata: Mapping[str, Any]) -> str | None:
     """The task that metadata and shape settle, None if only the pixels can tell. Raises TaskRefused."""
     modality = str(metadata.get("modality") or "").upper()
     body = str(metadata.get("body_part") or "").upper()
-    if modality == "MR":
-        if body not in PELVIS:
-            raise TaskRefused(f"{scan.name or 'the image'} is an MRI of {body}; expected a prostate; {ASK}.")
-        return "prostate"
-    if modality in MODALITIES and scan.kind == "photograph":
-        return MODALITIES[modality]
-    if modality and modality not in ("OT", "SC", "XC", "GM"):
+    readable = [k for k in KNOWN.values() if k.task.input in ("volume", scan.kind)]  # a volume is no photograph
+    reading = [k for k in readable if modality in k.modalities]
+    fitting = [k for k in reading if not k.body_parts or body in k.body_parts]
+    if reading and not fitting:
+        wanted = listed(k.modalities[modality] for k in reading)
         raise TaskRefused(
-            f"{scan.name or 'the image'} has DICOM modality {modality}; expected MR (prostate), OP (fundus) or ES "
-            f"(endoscopy); {ASK}."
+            f"{scan.name or 'the image'} has DICOM modality {modality} and shows {body}; expected {wanted}; {ask()}."
         )
-    return "prostate" if scan.kind == "volume" and scan.pixels.shape[0] > 1 else None
+    if modality and not reading and modality not in UNTOLD:
+        words = listed(f"{m} ({word})" for k in KNOWN.values() for m, word in k.modalities.items())
+        raise TaskRefused(f"{scan.name or 'the image'} has DICOM modality {modality}; expected {words}; {ask()}.")
+    if not reading:
+        stack = scan.kind == "volume" and scan.pixels.shape[0] > 1
+        fitting = [k for k in KNOWN.values() if stack and k.task.input == "volume"]
+    return fitting[0].task.name if len(fitting) == 1 else None
+
+
+def ask() -> str:
+    """What to do where a task is not recognised."""
+    return f"name the task with --task {listed(KNOWN)} if you know it"
 
 
 def scan_for_task(scan: Scan, kind: str) -> Scan:

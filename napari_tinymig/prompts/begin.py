@@ -14,7 +14,8 @@ from ..models.registry import default_model, find_model
 from ..predict.predictor import Predictor
 from ..predict.task_guess import scan_for_task
 from ..tasks.anything import ANY, any_task
-from ..tasks.task import TASKS, Task
+from ..tasks.table import DEFAULT_TASK, TASKS
+from ..tasks.task import Task
 from .checks import checked_pixels
 from .network import BoxEngine, PromptEngine, prompted_student
 from .session import PromptSession
@@ -25,7 +26,7 @@ Start = Any
 
 def begin(
     scan: Scan,
-    task: str = "optic",
+    task: str = DEFAULT_TASK,
     model: str | Path | Predictor | None = None,
     start: Start = "auto",
     engine: PromptEngine | None = None,

@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from ..tasks.task import TASKS, Frozen, Task
+from ..tasks.table import TASKS
+from ..tasks.task import Frozen, Task
 from .read import RECIPES, read_recipe, recipe_path, validate
 from .train import AugmentSpec, DataSpec, EnsembleSpec, LossSpec, OptimSpec, TeacherSpec
 

@@ -18,6 +18,7 @@ from scipy import ndimage
 from ..base.records import Prediction, Scan
 from ..base.safe_files import write_atomic
 from ..measures.clinical import extent
+from ..tasks.colours import colour_of, rgb
 from ..tasks.task import Task
 
 PANEL = 720
@@ -58,10 +59,6 @@ def outlines(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
 def _font(size: int, bold: bool = False) -> Any:
     """Pillow's own scalable font; its default is one weight, so bold is drawn with a stroke by the caller."""
     return ImageFont.load_default(size * FINE)
-
-
-def _rgb(colour: str) -> tuple[int, int, int]:
-    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
 
 
 class _Canvas:
@@ -107,7 +104,7 @@ def _contours(canvas: _Canvas, labels: NDArray[Any], task: Task, box: Any, x: fl
         for contour in outlines(np.isin(labels, region.labels)):
             points = (contour - (box[0], box[1])) * scale + (y, x)
             canvas.line(points, (0, 0, 0), 4.0)
-            canvas.line(points, _rgb(region.colour), 2.2)
+            canvas.line(points, rgb(colour_of(task, region)), 2.2)
 
 
 def _photograph(scan: Scan, prediction: Prediction, task: Task) -> Image.Image:
@@ -164,7 +161,7 @@ def _ratio_lines(canvas: _Canvas, labels: NDArray[Any], box: Any, x: float, y: f
     for index, ((low, high), _) in enumerate((disc, cup)):
         if high == low:
             continue
-        colour = _rgb(task.regions[index].colour)
+        colour = rgb(colour_of(task, task.regions[index]))
         at = min(right + 26 + 34 * index, x + PANEL - 46 + 20 * index)
         y0, y1 = (low - box[0]) * scale + y, (high - box[0]) * scale + y
         for ends in (((y0, at), (y1, at)), ((y0, at - 7), (y0, at + 7)), ((y1, at - 7), (y1, at + 7))):
@@ -274,5 +271,5 @@ def _slice_tile(
             points = (contour - (box[0], box[1])) * (sy, sx)
             points = np.clip(points, 0, tile) + (y, x)
             canvas.line(points, (0, 0, 0), 3.4)
-            canvas.line(points, _rgb(region.colour), 1.9)
+            canvas.line(points, rgb(colour_of(task, region)), 1.9)
     canvas.text(x + 8, y + 6, f"{z + 1}/{len(labels)}", 13, INK, halo=1)

@@ -15,7 +15,7 @@ from ..formats import InputItem, open_input
 from ..formats.scan_file import as_photograph, as_volume
 from ..predict.predictor import Predictor
 from ..predict.task_guess import TaskGate
-from ..tasks.task import TASKS
+from ..tasks.table import TASKS
 
 ASKED = 8
 """Images that the gate looks at before a ranking."""

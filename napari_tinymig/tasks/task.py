@@ -39,32 +39,3 @@ class Task(Frozen):
     def class_names(self) -> dict[int, str]:
         """Label value -> class name, background included."""
         return {0: "background"} | {r.label: r.class_name for r in self.regions}
-
-
-OPTIC = Task(
-    name="optic",
-    title="Optic disc and cup",
-    input="photograph",
-    regions=(
-        Region(name="disc", labels=(1, 2), label=1, class_name="disc rim", colour="#35c2f0", inside=None),
-        Region(name="cup", labels=(2,), label=2, class_name="cup", colour="#ffb000", inside="disc"),
-    ),
-    measures=("cup_disc",),
-)
-PROSTATE = Task(
-    name="prostate",
-    title="Prostate gland (T2 MRI)",
-    input="volume",
-    regions=(Region(name="gland", labels=(1,), label=1, class_name="gland", colour="#35c2f0", inside=None),),
-    measures=("volume",),
-)
-POLYP = Task(
-    name="polyp",
-    title="Colorectal polyp",
-    input="photograph",
-    regions=(Region(name="polyp", labels=(1,), label=1, class_name="polyp", colour="#35c2f0", inside=None),),
-    measures=("area",),
-    single_object=False,
-    can_be_empty=True,
-)
-TASKS: dict[str, Task] = {t.name: t for t in (OPTIC, PROSTATE, POLYP)}

@@ -25,7 +25,7 @@ from qtpy.QtWidgets import (
 from ..batch.folder import plan, run_all
 from ..batch.one_input import Options
 from ..reports.numbers import with_unit
-from ..tasks.task import TASKS
+from ..tasks.table import TASKS
 from .napari_io.layers import changed_by_user, result_layer
 from .napari_io.readers import read_layers
 from .parts.background import Work

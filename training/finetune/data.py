@@ -23,8 +23,9 @@ from napari_tinymig.base.records import Scan
 from napari_tinymig.models.file import ModelFile
 from napari_tinymig.predict.predictor import Predictor
 from napari_tinymig.recipes.student import ModelHeader, Recipe
-from napari_tinymig.samples.drawn import fundus_sample, prostate_sample
-from napari_tinymig.samples.polyp import polyp_sample
+from napari_tinymig.samples.table import DRAWN
+from napari_tinymig.tasks.table import TASKS
+from napari_tinymig.tasks.task import Task
 
 from ..data.annotations import Annotated, roi_from_labels
 from ..data.image_set import ImageSet, cache_side
@@ -139,18 +140,29 @@ def _roi_recipe(model: ModelFile) -> Recipe:
 @functools.cache
 def drawings(task: str, roi_scale: float | None, count: int = DRAWINGS) -> tuple[tuple[Scan, Box], ...]:
     """Drawn photographs of a task with the box a network looks at; () for tasks without. Drawn once, kept."""
-    out: list[tuple[Scan, Box]] = []
+    if task not in DRAWN or TASKS[task].input != "photograph":
+        return ()
     rng = np.random.default_rng(1234)
-    for number in range(count if task == "optic" else 0):
-        sample = fundus_sample(384, 100 + number, float(rng.uniform(0.3, 0.8)), ("right", "left")[number % 2])
-        ys, xs = np.nonzero(sample.truth)
-        reach = float(max(np.ptp(ys), np.ptp(xs)) + 1)
-        box = square_box((ys.mean() + 0.5, xs.mean() + 0.5), reach * (roi_scale or 3.0))
-        out.append((sample.scan, box))
-    for number in range(count if task == "polyp" else 0):
-        scan = polyp_sample(384, 220 + number, float(rng.uniform(0.12, 0.2))).scan
-        out.append((scan, whole_box(scan.pixels.shape)))
-    return tuple(out)
+    samples = [DRAWN[task].vary(number, rng) for number in range(count)]
+    around = TASKS[task].single_object
+    return tuple(
+        (s.scan, _box_around(s.truth, roi_scale) if around else whole_box(s.scan.pixels.shape)) for s in samples
+    )
+
+
+def _box_around(truth: NDArray[np.uint8], roi_scale: float | None) -> Box:
+    """The square region of interest of a drawn truth (H, W)."""
+    ys, xs = np.nonzero(truth)
+    reach = float(max(np.ptp(ys), np.ptp(xs)) + 1)
+    return square_box((ys.mean() + 0.5, xs.mean() + 0.5), reach * (roi_scale or 3.0))
+
+
+def _drawn_volumes(task: Task, count: int = 2) -> list[Scan]:
+    """Drawn volumes of a task; [] for tasks of photographs and tasks without drawings."""
+    if task.name not in DRAWN or task.input != "volume":
+        return []
+    rng = np.random.default_rng(1234)
+    return [DRAWN[task.name].vary(number, rng).scan for number in range(count)]
 
 
 def replay_pictures(
@@ -216,8 +228,8 @@ def references(
 
     for scan, box in drawings(task.name, header.input.roi_scale)[: STOPPED if few else None]:
         compare("drawn pictures", scan, box)
-    for seed in (11, 12) if task.name == "prostate" else ():
-        compare("drawn pictures", prostate_sample(seed=seed).scan, "auto")
+    for scan in _drawn_volumes(task):
+        compare("drawn pictures", scan, "auto")
     try:
         for scan in reference_scans(folder, task) if folder else ():
             compare(USERS_OWN, scan, "auto")

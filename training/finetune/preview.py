@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
+from napari_tinymig.tasks.colours import colour_of, rgb
 from napari_tinymig.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -53,5 +54,5 @@ def _outlined(photo: NDArray[np.uint8], masks: NDArray[np.bool_], task: Task) ->
     out = photo.copy()
     for region, mask in zip(task.regions, masks):
         edge = mask ^ ndimage.binary_erosion(mask, iterations=4)
-        out[edge] = [int(region.colour[i : i + 2], 16) for i in (1, 3, 5)]
+        out[edge] = rgb(colour_of(task, region))
     return out

@@ -188,7 +188,7 @@ def _columns(task: Task) -> list[str]:
         columns.append("false_positive_rate")
     if task.input == "volume":
         columns += [f"rve_{task.regions[0].name}", "slice_dice"]
-    if {"disc", "cup"} <= {r.name for r in task.regions}:
+    if "cup_disc" in task.measures:
         columns.append("vcdr_error")
     return [*columns, "not_found"]
 

@@ -237,8 +237,7 @@ def make_header(recipe: Recipe, cases: Sequence[Case], run: Run, data: ImageSet)
     """The header of a finished run, statistics still empty."""
     clean = recipe.without_paths()
     constants = {}
-    names = [r.name for r in recipe.task.regions]
-    if names == ["disc", "cup"]:
+    if "cup_disc" in recipe.task.measures:
         constants["mean_vertical_cup_disc_ratio"] = mean_vertical_ratio(data)
     start = recipe.student.init_weights
     return ModelHeader(

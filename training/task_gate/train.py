@@ -20,9 +20,11 @@ from napari_tinymig.base.geometry import place, square_box, whole_box
 from napari_tinymig.base.records import Message, Scan
 from napari_tinymig.formats import as_photograph, find_inputs, open_input
 from napari_tinymig.models.file import read_model_file
+from napari_tinymig.predict.task_guess import NONE
 from napari_tinymig.recipes.student import InputSpec, Lineage, ModelHeader, StudentSpec
 from napari_tinymig.recipes.train import AugmentSpec
 from napari_tinymig.samples.drawn import fundus_sample
+from napari_tinymig.tasks.table import TASKS
 
 from ..augmentation.apply import draw_theta, sampling_grid
 from ..augmentation.order import PHOTOGRAPH_PARTS
@@ -31,7 +33,7 @@ from ..networks.export import save_model
 from ..networks.gate_network import GateNetwork
 from ..networks.saved import load_student
 
-CLASSES = ("optic", "prostate", "polyp", "none")
+CLASSES = (*TASKS, NONE)
 SIZE = 96
 SPEC = StudentSpec(encoder="dense", widths=(16, 32, 48, 64), blocks=(1, 1, 1, 1), decoder=16)
 AUGMENT = AugmentSpec(
@@ -146,7 +148,7 @@ def train_gate(
     """
     torch.manual_seed(seed)
     groups = {k: [gate_frames([p], most, seed) for p in folders.get(k, ())] for k in CLASSES}
-    groups["none"].append(drawn_nothing(800, seed))
+    groups[NONE].append(drawn_nothing(800, seed))
     if groups["optic"]:
         groups["optic"].append(drawn_fundus(200, seed))
     held = {k: np.concatenate([v[::5] for v in groups[k]]) for k in CLASSES if groups[k]}
@@ -204,9 +206,8 @@ def _gate_epoch(
             folder = folders[int(torch.randint(0, len(folders), (1,), generator=g))]
             rows.append(folder[int(torch.randint(0, len(folder), (1,), generator=g))])
         x = augment_frames(torch.stack(rows).float() / 255, g)
-        grey = (labels == CLASSES.index("prostate")) | (
-            (labels == CLASSES.index("none")) & (torch.rand(batch, generator=g) < 0.5)
-        )
+        scans = torch.tensor([CLASSES.index(t.name) for t in TASKS.values() if t.input == "volume"])
+        grey = (torch.isin(labels, scans)) | ((labels == CLASSES.index(NONE)) & (torch.rand(batch, generator=g) < 0.5))
         x = torch.where(grey[:, None, None, None], x.mean(1, keepdim=True).expand_as(x), x)  # a scan stays grey
         loss = F.cross_entropy(network(x * 2 - 1), labels, label_smoothing=0.02)
         optimiser.zero_grad()

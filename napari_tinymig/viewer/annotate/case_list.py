@@ -16,6 +16,7 @@ from ...annotations.annotation_set import Case, load_case
 from ...annotations.label_checks import IGNORE
 from ...annotations.scribbles import to_canvas
 from ...base.errors import TinyMIGError
+from ...tasks.colours import colour_of, rgb
 from ...tasks.task import Task
 from ..masks.sparse_canvas import canvas_looks
 from ..napari_io.layers import KEY
@@ -46,7 +47,7 @@ def thumbnail(folder: Path, case: Case, task: Task) -> NDArray[np.uint8]:
     )
     small, mask = frame[np.ix_(ys, xs)].astype(np.float32), labels[np.ix_(ys, xs)]
     for region in task.regions:
-        colour = np.array([int(region.colour[i : i + 2], 16) for i in (1, 3, 5)], np.float32)
+        colour = np.array(rgb(colour_of(task, region)), np.float32)
         small[mask == region.label] = 0.5 * small[mask == region.label] + 0.5 * colour
     return small.astype(np.uint8)
 

@@ -13,7 +13,8 @@ from ...annotations.annotation_set import AnnotationConflict, AnnotationSet
 from ...annotations.journal import Recovery, recoverable
 from ...annotations.scribbles import Labelled
 from ...base.errors import TinyMIGError
-from ...tasks.task import TASKS, Task
+from ...tasks.table import TASKS
+from ...tasks.task import Task
 from ..masks.journal_keeper import hold_keeper, let_keeper_go, restored_layer
 from ..masks.sparse_canvas import BrushClass, labelled_of, mask_of, set_labelled
 from ..napari_io.layers import KEY, grid_shape, kind_of, scan_of, task_of_labels

@@ -20,7 +20,7 @@ from ...base.records import Message
 from ...base.stopwatch import over_budget
 from ...models.file import read_header
 from ...models.registry import find_model
-from ...tasks.task import TASKS
+from ...tasks.table import TASKS, usual_task
 from ..parts.background import Work
 from ..parts.model_chooser import ModelChooser
 from ..parts.panel import Panel
@@ -144,7 +144,7 @@ class FineTunePanel(Panel):
         if found.task:
             self.model.offer(found.kind, found.task, among="task")
         else:
-            usual = "optic" if found.kind == "photograph" else "prostate"
+            usual = usual_task(found.kind).name
             fits = project.task in TASKS and TASKS[project.task].input == found.kind
             self.model.offer(found.kind, project.task if fits else usual, among="all" if found.plain else "kind")
         self.go.setEnabled(bool(found.cases) and not self.running and self.model.count() > 0)

@@ -13,7 +13,7 @@ from ...annotations.plain_folder import without_mask
 from ...base.errors import TinyMIGError
 from ...formats import open_mask
 from ...formats.find import PHOTOGRAPH_SUFFIXES, suffix_of
-from ...tasks.task import TASKS
+from ...tasks.table import TASKS
 
 MOST_CODES = 8
 

@@ -11,7 +11,9 @@ from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 
 from ...base.records import Prediction, Scan
-from ...tasks.task import TASKS, Task
+from ...tasks.colours import label_colours
+from ...tasks.table import TASKS, usual_task
+from ...tasks.task import Task
 from .layer_geometry import KEY
 
 Kind = Literal["photograph", "grey", "volume"]
@@ -86,7 +88,7 @@ def geometry_of(layer: Layer) -> dict[str, Any]:
 def class_colours(task: Task) -> DirectLabelColormap:
     """Named colours of a task's labels; background and unknown values are transparent."""
     colours: dict[int | None, str] = {None: "transparent", 0: "transparent"}
-    colours |= {region.label: region.colour for region in task.regions}
+    colours.update(label_colours(task).items())
     return DirectLabelColormap(color_dict=colours)
 
 
@@ -154,10 +156,10 @@ def task_of_labels(layer: Layer) -> Task | None:
     if isinstance(kept, str) and kept in TASKS:
         return TASKS[kept]
     if layer.ndim == 3:
-        return TASKS["prostate"]
+        return usual_task("volume")
     if layer.ndim == 2:
-        values = np.unique(np.asarray(layer.data)[::4, ::4])
-        return TASKS["optic"] if values.max(initial=0) == 2 else None
+        highest = int(np.asarray(layer.data)[::4, ::4].max(initial=0))  # one label alone says nothing
+        return next((t for t in TASKS.values() if t.input == "photograph" and 1 < highest == len(t.regions)), None)
     return None
 
 

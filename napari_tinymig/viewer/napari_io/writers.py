@@ -13,7 +13,8 @@ from ...base.geometry import Geometry, lps_from_ras
 from ...formats import ScanFile, write_mask, write_volume
 from ...formats.photographs import photograph_orientation, turn_upright
 from ...formats.read_masks import MaskFile, mask_scan_file
-from ...tasks.task import TASKS, Task
+from ...tasks.table import TASKS
+from ...tasks.task import Task
 from .layer_geometry import KEY
 
 _MM_PER_UNIT = {"millimeter": 1.0, "mm": 1.0, "centimeter": 10.0, "cm": 10.0, "meter": 1000.0, "m": 1000.0}

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from napari.layers import Layer
 from qtpy.QtWidgets import QWidget
 
+from ...tasks.table import usual_task
 from ..napari_io.layer_geometry import KEY
 from ..napari_io.layers import kind_of
 from .choosers import LayerChooser
@@ -69,7 +70,7 @@ class ImageAndModels(Section):
 
     def _image_changed(self) -> None:
         if self.layer is not None:
-            self.model.offer(self.input, "optic" if self.input == "photograph" else "prostate")
+            self.model.offer(self.input, usual_task(self.input).name)
             self.other.offer(self.input)
         self._on_image()
 

@@ -10,7 +10,8 @@ import numpy as np
 from napari.layers import Layer, Shapes
 
 from ...base.records import Prediction, Scan
-from ...tasks.task import TASKS, Task
+from ...tasks.table import TASKS
+from ...tasks.task import Task
 from .settings import setting
 
 if TYPE_CHECKING:  # imported when first needed: 0.15 s less until the panel is open

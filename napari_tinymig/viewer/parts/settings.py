@@ -9,7 +9,6 @@ from napari.settings import get_plugin_settings
 PLUGIN = "napari-tinymig"
 DEFAULTS: dict[str, dict[str, Any]] = {
     "general": {"device": "auto", "threads": 0, "autosave_seconds": 30},
-    "models": {"optic": "optic", "prostate": "prostate", "polyp": "polyp"},
 }
 
 
@@ -18,7 +17,7 @@ def setting(group: str, key: str) -> Any:
 
     napari builds settings when plugins are discovered: a panel opened by a script before that has none.
     """
-    default = DEFAULTS[group][key]
+    default = key if group == "models" else DEFAULTS[group][key]  # a task's usual model has the task's name
     try:
         return getattr(getattr(get_plugin_settings(PLUGIN), group), key)
     except (KeyError, AttributeError):

@@ -12,7 +12,8 @@ from qtpy.QtWidgets import QComboBox
 
 from ...measures.clinical import extent, measure, rim_profile
 from ...reports.numbers import with_unit
-from ...tasks.task import TASKS, Task
+from ...tasks.table import TASKS
+from ...tasks.task import Task
 from ..napari_io.layers import KEY, spacing_mm, task_of_labels
 from ..parts.choosers import LayerChooser
 from ..parts.numbers import BigNumber, NumberRows

@@ -7,11 +7,10 @@ from qtpy.QtCore import QPointF, QRectF, Qt
 from qtpy.QtGui import QColor, QPainter, QPen, QPolygonF
 
 from ...measures.clinical import RimProfile
-from ...tasks.task import OPTIC
+from ...tasks.colours import colour_of
+from ...tasks.optic import OPTIC
 from ..parts.charts import Chart
 from ..parts.theme import Palette
-
-RIM_COLOUR, CUP_COLOUR = (QColor(region.colour) for region in OPTIC.regions)
 
 
 class RimPlot(Chart):
@@ -45,9 +44,9 @@ class RimPlot(Chart):
             return QPolygonF([QPointF(float(x), float(y)) for x, y in zip(xs, ys)])
 
         painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(RIM_COLOUR)
+        painter.setBrush(QColor(colour_of(OPTIC, OPTIC.regions[0])))
         painter.drawPolygon(outline(profile.disc_radius))
-        painter.setBrush(CUP_COLOUR)
+        painter.setBrush(QColor(colour_of(OPTIC, OPTIC.regions[1])))
         painter.drawPolygon(outline(profile.disc_radius - profile.width))
         painter.setPen(QPen(QColor(self.colours.card), 1))
         for hour in range(12):
@@ -72,7 +71,7 @@ class RimPlot(Chart):
             height = plot.height() * value / most
             thinnest = hour == profile.thinnest_hour
             painter.setPen(Qt.PenStyle.NoPen)
-            painter.setBrush(QColor(self.colours.warn) if thinnest else RIM_COLOUR)
+            painter.setBrush(QColor(self.colours.warn) if thinnest else QColor(colour_of(OPTIC, OPTIC.regions[0])))
             left = box.left() + i * step
             painter.drawRoundedRect(QRectF(left + 1, plot.bottom() - height, step - 2, max(height, 1.0)), 2, 2)
             if hour % 3 and not thinnest:

@@ -11,7 +11,8 @@ from ...base.errors import TinyMIGError
 from ...base.records import Prediction
 from ...models.registry import list_models
 from ...network.run import resolve_device
-from ...tasks.task import TASKS, Task
+from ...tasks.table import TASKS
+from ...tasks.task import Task
 from ..masks.journal_keeper import hold_keeper, let_keeper_go
 from ..masks.locked_edits import locked_layers, with_locked_edits
 from ..models.model_card import show_card

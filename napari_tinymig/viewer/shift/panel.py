@@ -13,6 +13,7 @@ from ...base.errors import TinyMIGError
 from ...base.records import Prediction
 from ...sets.compare import channel_quantiles, density, picture
 from ...shift.causes import TITLES
+from ...tasks.table import DEFAULT_TASK
 from ..napari_io.layer_geometry import scan_file_of
 from ..napari_io.layers import geometry_of, grid_shape, scan_of
 from ..parts.background import Work
@@ -169,7 +170,7 @@ class ShiftPanel(Panel):
         try:
             specs = [chooser.spec() for chooser in self.sets]
             if not self.model.model_name:
-                self.model.offer(self._kind_of_sets(specs), "optic")
+                self.model.offer(self._kind_of_sets(specs), DEFAULT_TASK)
             if all(s.kind == "training" for s in specs):
                 raise ValueError("both sets are the training images of one model; choose a folder or open images.")
         except ValueError as e:
