@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import onnx
 import pytest
@@ -12,7 +10,6 @@ from napari_tinymig.training.networks.export import (
     PARITY,
     ExportFailed,
     check_parity,
-    export_model,
     onnx_bytes,
     round_weights,
     save_model,
@@ -94,20 +91,6 @@ def test_a_graph_of_other_weights_fails_the_parity_check():
         student.head.weight.mul_(1.05)
     with pytest.raises(ExportFailed, match="differs"):
         check_parity(student, graph, 64)
-
-
-def test_export_writes_onnx_torchscript_and_a_bundle(tmp_path):
-    model = saved(tmp_path / "m.safetensors")
-    assert onnx.load(export_model(model, "onnx", tmp_path / "m.onnx")).graph.output[0].name == "logits"
-    script = torch.jit.load(str(export_model(model, "torchscript", tmp_path / "m.ts")))
-    with torch.no_grad():
-        assert script(torch.zeros(1, 3, 64, 64))[0].shape == (1, 2, 64, 64)
-    bundle = export_model(model, "bundle", tmp_path / "bundle")
-    metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
-    assert metadata["network_data_format"]["outputs"]["pred"]["channel_def"] == {"0": "disc", "1": "cup"}
-    assert (bundle / "models" / "model.ts").is_file()
-    with pytest.raises(ValueError, match="torchscript"):
-        export_model(model, "coreml", tmp_path / "x")
 
 
 def test_a_gate_answers_with_one_logit_per_class(tmp_path):

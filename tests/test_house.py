@@ -21,6 +21,7 @@ ORDER = (
         "training.litemedsam",
         "training.losses",
         "training.networks",
+        "training.exports",
         "training.augmentation",
         "training.data",
     ),

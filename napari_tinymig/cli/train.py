@@ -113,12 +113,12 @@ def evaluate(
 
 def export(
     model: str = typer.Argument(..., help="A model's name or file."),
-    to: ExportTo = typer.Option(..., "--to", help="onnx, torchscript, or a MONAI-style bundle folder."),
+    to: ExportTo = typer.Option(..., "--to", help="onnx, torchscript, or a MONAI bundle folder."),
     out: Path = typer.Option(..., "-o", "--out", help="File or folder to write."),
 ) -> None:
-    """Write a model for other programs; its outputs are compared with the student's before it says done."""
+    """Write a model for other programs, opened in a fresh process and compared before it says done."""
     _training()
-    from napari_tinymig.training.networks.export import export_model
+    from napari_tinymig.training.exports.written import export_model
     from napari_tinymig.training.prompting.save import export_prompted
 
     from ..models.registry import open_model
@@ -128,7 +128,7 @@ def export(
         path = export_prompted(opened, to.value, out)
     else:
         path = export_model(opened, to.value, out)
-    typer.echo(f"{path}: written; outputs agree with the student")
+    typer.echo(f"{path}: written, opened in a fresh process; it answers as the product does")
 
 
 def parse_settings(words: Iterable[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A trained student becomes a file others can run: ONNX inside our model file, TorchScript, a MONAI-style bundle.
+"""A trained student becomes one model file: its weights, and the ONNX graph made from them.
 
 Weights are rounded to float16 first (convolutions and linear layers; BatchNorm stays float32), so that the stored
 weights, the torch student and the ONNX graph are the same numbers. Parity is checked before anything is called done.
@@ -7,7 +7,6 @@ weights, the torch student and the ONNX graph are the same numbers. Parity is ch
 from __future__ import annotations
 
 import io
-import json
 import logging
 import warnings
 from pathlib import Path
@@ -25,8 +24,6 @@ from torch import Tensor, nn
 from napari_tinymig.base.errors import TinyMIGError
 from napari_tinymig.models.file import ModelFile, write_model_file
 from napari_tinymig.recipes.student import ModelHeader
-
-from .saved import load_student
 
 PARITY = 2e-3
 """Largest difference of a logit between torch and ONNX Runtime, relative to the logits' spread (chosen)."""
@@ -152,71 +149,3 @@ def save_model(path: str | Path, header: ModelHeader, student: nn.Module, channe
     graph = onnx_bytes(student, header.input.size, channels)
     check_parity(student, graph, header.input.size, channels=channels)
     return write_model_file(path, header.model_copy(update={"weights_sha256": ""}), stored_weights(student), graph)
-
-
-def export_model(model: ModelFile, to: str, path: str | Path) -> Path:
-    """Write a model as 'onnx', 'torchscript' or 'bundle' (MONAI layout); parity checked before it returns."""
-    path = Path(path)
-    student, size = load_student(model), model.header.input.size
-    if to == "onnx":
-        check_parity(student, model.onnx, size)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(model.onnx)
-    elif to == "torchscript":
-        _save_torchscript(student, size, path)
-    elif to == "bundle":
-        _save_bundle(model, student, size, path)
-    else:
-        raise ValueError(f"--to is '{to}'; expected onnx, torchscript or bundle")
-    return path
-
-
-def _save_torchscript(student: nn.Module, size: int, path: Path) -> None:
-    wrapped, example = WithStageMoments(student).eval(), torch.randn(2, 3, size, size)
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        traced = torch.jit.trace(wrapped, example)
-        other = torch.randn(1, 3, size, size)
-        gap = float((traced(other)[0] - wrapped(other)[0]).abs().max())
-    if gap > 1e-4:
-        raise ExportFailed(f"the TorchScript differs from the student by {gap:.2g}; expected 1e-4; nothing was written")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.jit.save(traced, str(path))
-
-
-def _save_bundle(model: ModelFile, student: nn.Module, size: int, folder: Path) -> None:
-    """configs/metadata.json, models/model.ts, models/model.onnx, docs/README.md: what monai.bundle tools look for."""
-    header = model.header
-    for part in ("configs", "models", "docs"):
-        (folder / part).mkdir(parents=True, exist_ok=True)
-    check_parity(student, model.onnx, size)
-    _save_torchscript(student, size, folder / "models" / "model.ts")
-    (folder / "models" / "model.onnx").write_bytes(model.onnx)
-    task = header.task
-    metadata = {
-        "schema": "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20220324.json",
-        "version": "0.1.0",
-        "monai_version": "1.6.0",
-        "pytorch_version": torch.__version__,
-        "numpy_version": np.__version__,
-        "name": header.name,
-        "task": task.title if task else header.kind,
-        "description": f"{header.name}: {task.title if task else header.kind}. {header.licence}",
-        "intended_use": "Research use only; not a medical device.",
-        "network_data_format": {
-            "inputs": {
-                "image": {"type": "image", "num_channels": 3, "spatial_shape": [size, size], "dtype": "float32"}
-            },
-            "outputs": {
-                "pred": {
-                    "type": "image",
-                    "format": "logits",
-                    "num_channels": len(task.regions) if task else len(header.classes),
-                    "channel_def": {str(i): r.name for i, r in enumerate(task.regions)} if task else {},
-                }
-            },
-        },
-    }
-    (folder / "configs" / "metadata.json").write_text(json.dumps(metadata, indent=2), encoding="utf-8")
-    readme = f"# {header.name}\n\n{metadata['description']}\n\nInput: {header.input.model_dump_json()}\n"
-    (folder / "docs" / "README.md").write_text(readme, encoding="utf-8")
