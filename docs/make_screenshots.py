@@ -94,11 +94,42 @@ def segment():
     viewer.close()
 
 
+def prompt(theme="dark", name="prompt"):
+    """Coins, a structure that nobody trained for: two are finished, a third one is at work."""
+    from skimage.data import coins
+
+    viewer = fresh(theme=theme)
+    viewer.add_image(coins(), name="coins")
+    panel = dock(viewer, "Prompt")
+    viewer.reset_view()
+    panel.take()
+    until(lambda: panel.prompting.session is not None)
+    marks = panel.prompting.marks
+
+    def answered(n):
+        until(lambda: len(panel.prompting.session.prompts) == n and not panel.prompting.work.running)
+
+    for n, at in enumerate(((54, 44), (57, 100))):
+        marks.points.add(at)
+        answered(2 * n + 1)
+        panel.prompting.next_object()
+    panel.tools.pick("away")
+    marks.points.add((74, 136))
+    answered(5)
+    panel.tools.pick("add")
+    panel.tools.pick("box")
+    marks.strokes.add_rectangles([[26, 129], [26, 182], [77, 182], [77, 129]])
+    answered(6)
+    shot(viewer, name)
+    viewer.close()
+
+
 def light():
     viewer, _ = segmented("fundus", "optic", "light")
     dock(viewer, "Live read-out")
     shot(viewer, "readout-light")
     viewer.close()
+    prompt("light", "prompt-light")
 
 
 def prostate():
@@ -227,7 +258,9 @@ def loop():
         viewer.close()
 
 
-SCENES = {f.__name__: f for f in (first_run, segment, light, prostate, planes, batch, shift, what_if, classify, loop)}
+SCENES = {
+    f.__name__: f for f in (first_run, segment, prompt, light, prostate, planes, batch, shift, what_if, classify, loop)
+}
 
 
 def main():

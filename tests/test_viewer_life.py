@@ -20,11 +20,12 @@ def panel_classes():
     from napari_tinymig.viewer.batch import BatchPanel
     from napari_tinymig.viewer.correct import CorrectPanel
     from napari_tinymig.viewer.planes.panel import PlanesPanel
+    from napari_tinymig.viewer.prompts.panel import PromptPanel
     from napari_tinymig.viewer.readout.panel import ReadoutPanel
     from napari_tinymig.viewer.save import SavePanel
     from napari_tinymig.viewer.segment.panel import SegmentPanel
 
-    return SegmentPanel, ReadoutPanel, CorrectPanel, SavePanel, BatchPanel, PlanesPanel
+    return SegmentPanel, PromptPanel, ReadoutPanel, CorrectPanel, SavePanel, BatchPanel, PlanesPanel
 
 
 def listeners(viewer):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import numpy as np
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import QEvent, QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QPushButton
 
@@ -72,3 +72,41 @@ def volume(shape=(12, 96, 96)):
     ball = ((z - 6) / 4) ** 2 + ((y - 50) / 22) ** 2 + ((x - 44) / 22) ** 2 <= 1
     rng = np.random.default_rng(0)
     return (ball * 800 + rng.normal(100, 10, shape)).astype(np.int16), ball
+
+
+def canvas_of(viewer):
+    """The canvas of a viewer; the proxy that plugins get does not show it."""
+    return getattr(viewer, "__wrapped__", viewer).window._qt_viewer.canvas
+
+
+def canvas_point(viewer, layer, position):
+    """Where the canvas shows a layer's pixel, in the pixels of its widget (2-D view)."""
+    canvas = canvas_of(viewer)
+    world = np.asarray(layer.data_to_world(position))
+    down, right = viewer.dims.displayed
+    x, y = canvas.view.camera.transform.map([world[right], world[down]])[:2]
+    return canvas.native, QPoint(round(float(x)), round(float(y)))
+
+
+def canvas_drag(viewer, layer, positions):
+    """Press the mouse at the first pixel of a layer, move over the others, let go at the last one."""
+    for i, position in enumerate(positions):
+        widget, point = canvas_point(viewer, layer, position)
+        QTest.mouseMove(widget, point)
+        spin(0.03)
+        if i == 0:
+            QTest.mousePress(widget, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, point)
+            spin(0.03)
+    QTest.mouseRelease(widget, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, point)
+    spin(0.05)
+
+
+def canvas_click(viewer, layer, position):
+    """Click on a layer's pixel with the mouse."""
+    canvas_drag(viewer, layer, [position])
+
+
+def canvas_key(viewer, key, modifier=Qt.KeyboardModifier.NoModifier):
+    """Press a key over the canvas."""
+    QTest.keyClick(canvas_of(viewer).native, key, modifier)
+    spin(0.05)

@@ -26,7 +26,7 @@ Start = Any
 
 def begin(
     scan: Scan,
-    task: str = DEFAULT_TASK,
+    task: str | Task = DEFAULT_TASK,
     model: str | Path | Predictor | None = None,
     start: Start = "auto",
     engine: PromptEngine | None = None,
@@ -34,7 +34,10 @@ def begin(
     flat: bool = False,
     box_engine: BoxEngine | None = None,
 ) -> PromptSession:
-    """A session on a scan; see `napari_tinymig.prompt`. flat: the scan is a grey picture (1, H, W) of shape (H, W)."""
+    """A session on a scan; see `napari_tinymig.prompt`. flat: the scan is a grey picture (1, H, W) of shape (H, W).
+
+    task: also a whole record, of a structure that no model knows yet; its automatic start is empty.
+    """
     checked_pixels(scan.pixels)
     record, predictor = task_and_student(task, model, start, scan.kind, flat)
     scan = scan_for_task(scan, record.input)
@@ -52,7 +55,7 @@ def begin(
 
 
 def task_and_student(
-    task: str, model: str | Path | Predictor | None, start: Start, kind: str, flat: bool
+    task: str | Task, model: str | Path | Predictor | None, start: Start, kind: str, flat: bool
 ) -> tuple[Task, Predictor | None]:
     """The task's record and, where the start is to be automatic, its student.
 
@@ -60,6 +63,8 @@ def task_and_student(
     """
     if isinstance(start, str) and start != "auto":
         raise ValueError(f"start is '{start}'; expected 'auto', None (empty), or an array of labels to mend.")
+    if isinstance(task, Task):
+        return task, None
     if task == ANY:
         return any_task("photograph" if kind == "photograph" else "volume", flat), None
     if isinstance(model, Predictor):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -58,6 +58,7 @@ class PromptSession:
         self._prediction, self._follows = prediction, follow and len(self._shape) == 3
         self._pictures: dict[int, Picture] = {}
         self.locked: frozenset[int] = frozenset()
+        self._held: NDArray[np.bool_] | None = None
         self.seconds = 0.0
         self._restart()
 
@@ -145,6 +146,14 @@ class PromptSession:
         """These labels are not touched from now on; without any, nothing is locked."""
         self.locked = frozenset(checked_label(v, self.task) for v in labels)
 
+    def hold(self, pixels: ArrayLike | None) -> None:
+        """These pixels (a mask of the image's shape) are not touched from now on; None = none is held."""
+        if pixels is not None and np.shape(pixels) != self._shape:
+            raise ValueError(
+                f"held pixels have shape {np.shape(pixels)}; expected the image's {self._shape}; cut them."
+            )
+        self._held = None if pixels is None else self._planes.slices(np.array(pixels, bool))
+
     def replay(self, prompts: Sequence[Prompt]) -> list[PromptAnswer]:
         """Start again and do these prompts: the same ones give the same labels. Raises for the first refused one."""
         kept = self._history
@@ -155,7 +164,7 @@ class PromptSession:
             self._history = kept
             raise
 
-    def follow(self) -> Iterator[int]:
+    def follow(self) -> Generator[int, None, None]:
         """Follow the last prompt to the neighbouring slices; yields each slice that was done.
 
         Stop asking, or close it, to stop following. Belongs to the prompt: one undo takes both back.
@@ -221,8 +230,11 @@ class PromptSession:
         refuse_locked(np.asarray(found).tolist(), label, self.locked, self.task)
         if at is None:
             return
+        z, pixels = at[0], (at[1][:, 0], at[1][:, 1])
+        if self._held is not None and self._held[z][pixels].any():
+            raise ValueError("the prompt lies on pixels that are held; expected another place; let go of them first.")
         finished = self._history.finished()
-        if finished is not None and finished[at[0]][at[1][:, 0], at[1][:, 1]].any():
+        if finished is not None and finished[z][pixels].any():
             raise ValueError("the prompt lies on a finished object; expected another place; undo `next` to mend it.")
 
     def _checked(self, prompt: Prompt) -> Prompt:
@@ -240,7 +252,8 @@ class PromptSession:
         told = [p for p in self._history.active() if planes.first_slice(p) == z]
         marks = [(planes.pixels(p), p.label) for p in told if p.kind != "box"]
         boxes = [(*planes.corners(p.positions), p.label) for p in told if p.kind == "box"]
-        finished = self._history.finished()
+        finished, held = self._history.finished(), self._held
+        kept = [m[z] for m in (finished, held) if m is not None]
         return SliceState(
             self.task,
             self.engine,
@@ -249,7 +262,7 @@ class PromptSession:
             marks,
             boxes,
             self.locked,
-            None if finished is None else finished[z],
+            np.logical_or.reduce(kept) if kept else None,
             self._begun(z),
             self.box_engine,
         )

@@ -13,7 +13,9 @@ GAP = 6  # between parts of one section, px
 MARGIN = 10  # around a section's content, px
 MIN_WIDTH = 320  # a panel docked right in a 1280 px wide window still leaves half of it to the canvas
 
-Role = Literal["heading", "hint", "value", "badge", "primary", "danger", "link", "card", "empty", "line", "title"]
+Role = Literal[
+    "heading", "hint", "value", "badge", "primary", "danger", "link", "card", "empty", "line", "title", "tool"
+]
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,10 @@ def style_sheet(p: Palette) -> str:
         background-color: {p.accent_hover}; }}
     QFrame[role="card"] QPushButton[role="primary"]:disabled, QPushButton[role="primary"]:disabled {{
         background-color: {p.border}; color: {p.muted}; }}
+    QFrame[role="card"] QPushButton[role="tool"] {{ padding: 6px 8px; border: 1px solid {p.border}; }}
+    QFrame[role="card"] QPushButton[role="tool"]:hover {{ border: 1px solid {p.accent_hover}; }}
+    QFrame[role="card"] QPushButton[role="tool"]:checked {{
+        background-color: {p.accent}; color: {p.on_accent}; font-weight: 600; border: 1px solid {p.accent}; }}
     QPushButton[role="danger"] {{ color: {p.bad}; }}
     QFrame[role="card"] QPushButton[role="link"], QPushButton[role="link"] {{
         background: transparent; color: {p.accent_hover if p.dark else p.accent}; text-align: left; padding: 2px 0;

@@ -1,0 +1,1 @@
+"""The Prompt panel: clicks, scribbles and boxes on the image, and the mask follows."""

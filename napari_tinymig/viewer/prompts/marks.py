@@ -1,0 +1,239 @@
+"""Prompts as two layers that lie where the image lies: points and strokes, to be moved and deleted as any other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from napari.layers import Layer, Points, Shapes
+from numpy.typing import NDArray
+from qtpy.QtCore import QTimer
+
+from ...prompts.records import Prompt
+from ..napari_io.layers import KEY, geometry_of, grid_shape
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+Shape = Literal["point", "scribble", "box"]
+NUMBER, LABEL, SIGN, NEW = "prompt", "label", "away", -1
+"""Columns of a mark's features: its number among the session's prompts, `NEW` before it is answered; its label; 1 where
+it was drawn to take away."""
+AWAY = "#ff4d6d"
+"""The colour of marks that take away."""
+DONE = ("added", "removed", "changed")
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One mark as its layer shows it.
+
+    number: of the prompt among the session's, `NEW` = not answered. prompt: what it tells. away: drawn to take away.
+    """
+
+    number: int
+    prompt: Prompt
+    away: bool = False
+
+
+class PromptMarks:
+    """The two layers of one image's prompts; `changed` is called after a user added, moved or deleted a mark.
+
+    colours: label -> colour of the marks that add it. taken_back, given_again: what the undo keys do while one of the
+    layers is active, as they do in a Labels layer.
+    """
+
+    def __init__(
+        self,
+        viewer: napari.viewer.Viewer,
+        image: Layer,
+        colours: dict[int, str],
+        changed: Callable[[], None],
+        taken_back: Callable[[], None],
+        given_again: Callable[[], None],
+    ):
+        self.viewer, self.image, self._changed = viewer, image, changed
+        self.colours = {label: lighter(colour) for label, colour in colours.items()}
+        self._mine = False
+        shape = grid_shape(image)
+        own = {"metadata": {KEY: {"source": image.name}}, "ndim": len(shape)} | geometry_of(image)
+        size = max(shape[-2:]) / 40  # shown at 14 to 20 px, however near one looks
+        table = _table([])
+        self.points = Points(
+            name=f"{image.name} prompts",
+            size=size,
+            canvas_size_limits=(14, 20),
+            border_color="white",
+            border_width=0.12,
+            features=table,
+            **own,
+        )
+        self.strokes = Shapes(name=f"{image.name} strokes", features=table, opacity=0.9, **own)
+        self.width = max(shape[-2:]) / 160
+        for layer in (self.points, self.strokes):
+            layer.events.data.connect(self._noticed)
+            layer.bind_key("Control-Z", lambda _layer: taken_back(), overwrite=True)
+            layer.bind_key("Control-Shift-Z", lambda _layer: given_again(), overwrite=True)
+        viewer.add_layer(self.strokes)
+        viewer.add_layer(self.points)
+
+    @property
+    def layers(self) -> tuple[Layer, Layer]:
+        """Points and strokes."""
+        return self.points, self.strokes
+
+    @property
+    def are_open(self) -> bool:
+        """Both layers are still in the viewer."""
+        return all(layer in self.viewer.layers for layer in self.layers)
+
+    @property
+    def shape_in_hand(self) -> Shape | None:
+        """What a mouse press draws now; None where it draws no prompt."""
+        active = self.viewer.layers.selection.active
+        if active == self.points and str(self.points.mode) == "add":
+            return "point"
+        modes: dict[str, Shape] = {"add_path": "scribble", "add_rectangle": "box"}
+        return modes.get(str(self.strokes.mode)) if active == self.strokes else None
+
+    def take(self, shape: Shape, label: int, away: bool) -> None:
+        """From now on the mouse draws this shape for this label. away: to take away from a class."""
+        layer: Any = self.points if shape == "point" else self.strokes
+        layer.selected_data = set()  # what is selected would take the new colour, too
+        layer.feature_defaults = {NUMBER: NEW, LABEL: label, SIGN: int(away)}
+        if shape == "point":
+            layer.current_face_color, layer.current_symbol = self._colour(label), _symbol(label)
+        else:
+            layer.current_face_color = "transparent"
+            layer.current_edge_color, layer.current_edge_width = self._colour(label), self.width
+        self.viewer.layers.selection.active = layer
+        layer.mode = {"point": "add", "scribble": "add_path", "box": "add_rectangle"}[shape]
+
+    def let_go(self) -> None:
+        """The mouse moves the view again."""
+        for layer in self.layers:
+            layer.mode = "pan_zoom"  # type: ignore[attr-defined]
+
+    def close(self) -> None:
+        """Remove both layers."""
+        for layer in self.layers:
+            layer.events.data.disconnect(self._noticed)
+            if layer in self.viewer.layers:
+                self.viewer.layers.remove(layer)
+
+    # --- what the layers say -----------------------------------------------------------------------------------
+
+    def _noticed(self, event: Any) -> None:
+        if not self._mine and str(event.action) in DONE:
+            QTimer.singleShot(0, self._tell)  # napari is still at work on the layer
+
+    def _tell(self) -> None:
+        if self.are_open:
+            self._changed()
+
+    def read(self) -> list[Mark]:
+        """Every mark, points first; copies of a mark count as new."""
+        found: list[Mark] = []
+        for i, at in enumerate(self.points.data):
+            found.append(self._mark(self.points, i, "click", [at]))
+        for i, (kind, vertices) in enumerate(zip(self.strokes.shape_type, self.strokes.data)):
+            if kind == "rectangle":
+                found.append(self._mark(self.strokes, i, "box", [vertices.min(0), vertices.max(0)]))
+            else:
+                found.append(self._mark(self.strokes, i, "scribble", vertices))
+        seen: set[int] = set()
+        out = []
+        for mark in found:
+            number = NEW if mark.number in seen else mark.number
+            seen.add(number)
+            out.append(Mark(number, mark.prompt, mark.away))
+        return out
+
+    def _mark(self, layer: Points | Shapes, row: int, kind: Any, at: Sequence[NDArray[Any]]) -> Mark:
+        positions = [self.image.world_to_data(layer.data_to_world(p)) for p in at]
+        pixels = [tuple(int(np.floor(v + 0.5 + 1e-6)) for v in p) for p in positions]
+        about = layer.features.iloc[row]
+        if kind == "scribble":
+            pixels = [p for p, before in zip(pixels, [None, *pixels]) if p != before]
+        return Mark(int(about[NUMBER]), Prompt(kind, tuple(pixels), int(about[LABEL])), bool(about[SIGN]))
+
+    # --- showing -----------------------------------------------------------------------------------------------
+
+    def show(self, marks: Sequence[Mark]) -> None:
+        """Show exactly these marks."""
+        self._mine = True
+        try:
+            self._show_points([m for m in marks if m.prompt.kind == "click"])
+            self._show_strokes([m for m in marks if m.prompt.kind in ("scribble", "box")])
+        finally:
+            self._mine = False
+
+    def _show_points(self, marks: list[Mark]) -> None:
+        layer = self.points
+        layer.selected_data = set()
+        hand = (layer.feature_defaults, layer.current_symbol, layer.current_face_color)
+        ndim = layer.ndim
+        layer.data = np.array([m.prompt.positions[0] for m in marks], float).reshape(-1, ndim)
+        layer.features = _table(marks)
+        if marks:
+            layer.symbol = [_symbol(m.prompt.label) for m in marks]
+            layer.face_color = [self._colour(m.prompt.label) for m in marks]
+        layer.feature_defaults, layer.current_symbol, layer.current_face_color = hand
+
+    def _show_strokes(self, marks: list[Mark]) -> None:
+        layer = self.strokes
+        layer.selected_data = set()
+        if not marks and not layer.nshapes:
+            return
+        hand = (layer.feature_defaults, layer.current_edge_color, layer.current_edge_width)
+        layer.data = []
+        if marks:
+            layer.add(
+                [_corners(m.prompt) if m.prompt.kind == "box" else _line(m.prompt) for m in marks],
+                shape_type=["rectangle" if m.prompt.kind == "box" else "path" for m in marks],
+                edge_color=[self._colour(m.prompt.label) for m in marks],
+                face_color="transparent",
+                edge_width=self.width,
+            )
+        layer.features = _table(marks)
+        layer.selected_data = set()
+        layer.feature_defaults, layer.current_edge_color, layer.current_edge_width = hand
+
+    def _colour(self, label: int) -> str:
+        return self.colours.get(label, AWAY)
+
+
+def lighter(colour: str, share: float = 0.6) -> str:
+    """A hex colour mixed with white, to be seen on a mask of that colour."""
+    parts = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(v + (255 - v) * share):02x}" for v in parts)
+
+
+def _symbol(label: int) -> str:
+    """A plus, or a minus for what takes away."""
+    return "cross" if label else "hbar"
+
+
+def _table(marks: Sequence[Mark]) -> dict[str, NDArray[np.int64]]:
+    """The features of marks."""
+    columns = {NUMBER: [m.number for m in marks], LABEL: [m.prompt.label for m in marks]}
+    columns[SIGN] = [int(m.away) for m in marks]
+    return {name: np.array(values, np.int64) for name, values in columns.items()}
+
+
+def _line(prompt: Prompt) -> NDArray[Any]:
+    """The vertices of a scribble; a path has at least two."""
+    at = np.array(prompt.positions, float)
+    return np.concatenate([at, at]) if len(at) == 1 else at
+
+
+def _corners(prompt: Prompt) -> NDArray[Any]:
+    """The four corners of a box, in the plane in which it was drawn."""
+    low, high = (np.array(f(prompt.positions, axis=0), float) for f in (np.min, np.max))
+    row, column = sorted(np.argsort(high - low, kind="stable")[-2:])
+    corners = np.tile(low, (4, 1))
+    corners[1:3, column] = high[column]
+    corners[2:4, row] = high[row]
+    return corners
