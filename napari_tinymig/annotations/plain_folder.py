@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..base.errors import UnreadableInput
 from ..formats import find_inputs
-from ..formats.find import stem_of, suffix_of
+from ..formats.kinds import stem_of, suffix_of
 
 _NO_MASKS = (".db", ".ini", ".txt", ".csv", ".json", ".xml", ".md", ".xlsx")
 MASK_ENDING = "_mask"

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ..base.errors import OutputRefused, TinyMIGError
+from ..base.errors import OutputRefused, TinyMIGError, UnreadableInput
 from ..base.records import Prediction
 from ..formats import InputItem, open_input, write_atomically
 from ..formats.folder_ledger import bytes_hash, left_by_a_killed_run, note_mask
@@ -75,7 +75,9 @@ def input_hash(item: InputItem) -> str:
     digest = hashlib.sha256()
     try:
         for path in item.files or (item.path,):
-            digest.update(path.read_bytes())
+            with path.open("rb") as stream:
+                while block := stream.read(1 << 20):
+                    digest.update(block)
     except OSError:
         return ""
     return digest.hexdigest()[:16]
@@ -110,6 +112,8 @@ def run_job(job: Job) -> Outcome:
 
 def _finish(job: Job, row: dict[str, Any]) -> Outcome:
     """The part of `run_job` that may fail."""
+    if job.item.problem:
+        raise UnreadableInput(job.item.problem)
     options, digest = job.options, input_hash(job.item)
     skipped = _skipped(job, digest)
     if skipped is not None:

@@ -6,7 +6,8 @@ import logging
 from pathlib import Path
 
 from ..base.errors import UnreadableInput
-from .find import find_images, find_inputs, stem_of, suffix_of
+from .find import find_images, find_inputs
+from .kinds import stem_of, suffix_of
 from .read_masks import apply_label_map, open_mask, parse_label_map, read_mask
 from .scan_file import InputItem, MaskFile, ScanFile, as_photograph, as_volume, eight_bit
 from .stored_grid import stored_labels

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from ..base.errors import UnreadableInput, UnsupportedInput
 from ..base.geometry import Geometry, lps_from_ras
 from ..base.records import Scan
-from .dicom_order import Frame, in_order
-from .dicom_pixels import is_colour, pixel_values, rgb_pixels
+from .dicom_slices.order import Frame, in_order
+from .dicom_slices.pixels import is_colour, pixel_values, rgb_pixels
 from .scan_file import (
     MAX_PHOTOGRAPH_PIXELS,
     MAX_VOLUME_VOXELS,

@@ -16,7 +16,7 @@ from ..base.errors import MissingExtra, UnreadableInput, UnsupportedInput
 from ..base.geometry import Geometry, lps_from_ras
 from ..tasks.table import KNOWN
 from ..tasks.task import Task
-from .dicom_pixels import pixel_values
+from .dicom_slices.pixels import pixel_values
 from .scan_file import ScanFile, StoredVolume
 from .stored_grid import stored_labels
 

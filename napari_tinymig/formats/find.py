@@ -1,10 +1,10 @@
 """From paths that a user gives to the images in them: files, folders, DICOM series.
 
 Rules for a folder: its own files only, no sub-folders, except sub-folders (three levels deep) that hold DICOM files.
-Ignored without a word: hidden files, DICOMDIR, data files of .mhd/.nhdr headers, files whose name says text or table,
-masks and overlays made earlier beside their images, and DICOM objects without an image (reports, segmentations) beside
-some with. Every other file that looks like an image becomes an item, even if it turns out unreadable: it then fails
-with its reason instead of vanishing.
+Ignored without a word: hidden files, DICOMDIR, text, and files whose name says document, table or model; masks and
+overlays made earlier beside their images; DICOM objects without an image (reports, segmentations) beside some with. The
+data file of a .mhd, .nhdr or .hdr header belongs to its header. Every other file becomes an item, even if it turns out
+unreadable: it then fails with its reason instead of vanishing.
 """
 
 from __future__ import annotations
@@ -12,70 +12,26 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from ..base.errors import TinyMIGError
+from ..base.errors import TinyMIGError, UnreadableInput
+from .kinds import (
+    DOCUMENTS,
+    FOREIGN_IMAGES,
+    MAX_FILE_BYTES,
+    Kind,
+    data_files,
+    first_bytes,
+    format_of,
+    is_text,
+    owners,
+    stem_of,
+    suffix_of,
+)
 from .scan_file import InputItem, reading
 
-PHOTOGRAPH_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
-NIFTI_SUFFIXES = (".nii", ".nii.gz")
-NRRD_SUFFIXES = (".nrrd", ".nhdr")
-META_SUFFIXES = (".mha", ".mhd")
-DICOM_SUFFIXES = (".dcm", ".ima", ".dicom")
-_FOREIGN_PICTURES = (".gif", ".heic", ".heif", ".avif", ".jp2", ".psd", ".raw", ".nef", ".cr2", ".fda", ".e2e")
-_FOREIGN_VOLUMES = (".mgz", ".mgh", ".hdr", ".img", ".npy", ".npz", ".par", ".rec", ".mnc", ".vol", ".svs", ".czi")
-_FOREIGN_IMAGES = _FOREIGN_PICTURES + _FOREIGN_VOLUMES
 _MASK_ENDINGS = ("_mask", "_overlay")
 _MAX_DICOM_DEPTH = 3
-
-Kind = Literal["photograph", "nifti", "nrrd", "mha", "dicom", "unknown"]
-
-
-def suffix_of(path: Path) -> str:
-    """The lower-case suffix, '.nii.gz' as one."""
-    name = path.name.lower()
-    return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
-
-
-def stem_of(path: Path) -> str:
-    """The file name without its suffix ('.nii.gz' counts as one); a DICOM name such as 1.2.840.7 keeps its dots."""
-    suffix = suffix_of(path)
-    known = (*PHOTOGRAPH_SUFFIXES, *NIFTI_SUFFIXES, *NRRD_SUFFIXES, *META_SUFFIXES, *DICOM_SUFFIXES, *_FOREIGN_IMAGES)
-    return path.name[: len(path.name) - len(suffix)] if suffix in known else path.name
-
-
-def format_of(path: Path) -> Kind:
-    """The format by name, or by the first bytes where the name says nothing."""
-    suffix = suffix_of(path)
-    for suffixes, kind in (
-        (PHOTOGRAPH_SUFFIXES, "photograph"),
-        (NIFTI_SUFFIXES, "nifti"),
-        (NRRD_SUFFIXES, "nrrd"),
-        (META_SUFFIXES, "mha"),
-        (DICOM_SUFFIXES, "dicom"),
-    ):
-        if suffix in suffixes:
-            return kind  # type: ignore[return-value]
-    return _sniffed(path)
-
-
-def _sniffed(path: Path) -> Kind:
-    try:
-        with path.open("rb") as f:
-            start = f.read(348)
-    except OSError:
-        return "unknown"
-    if start[128:132] == b"DICM":
-        return "dicom"
-    if start.startswith((b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"BM")) or start[8:12] == b"WEBP":
-        return "photograph"
-    if start.startswith(b"NRRD"):
-        return "nrrd"
-    if start.startswith(b"ObjectType"):
-        return "mha"
-    if start[344:348] in (b"n+1\0", b"ni1\0"):
-        return "nifti"
-    return "unknown"
 
 
 def find_inputs(paths: Iterable[str | Path]) -> list[InputItem]:
@@ -84,14 +40,14 @@ def find_inputs(paths: Iterable[str | Path]) -> list[InputItem]:
     Nothing is raised: a path that does not exist, an empty folder or a file of an unknown type becomes an item whose
     `problem` is raised by `open_input`, so that every other input is still done.
     """
-    given = [Path(p) for p in paths]
+    given = _headers_for_data([Path(p) for p in paths])
     items: list[InputItem] = []
     named_dicom: dict[Path, list[Path]] = {}
     for path in given:
         if path.is_dir():
             items += _in_folder(path)
-        elif not path.exists():
-            items.append(_problem(path, _not_there(path)))
+        elif problem := _not_a_file(path):
+            items.append(_problem(path, problem))
         elif (kind := format_of(path)) == "dicom":
             if path.parent not in named_dicom:
                 items.append(InputItem(path, "dicom", stem_of(path)))  # its place; replaced below
@@ -99,7 +55,7 @@ def find_inputs(paths: Iterable[str | Path]) -> list[InputItem]:
         elif kind == "unknown":
             items.append(_problem(path, _unknown_type(path)))
         else:
-            items.append(InputItem(path, kind, stem_of(path), (path,)))
+            items.append(_item(path, kind))
     for folder, files in named_dicom.items():
         at = next(i for i, item in enumerate(items) if item.path in files and not item.files)
         items[at : at + 1] = _named_dicom(folder, files)
@@ -119,11 +75,41 @@ def _images_of(path: Path) -> Path:
     return inside if inside.is_dir() and all(item.problem for item in find_inputs([path])) else path
 
 
+def _headers_for_data(given: list[Path]) -> list[Path]:
+    """The paths with a header in the place of each data file of its own, as a shell's * gives both."""
+    out: list[Path] = []
+    known: dict[Path, dict[Path, Path]] = {}
+    for path in given:
+        if path.parent not in known:
+            siblings = path.parent.glob("*.[mMnNhH]*") if path.parent.is_dir() else ()
+            known[path.parent] = owners(sorted(siblings))
+        out.append(known[path.parent].get(path, path))
+    return out
+
+
+def _item(path: Path, kind: Kind) -> InputItem:
+    return InputItem(path, kind, stem_of(path), (path, *data_files(path, kind)))
+
+
 def _problem(path: Path, sentence: str) -> InputItem:
     return InputItem(path, "unknown", stem_of(path), (path,), sentence)
 
 
+def _not_a_file(path: Path) -> str:
+    """Why `path` is no file that can be opened, '' if it is one."""
+    if not path.exists():
+        return _not_there(path)
+    if not path.is_file():
+        return f"{path} is a device or a pipe; expected an image file or a folder; check the path."
+    if (size := path.stat().st_size) > MAX_FILE_BYTES:
+        limit = f"{MAX_FILE_BYTES / 1e9:.0f} GB"
+        return f"{path.name} holds {size / 1e9:.0f} GB; expected at most {limit}; crop the image or cut it into parts."
+    return ""
+
+
 def _not_there(path: Path) -> str:
+    if path.is_symlink():
+        return f"{path} is a link to {path.readlink()}, which is not there; expected an image; copy the file itself."
     siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
     close = difflib.get_close_matches(path.name, siblings, n=1)
     hint = f"did you mean {close[0]}?" if close else "check the path."
@@ -141,22 +127,24 @@ def _unknown_type(path: Path) -> str:
 
 def _in_folder(folder: Path) -> list[InputItem]:
     try:
-        files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith((".", "~$")))
+        files = sorted(p for p in folder.iterdir() if _is_listed(p))
         folders = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     except OSError as e:
         return [_problem(folder, f"{folder} cannot be listed ({e.strerror}); change its permissions.")]
     items: list[InputItem] = []
     dicom: list[Path] = []
     stems = {stem_of(p) for p in files} | {folder.resolve().name}
+    data = owners(files)
     for path in files:
-        kind = format_of(path)
-        if kind == "dicom":
-            dicom.append(path)
-        elif _made_here(path, stems):
+        if path in data or _made_here(path, stems):
             continue
+        if problem := _not_a_file(path):
+            items.append(_problem(path, problem))
+        elif (kind := format_of(path)) == "dicom":
+            dicom.append(path)
         elif kind != "unknown":
-            items.append(InputItem(path, kind, stem_of(path), (path,)))
-        elif suffix_of(path) in _FOREIGN_IMAGES and not _is_data_file(path, files):
+            items.append(_item(path, kind))
+        elif not _is_document(path):
             items.append(_problem(path, _unknown_type(path)))
     items += dicom_series(folder, [p for p in dicom if p.name.upper() != "DICOMDIR"])
     if not items:
@@ -178,8 +166,17 @@ def _made_here(path: Path, stems: set[str]) -> bool:
     return False
 
 
-def _is_data_file(path: Path, files: Sequence[Path]) -> bool:
-    return any(p.stem == path.stem and p.suffix.lower() in (".mhd", ".nhdr") for p in files)
+def _is_listed(path: Path) -> bool:
+    """Whether a folder's entry counts: a file, or a link whose file is gone; not hidden, not a document's lock."""
+    return (path.is_file() or (path.is_symlink() and not path.exists())) and not path.name.startswith((".", "~$"))
+
+
+def _is_document(path: Path) -> bool:
+    """Whether a file of unknown type is text, or its name says that it is no image."""
+    suffix = suffix_of(path)
+    if suffix in FOREIGN_IMAGES:
+        return False
+    return suffix in DOCUMENTS or path.name.upper() == "DICOMDIR" or (path.stat().st_size > 0 and is_text(path))
 
 
 def _dicom_below(folder: Path, depth: int) -> list[InputItem]:
@@ -247,6 +244,11 @@ def _series_key(path: Path) -> tuple[tuple[Any, ...], str]:
         "NumberOfFrames",
         "Modality",
     ]
+    if first_bytes(path, 132)[128:] != b"DICM":
+        raise UnreadableInput(
+            f"{path.name} is named like DICOM and lacks its mark (DICM at byte 128); expected a DICOM file; export it "
+            "again."
+        )
     dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=[*tags, "SOPInstanceUID", "SOPClassUID"])
     direction = dataset.get("ImageOrientationPatient")
     rounded = tuple(round(float(v), 2) + 0.0 for v in direction) if direction else ()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..base.errors import UnreadableInput, UnsupportedInput
 from ..base.geometry import Geometry, lps_from_ras
+from .kinds import inside_folder
 from .nifti import three_axes
 from .scan_file import MAX_VOLUME_VOXELS, InputItem, ScanFile, StoredVolume, reading, refuse_large, volume_file
 
@@ -145,20 +146,20 @@ def _data_bytes(path: Path, header: MetaHeader, needed: int) -> bytes:
         raise UnsupportedInput(
             f"{path.name} spreads its slices over several files ({where}); expected one data file; save it as .mha."
         )
+    packed = header.true("compresseddata")
+    most = needed + (1 << 20) if packed else needed  # what is packed badly is hardly longer than what it holds
     if where.upper() == "LOCAL":
-        raw = path.read_bytes()[header.data_offset :]
+        data_path, skip = path, header.data_offset
     else:
-        data_path = path.parent / where
-        if not data_path.is_file():
-            raise UnreadableInput(
-                f"{path.name} names the data file {where}, which is not there; expected it beside; copy both."
-            )
-        raw = data_path.read_bytes()
+        data_path = inside_folder(path, where)
         skip = int(header.fields.get("headersize", "0"))
-        raw = raw[len(raw) - needed :] if skip < 0 else raw[skip:]
+        skip = max(0, data_path.stat().st_size - needed) if skip < 0 else skip
+    with data_path.open("rb") as stream:
+        stream.seek(skip)
+        raw = stream.read(most)
     if not header.true("binarydata") and "binarydata" in header.fields:
         raise UnsupportedInput(f"{path.name} holds its voxels as text; expected binary data; save it as .mha.")
-    if header.true("compresseddata"):
+    if packed:
         # 32 allows zlib and gzip streams; no more than needed is ever unpacked
         return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(raw, needed + 1)[:needed]
     return raw

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import io
 import logging
 import math
 from pathlib import Path
@@ -14,11 +16,15 @@ from numpy.typing import NDArray
 
 from ..base.errors import UnreadableInput, UnsupportedInput
 from ..base.geometry import Geometry
+from .kinds import data_files, first_bytes
 from .scan_file import MAX_VOLUME_VOXELS, InputItem, ScanFile, StoredVolume, reading, refuse_large, volume_file
 
 # nibabel prints what it mends in a header through a handler of its own; what matters is said in our notes and errors.
 nib.imageglobals.logger.setLevel(logging.CRITICAL)
 
+_HEADER_BYTES = 540  # of NIfTI-2, the longer one
+MAX_EXTENSION_BYTES = 1 << 28
+"""Most that may lie between a header and its voxels."""
 _MM_PER_UNIT = {"meter": 1000.0, "micron": 0.001}
 
 
@@ -32,16 +38,65 @@ def read_nifti(item: InputItem) -> ScanFile:
 
 
 def load_nifti(path: Path) -> StoredVolume:
-    """Voxels (scaled as the header says) and geometry of a NIfTI file."""
-    image: Any = nib.load(path, mmap=False)
-    if not isinstance(image, (nib.Nifti1Image, nib.Nifti2Image)):
-        raise UnreadableInput(f"{path.name} is {type(image).__name__}; expected NIfTI; convert it with nibabel.")
+    """Voxels (scaled as the header says) and geometry of a NIfTI file, packed or not whatever its name says, or of a
+    pair .hdr and .img. The size is checked before any voxel is unpacked."""
+    start = first_bytes(path, _HEADER_BYTES)
+    if start[344:348] not in (b"n+1\0", b"ni1\0") and start[4:8] not in (b"n+2\0", b"ni2\0"):
+        found = "is empty (0 bytes)" if not start else f"starts with {start[:8]!r} and bears no mark of NIfTI"
+        raise UnreadableInput(f"{path.name} {found}; expected NIfTI-1 or NIfTI-2; export it again.")
+    version = 2 if start[4:8] in (b"n+2\0", b"ni2\0") else 1
+    if start[344:348] == b"ni1\0" or start[4:8] == b"ni2\0":
+        image = _pair(path, nib.Nifti2Pair if version == 2 else nib.Nifti1Pair, start)
+    else:
+        image = _whole(path, nib.Nifti2Image if version == 2 else nib.Nifti1Image, start)
     file_shape = tuple(int(n) for n in image.shape)
     shape = three_axes(file_shape, path.name)
-    refuse_large(math.prod(shape), " x ".join(map(str, shape)), path.name, MAX_VOLUME_VOXELS)
     array = np.asarray(image.dataobj).reshape(shape, order="F")
     geometry = nifti_geometry(image, shape)
     return StoredVolume(array, geometry, file_shape, np.dtype(image.get_data_dtype()), image.header.copy(), "nifti")
+
+
+def _checked_header(path: Path, kind: Any, start: bytes) -> tuple[Any, int]:
+    """The header in `start`, and how many bytes of voxels it promises. Raises before anything is unpacked."""
+    if len(start) < kind.header_class.sizeof_hdr:
+        raise UnreadableInput(f"{path.name} is cut short within its header; expected NIfTI; copy it again.")
+    header = kind.header_class(start[: kind.header_class.sizeof_hdr], check=False)
+    with contextlib.suppress(nib.spatialimages.HeaderDataError):  # nibabel judges what is left, when it reads
+        header.check_fix(error_level=50)
+    file_shape = tuple(int(n) for n in header.get_data_shape())
+    if any(n < 0 for n in file_shape):
+        raise UnsupportedInput(f"{path.name} has shape {file_shape}; expected sides above zero; export it again.")
+    shape = three_axes(file_shape, path.name)
+    refuse_large(math.prod(shape), " x ".join(map(str, shape)), path.name, MAX_VOLUME_VOXELS)
+    return header, math.prod(shape) * header.get_data_dtype().itemsize
+
+
+def _whole(path: Path, kind: Any, start: bytes) -> Any:
+    header, needed = _checked_header(path, kind, start)
+    if not 0 <= float(header["vox_offset"]) <= MAX_EXTENSION_BYTES:
+        raise UnreadableInput(f"{path.name} says its voxels begin at byte {header['vox_offset']}; export it again.")
+    return kind.from_bytes(_unpacked(path, int(header["vox_offset"]) + needed))
+
+
+def _pair(path: Path, kind: Any, start: bytes) -> Any:
+    found = data_files(path, "nifti")
+    if not found:
+        raise UnreadableInput(f"{path.name} is the header of a pair; expected {path.stem}.img beside it; copy both.")
+    header, needed = _checked_header(path, kind, start)
+    files = kind.make_file_map({"header": io.BytesIO(_unpacked(path, len(start)))})
+    files["image"].fileobj = io.BytesIO(_unpacked(found[0], int(header["vox_offset"]) + needed))
+    return kind.from_file_map(files)
+
+
+def _unpacked(path: Path, count: int) -> bytes:
+    """The first `count` bytes of a file, unpacked if it is gzip."""
+    with path.open("rb") as stream:
+        packed = stream.read(2) == b"\x1f\x8b"
+        stream.seek(0)
+        if not packed:
+            return stream.read(count)
+        with gzip.GzipFile(fileobj=stream) as unpacked:
+            return unpacked.read(count)
 
 
 def three_axes(shape: tuple[int, ...], name: str) -> tuple[int, int, int]:
@@ -50,8 +105,8 @@ def three_axes(shape: tuple[int, ...], name: str) -> tuple[int, int, int]:
         raise UnsupportedInput(f"{name} has shape {shape}, no voxel at all; expected a 3-D volume; export it again.")
     if any(n > 1 for n in shape[3:]):
         raise UnsupportedInput(
-            f"{name} is {len(shape)}-D with shape {shape}; expected a 3-D volume; save the one volume you mean "
-            f"(with nibabel: image.slicer[..., {', '.join('0' for _ in shape[3:])}])."
+            f"{name} is {len(shape)}-D with shape {shape}; expected a 3-D volume; save the one volume you mean (one "
+            "time, b-value, echo or channel) as a file of its own."
         )
     padded = (*shape, 1, 1)
     return padded[0], padded[1], padded[2]

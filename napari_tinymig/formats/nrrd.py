@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..base.errors import UnsupportedInput
 from ..base.geometry import Geometry
+from .kinds import inside_folder
 from .nifti import three_axes
 from .scan_file import MAX_VOLUME_VOXELS, InputItem, ScanFile, StoredVolume, reading, refuse_large, volume_file
 
@@ -49,17 +50,49 @@ def load_nrrd(path: Path) -> StoredVolume:
     """Voxels and geometry of an NRRD file, its data beside the header or in a file of their own."""
     header = dict(nrrd.read_header(str(path)))
     sizes = tuple(int(n) for n in header["sizes"])
-    kinds = [str(k).lower() for k in header.get("kinds", [])]
-    if len(sizes) <= 3 and any(word in kind for kind in kinds for word in _NOT_SPACE):
+    space = _space_axes(header, sizes)
+    if any(sizes[i] > 1 for i in range(len(sizes)) if i not in space):
+        kinds = ", ".join(map(str, header.get("kinds", []))) or "without a direction"
         raise UnsupportedInput(
-            f"{path.name} has axes of kind {', '.join(kinds)}; expected three axes of space; export one grey volume."
+            f"{path.name} has sizes {' x '.join(map(str, sizes))} on axes of kind {kinds}; expected three axes of "
+            "space; save the one grey volume you mean as a file of its own."
         )
-    shape = three_axes(sizes, path.name)
+    shape = three_axes(tuple(sizes[i] for i in space), path.name)
     refuse_large(math.prod(shape), " x ".join(map(str, shape)), path.name, MAX_VOLUME_VOXELS)
-    geometry = nrrd_geometry(header, shape, len(sizes))
+    if "data file" in header or "datafile" in header:
+        _check_data_file(path, str(header.get("data file", header.get("datafile"))))
+    geometry = nrrd_geometry(_of_axes(header, space), shape, len(space))
     array = np.asarray(nrrd.read(str(path), index_order="F")[0])
     kept = {key: header[key] for key in _KEPT if key in header}
     return StoredVolume(array.reshape(shape, order="F"), geometry, sizes, array.dtype, kept, "nrrd")
+
+
+def _space_axes(header: dict[str, Any], sizes: tuple[int, ...]) -> list[int]:
+    """Which axes lie in space: those with a direction, or of no kind that says list, time, colour or the like."""
+    kinds = [str(k).lower() for k in header.get("kinds", [])]
+    directions = header.get("space directions")
+    listed = {i for i, kind in enumerate(kinds) if any(word in kind for word in _NOT_SPACE)}
+    if directions is not None:
+        rows = [np.full(3, np.nan) if row is None else np.asarray(row, np.float64) for row in directions]
+        without = {i for i, row in enumerate(rows) if np.isnan(row).all()}
+        listed |= without if len(without) < len(rows) else set()
+    return [i for i in range(len(sizes)) if i not in listed]
+
+
+def _of_axes(header: dict[str, Any], axes: list[int]) -> dict[str, Any]:
+    """The header with the directions and spacings of these axes alone."""
+    out = dict(header)
+    for key in ("space directions", "spacings"):
+        if out.get(key) is not None and len(out[key]) >= len(axes):
+            out[key] = [out[key][i] for i in axes if i < len(out[key])]
+    return out
+
+
+def _check_data_file(path: Path, name: str) -> None:
+    """Raise unless the data file that a header names is one file in the header's own folder or below."""
+    if name.upper().startswith("LIST") or "%" in name:
+        raise UnsupportedInput(f"{path.name} spreads its slices over several files ({name}); expected one data file.")
+    inside_folder(path, name)
 
 
 def nrrd_geometry(header: dict[str, Any], shape: tuple[int, int, int], axes: int) -> Geometry:

@@ -128,7 +128,8 @@ def decode_picture_file(path: Path, labels: bool = False) -> tuple[NDArray[Any],
     except UnidentifiedImageError as e:
         if path.suffix.lower() in (".tif", ".tiff") or _looks_like_tiff(path):
             return (*_decode_odd_tiff(path), "tiff")
-        start = path.read_bytes()[:12]
+        with path.open("rb") as stream:
+            start = stream.read(12)
         found = "text" if start and all(32 <= b < 127 or b in b"\r\n\t" for b in start) else f"bytes {start[:8]!r}"
         raise UnreadableInput(
             f"{path.name} starts with {found}, which is no PNG, JPEG, TIFF, BMP or WebP picture; expected a "

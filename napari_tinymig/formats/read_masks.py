@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..base.errors import UnreadableInput, UnsupportedInput
 from ..base.records import Scan
-from .find import format_of, stem_of
+from .kinds import format_of, stem_of
 from .photographs import decode_picture_file, turn_upright
 from .scan_file import MaskFile, ScanFile, StoredVolume, reading
 

@@ -120,7 +120,7 @@ def volume_file(item: InputItem, stored: StoredVolume) -> ScanFile:
         geometry=stored.geometry,
         header=stored.header,
         notes=notes,
-        files=(item.path,),
+        files=item.files or (item.path,),
     )
 
 

@@ -17,7 +17,7 @@ from ..base.errors import OutputRefused
 from ..base.safe_files import write_atomic
 from ..tasks.colours import palette
 from ..tasks.task import Task
-from .find import suffix_of
+from .kinds import suffix_of
 from .photographs import exif_with_orientation
 from .scan_file import InputItem, ScanFile
 from .stored_grid import stored_labels

@@ -20,7 +20,7 @@ from PIL import Image
 
 from napari_tinymig.base.errors import OutputRefused, UnreadableInput
 from napari_tinymig.formats import open_input, write_mask, write_volume
-from napari_tinymig.formats.find import stem_of
+from napari_tinymig.formats.kinds import stem_of
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp")
 VOLUMES = (".nii", ".nii.gz", ".mhd", ".mha", ".nrrd")

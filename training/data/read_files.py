@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from napari_tinymig.base.records import Scan
 from napari_tinymig.formats import as_photograph, open_input, read_mask
-from napari_tinymig.formats.find import stem_of
+from napari_tinymig.formats.kinds import stem_of
 
 __all__ = ["read_image", "read_label", "read_scan", "stem_of"]
 

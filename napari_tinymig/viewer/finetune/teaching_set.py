@@ -12,7 +12,7 @@ from ...annotations.annotation_set import Case, is_set, read_cases, task_of_set
 from ...annotations.plain_folder import without_mask
 from ...base.errors import TinyMIGError
 from ...formats import open_mask
-from ...formats.find import PHOTOGRAPH_SUFFIXES, suffix_of
+from ...formats.kinds import PHOTOGRAPH_SUFFIXES, suffix_of
 from ...tasks.table import TASKS
 
 MOST_CODES = 8

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...base.errors import TinyMIGError, UnreadableInput
 from ...formats import InputItem, ScanFile, find_inputs, open_input, open_mask, stem_of
-from ...formats.find import PHOTOGRAPH_SUFFIXES, format_of, suffix_of
+from ...formats.kinds import PHOTOGRAPH_SUFFIXES, format_of, suffix_of
 from ...formats.read_masks import mask_scan_file
 from .layer_geometry import KEY, display_transform
 

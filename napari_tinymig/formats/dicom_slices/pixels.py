@@ -11,8 +11,8 @@ from pydicom.pixels import get_decoder
 from pydicom.pixels.processing import apply_color_lut
 from pydicom.uid import UID
 
-from ..base.errors import UnreadableInput, UnsupportedInput
-from .scan_file import eight_bit
+from ...base.errors import UnreadableInput, UnsupportedInput
+from ..scan_file import eight_bit
 
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")

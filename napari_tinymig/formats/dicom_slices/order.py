@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base.errors import UnsupportedInput
+from ...base.errors import UnsupportedInput
 
 _GAP_TOLERANCE = 0.1
 _SHIFT_TOLERANCE_MM = 0.5

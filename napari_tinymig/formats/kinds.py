@@ -1,0 +1,149 @@
+"""What a file is: by its content first, by its name where the content says nothing; which data file is whose."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import struct
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from ..base.errors import UnreadableInput
+
+PHOTOGRAPH_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
+NRRD_SUFFIXES = (".nrrd", ".nhdr")
+META_SUFFIXES = (".mha", ".mhd")
+DICOM_SUFFIXES = (".dcm", ".ima", ".dicom")
+FOREIGN_IMAGES = (
+    *(".gif", ".heic", ".heif", ".avif", ".jp2", ".psd", ".raw", ".nef", ".cr2", ".fda", ".e2e"),
+    *(".mgz", ".mgh", ".hdr", ".img", ".npy", ".npz", ".par", ".rec", ".mnc", ".vol", ".svs", ".czi"),
+)
+DOCUMENTS = (
+    *(".txt", ".md", ".rst", ".log", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".html", ".yaml", ".yml", ".toml"),
+    *(".ini", ".cfg", ".pdf", ".doc", ".docx", ".xls", ".xlsx", ".ods", ".odt", ".ppt", ".pptx", ".py", ".ipynb", ".m"),
+    *(".r", ".sh", ".bat", ".ps1", ".db", ".lnk", ".url", ".bval", ".bvec", ".safetensors", ".onnx", ".pt", ".pth"),
+)
+"""Names that say text, table, script or model: passed over in a folder without a word."""
+MAX_FILE_BYTES = 8_000_000_000
+"""Largest file that is opened: more than the largest volume that is read takes in any format."""
+_GZIPPED = (".nii.gz", ".img.gz", ".hdr.gz", ".raw.gz")
+_GZIP = b"\x1f\x8b"
+
+Kind = Literal["photograph", "nifti", "nrrd", "mha", "dicom", "unknown"]
+
+
+def suffix_of(path: Path) -> str:
+    """The lower-case suffix, '.nii.gz' as one."""
+    name = path.name.lower()
+    return next((double for double in _GZIPPED if name.endswith(double)), path.suffix.lower())
+
+
+def stem_of(path: Path) -> str:
+    """The file name without its suffix ('.nii.gz' counts as one); a DICOM name such as 1.2.840.7 keeps its dots."""
+    suffix = suffix_of(path)
+    known = (*PHOTOGRAPH_SUFFIXES, *NIFTI_SUFFIXES, *NRRD_SUFFIXES, *META_SUFFIXES, *DICOM_SUFFIXES, *FOREIGN_IMAGES)
+    return path.name[: len(path.name) - len(suffix)] if suffix in (*known, *_GZIPPED) else path.name
+
+
+def format_of(path: Path) -> Kind:
+    """The format by the first bytes, whatever the name says; by the name where they say nothing."""
+    found = _sniffed(path)
+    if found != "unknown":
+        return found
+    suffix = suffix_of(path)
+    for suffixes, kind in (
+        (PHOTOGRAPH_SUFFIXES, "photograph"),
+        (NIFTI_SUFFIXES, "nifti"),
+        (NRRD_SUFFIXES, "nrrd"),
+        (META_SUFFIXES, "mha"),
+        (DICOM_SUFFIXES, "dicom"),
+    ):
+        if suffix in suffixes:
+            return kind  # type: ignore[return-value]
+    return "unknown"
+
+
+def first_bytes(path: Path, count: int) -> bytes:
+    """The first bytes of a regular file, unpacked if it is gzip; b'' for anything that cannot be read."""
+    try:
+        if not path.is_file():
+            return b""
+        with path.open("rb") as stream:
+            start = stream.read(count)
+            if start[:2] != _GZIP:
+                return start
+            stream.seek(0)
+            with gzip.GzipFile(fileobj=stream) as packed:
+                return packed.read(count)
+    except (OSError, EOFError, zlib.error):
+        return b""
+
+
+def _sniffed(path: Path) -> Kind:
+    start = first_bytes(path, 352)
+    if start[128:132] == b"DICM":
+        return "dicom"
+    if start.startswith((b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+        return "photograph"
+    if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
+        return "photograph"
+    if (
+        start[:2] == b"BM"
+        and len(start) > 18
+        and struct.unpack("<I", start[14:18])[0] in (12, 40, 52, 56, 64, 108, 124)
+    ):
+        return "photograph"
+    if start.startswith(b"NRRD0"):
+        return "nrrd"
+    if start.startswith((b"ObjectType", b"NDims")):
+        return "mha"
+    if start[344:348] in (b"n+1\0", b"ni1\0") or start[4:8] in (b"n+2\0", b"ni2\0"):
+        return "nifti"
+    return "unknown"
+
+
+def is_text(path: Path) -> bool:
+    """Whether the beginning of a file is text: no control bytes but tabs and line ends."""
+    start = first_bytes(path, 512)
+    return all(byte >= 32 or byte in b"\t\r\n\f" for byte in start)
+
+
+def data_files(header: Path, kind: Kind) -> tuple[Path, ...]:
+    """The files in the same folder that hold the voxels of a header (.mhd, .nhdr, .hdr); () where it holds its own."""
+    if kind == "nifti":
+        is_pair = suffix_of(header) in (".hdr", ".hdr.gz")
+        images = [header.with_name(stem_of(header) + ending) for ending in (".img", ".img.gz", ".IMG")]
+        return tuple(p for p in images if p.is_file())[:1] if is_pair else ()
+    if kind not in ("mha", "nrrd"):
+        return ()
+    key = rb"(?im)^\s*ElementDataFile\s*=\s*(.+?)\s*$" if kind == "mha" else rb"(?im)^data ?file:\s*(.+?)\s*$"
+    named = re.search(key, first_bytes(header, 1 << 16))
+    name = named.group(1).decode("utf-8", "replace") if named else ""
+    if not name or "\0" in name or name.upper() in ("LOCAL", "LIST"):
+        return ()
+    path = header.parent / name
+    return (path,) if path.is_file() and path.parent == header.parent else ()
+
+
+def inside_folder(header: Path, name: str) -> Path:
+    """The data file that a header names. Raises UnreadableInput where it is not there, or outside the header's folder:
+    a file that came from elsewhere must not make others be read."""
+    path = header.parent / name
+    if "\0" in name or not path.resolve().is_relative_to(header.parent.resolve()):
+        raise UnreadableInput(
+            f"{header.name} names the data file {name}, outside its own folder; expected it beside; copy both together."
+        )
+    if not path.is_file():
+        raise UnreadableInput(
+            f"{header.name} names the data file {name}, which is not there; expected it beside; copy both."
+        )
+    return path
+
+
+def owners(files: Iterable[Path]) -> dict[Path, Path]:
+    """Data file -> its header, of the headers among `files`."""
+    headers = [p for p in files if suffix_of(p) in (".mhd", ".nhdr", ".hdr", ".hdr.gz")]
+    return {data: header for header in headers for data in data_files(header, format_of(header))}
