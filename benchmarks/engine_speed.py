@@ -96,6 +96,67 @@ def warm_photograph(model: str, rounds: int = 15) -> tuple[float, float]:
     return min(times), median(times)
 
 
+def flat(paths: list[Path], folder: Path, count: int, model: str) -> list[tuple[int, float]]:
+    """`flat_memory` over `count` links to the photographs; [] for none."""
+    if not count:
+        return []
+    copies = folder / "flat"
+    copies.mkdir()
+    for i in range(count):
+        os.link(paths[i % len(paths)], copies / f"{i:05}.jpg")
+    return flat_memory(sorted(copies.iterdir()), folder / "flat_out", model)
+
+
+def measure(args: argparse.Namespace, model: str) -> tuple[list[tuple[str, str, str]], list[tuple[int, float]]]:
+    """Rows (what, measured, target) and the resident memory by number of images."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        paths = draw(folder / "photographs", max(args.images, 8))
+        cold = [segment(paths[:1], folder / f"one{i}", model) for i in range(args.rounds)]
+        few, _ = segment(paths[:4], folder / "few", model)
+        many, peak = segment(paths[: args.images], folder / "many", model)
+        memory = flat(paths, folder, args.flat, model)
+    seconds, rate = [c[0] for c in cold], (args.images - 4) / (many - few)
+    low, middle = (f"{1e3 * v:.0f}" for v in warm_photograph(model))
+    first = f"{min(seconds):.2f} s (median {median(seconds):.2f})"
+    rows = [
+        ("first mask of a 1536 px JPEG, cold `tinymig segment`", first, "<= 1.5 s"),
+        ("photographs a second in a folder, after start-up", f"{rate:.1f}", ">= 8"),
+        ("one warm photograph, without reading and writing", f"{low} ms (median {middle})", "-"),
+        ("peak resident memory, one photograph", f"{max(c[1] for c in cold):.0f} MB", "<= 500 MB"),
+        (f"peak resident memory, folder of {args.images}", f"{peak:.0f} MB", "<= 500 MB"),
+    ]
+    if volume := warm_volume():
+        rows.append(("384 x 384 x 20 volume, warm", f"{volume[0]:.2f} s (median {volume[1]:.2f})", "<= 3 s"))
+    if memory:
+        (first_n, first_mb), (last_n, last_mb) = memory[0], memory[-1]
+        what = f"resident memory after {first_n} and after {last_n} images"
+        rows.append((what, f"{first_mb:.0f} and {last_mb:.0f} MB", "flat"))
+    return rows, memory
+
+
+def page(args: argparse.Namespace, model: str, load: float) -> list[str]:
+    """The page's lines."""
+    rows, memory = measure(args, model)
+    lines = [
+        "# Speed and memory of the engine",
+        "",
+        "Command: `python benchmarks/engine_speed.py "
+        f"--images {args.images} --flat {args.flat} --rounds {args.rounds}`",
+        "",
+        f"Model {Predictor(model, 'cpu').model_id}, {usable_threads()}-core CPU ({platform.machine()}), Python "
+        f"{platform.python_version()}, load average at the start {load:.1f}, priority (nice) "
+        f"{os.getpriority(os.PRIO_PROCESS, 0)} (other work on the same cores makes every figure worse).",
+        "",
+        "| what | measured | target |",
+        "|---|---|---|",
+        *(f"| {a} | {b} | {c} |" for a, b, c in rows),
+    ]
+    if memory:
+        lines += ["", "Resident MB by number of images: " + ", ".join(f"{n}: {mb:.0f}" for n, mb in memory) + "."]
+    return lines
+
+
 def main() -> None:
     """Measure everything and write the page."""
     parser = argparse.ArgumentParser()
@@ -105,71 +166,11 @@ def main() -> None:
     parser.add_argument("--model", default=None)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".md"))
     args = parser.parse_args()
-    model = args.model or default_model("optic")
-    load = os.getloadavg()[0]
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        paths = draw(folder / "photographs", max(args.images, 8))
-        cold = [segment(paths[:1], folder / f"one{i}", model) for i in range(args.rounds)]
-        few, _ = segment(paths[:4], folder / "few", model)
-        many, peak = segment(paths[: args.images], folder / "many", model)
-        rate = (args.images - 4) / (many - few)
-        flat = []
-        if args.flat:
-            copies = folder / "flat"
-            copies.mkdir()
-            for i in range(args.flat):
-                os.link(paths[i % len(paths)], copies / f"{i:05}.jpg")
-            flat = flat_memory(sorted(copies.iterdir()), folder / "flat_out", model)
-        photograph, volume = warm_photograph(model), warm_volume()
-    rows = [
-        (
-            "first mask of a 1536 px JPEG, cold `tinymig segment`",
-            f"{min(c[0] for c in cold):.2f} s (median {median(c[0] for c in cold):.2f})",
-            "<= 1.5 s",
-        ),
-        ("photographs a second in a folder, after start-up", f"{rate:.1f}", ">= 8"),
-        (
-            "one warm photograph, without reading and writing",
-            f"{photograph[0] * 1e3:.0f} ms (median {photograph[1] * 1e3:.0f})",
-            "-",
-        ),
-        ("peak resident memory, one photograph", f"{max(c[1] for c in cold):.0f} MB", "<= 500 MB"),
-        (f"peak resident memory, folder of {args.images}", f"{peak:.0f} MB", "<= 500 MB"),
-    ]
-    if volume:
-        rows.append(("384 x 384 x 20 volume, warm", f"{volume[0]:.2f} s (median {volume[1]:.2f})", "<= 3 s"))
-    if flat:
-        rows.append(
-            (
-                f"resident memory after {flat[0][0]} and after {flat[-1][0]} images",
-                f"{flat[0][1]:.0f} and {flat[-1][1]:.0f} MB",
-                "flat",
-            )
-        )
-    lines = [
-        "# Speed and memory of the engine",
-        "",
-        "Command: `python benchmarks/engine_speed.py "
-        f"--images {args.images} --flat {args.flat} --rounds {args.rounds}`",
-        "",
-        f"Model {Predictor(model, 'cpu').model_id}, {usable_threads()}-core CPU ({platform.machine()}), Python "
-        f"{platform.python_version()}, load average at the start {load:.1f}, priority (nice) "
-        f"{os.getpriority(os.PRIO_PROCESS, 0)} (other work on the same cores makes "
-        "every figure worse).",
-        "",
-        "| what | measured | target |",
-        "|---|---|---|",
-    ]
-    lines += [f"| {a} | {b} | {c} |" for a, b, c in rows]
-    if flat:
-        lines += ["", "Resident MB by number of images: " + ", ".join(f"{n}: {mb:.0f}" for n, mb in flat) + "."]
+    lines = page(args, args.model or default_model("optic"), os.getloadavg()[0])
     args.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
-    print(
-        f"peak of this process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB; "
-        f"numpy {np.__version__}"
-    )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"peak of this process {peak:.0f} MB; numpy {np.__version__}")
 
 
 if __name__ == "__main__":

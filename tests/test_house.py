@@ -43,7 +43,7 @@ ORDER = (
 """A room imports only itself and rooms before it: no exception for lazy imports or TYPE_CHECKING."""
 
 LONGEST_FILE = 325  # the aim is 300
-LONGEST_FUNCTION = 77  # the aim is 40
+LONGEST_FUNCTION = 45
 MOST_MODULES = 16  # in one folder
 
 QT = {"qtpy", "magicgui", "superqt", "PyQt5", "PyQt6", "PySide6"}

@@ -7,8 +7,9 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from napari_tinymig.training.classifier.linear_probe import FeatureHead
 from napari_tinymig.training.classifier.losses import ClassifierOutput, class_weights, discrepancy, movl_loss
-from napari_tinymig.training.classifier.movl import FeatureHead, PromptedClassifier
+from napari_tinymig.training.classifier.movl import PromptedClassifier
 from napari_tinymig.training.classifier.visual_prompt import Prompt
 from torch import nn
 

@@ -214,22 +214,8 @@ class AnnotationSet:
         if known is not None:
             self._refuse_conflict(known, label_sha, prediction, replace)
         stem = known.stem if known else self._free_stem(scan.name or Path(source).stem or "image")
-        case = Case(
-            stem=stem,
-            image=f"images/{stem}{_suffix(scan)}",
-            label=f"labels/{stem}{_suffix(scan)}",
-            role=known.role if known and role == "auto" else role,
-            who=self.who,
-            when=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            source=source,
-            model_id=model_id,
-            image_sha256=image_sha,
-            label_sha256=label_sha,
-            prediction_sha256="" if prediction is None else sha16(prediction.astype(np.uint8)),
-            labelled_fraction=float(np.mean(mask != IGNORE)),
-            changed_fraction=None if prediction is None else float(np.mean((mask != prediction) & (mask != IGNORE))),
-            spacing_mm=scan.spacing_mm,
-        )
+        role = known.role if known and role == "auto" else role
+        case = self._new_case(stem, scan, mask, prediction, role=role, source=source, model_id=model_id)
         if known:
             self._keep_history(known)
         else:
@@ -238,6 +224,26 @@ class AnnotationSet:
         self._cases[stem] = case
         self._save()
         return case, [f for f in findings if f.severity == "warning"]
+
+    def _new_case(
+        self, stem: str, scan: Scan, mask: NDArray[np.uint8], prediction: NDArray[Any] | None, **origin: Any
+    ) -> Case:
+        """The record of a case: files, hashes, who and when, and how much was labelled and changed."""
+        labelled = mask != IGNORE
+        return Case(
+            stem=stem,
+            image=f"images/{stem}{_suffix(scan)}",
+            label=f"labels/{stem}{_suffix(scan)}",
+            who=self.who,
+            when=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            image_sha256=sha16(scan.pixels),
+            label_sha256=sha16(mask),
+            prediction_sha256="" if prediction is None else sha16(prediction.astype(np.uint8)),
+            labelled_fraction=float(np.mean(labelled)),
+            changed_fraction=None if prediction is None else float(np.mean((mask != prediction) & labelled)),
+            spacing_mm=scan.spacing_mm,
+            **origin,
+        )
 
     def _refuse_conflict(self, known: Case, label_sha: str, prediction: Any, replace: bool) -> None:
         if known.label_sha256 == label_sha or replace:

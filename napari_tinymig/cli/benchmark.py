@@ -9,11 +9,14 @@ import typer
 
 from .train import EvaluateRoi, parse_settings, stopping
 
+Recipes = Annotated[list[str], typer.Argument(help="Shipped recipes by name, or .toml files; first = baseline.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="Change every recipe, e.g. optim.epochs=60.")]
+Layout = Annotated[str | None, typer.Option(help="--domains are as published by their owners: import this layout.")]
+InitWeights = Annotated[Path | None, typer.Option(help="Local ImageNet weights for recipes that start from them.")]
+
 
 def benchmark(
-    recipes: Annotated[
-        list[str], typer.Argument(help="Shipped recipes by name, or .toml files; the first is the baseline.")
-    ],
+    recipes: Recipes,
     domains: Annotated[list[Path], typer.Option("--domains", help="Domain folders; give the option once per folder.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for runs, results.csv, table.md and plots.")],
     source: Annotated[
@@ -23,20 +26,14 @@ def benchmark(
     roi: Annotated[
         EvaluateRoi, typer.Option(help="truth: box around the true disc; auto: as a user has it.")
     ] = EvaluateRoi.truth,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a setting of every recipe, e.g. optim.epochs=60.")
-    ] = None,
-    init_weights: Annotated[
-        Path | None, typer.Option(help="Local ImageNet weights for recipes that start from them.")
-    ] = None,
+    settings: Settings = None,
+    init_weights: InitWeights = None,
     teacher_weights: Annotated[Path | None, typer.Option(help="Local weights for recipes that have a teacher.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     workers: Annotated[int, typer.Option(min=1, help="Runs at the same time on this machine.")] = 1,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of each run.")] = None,
     cluster: Annotated[str | None, typer.Option(help="Address of a dask scheduler to spread runs over.")] = None,
-    layout: Annotated[
-        str | None, typer.Option(help="--domains are as their owners publish them: import this layout first.")
-    ] = None,
+    layout: Layout = None,
 ) -> None:
     """Train every recipe on every source with every seed and score each case of the other domains.
 

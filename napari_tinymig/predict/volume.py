@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,24 +51,10 @@ def predict_volume(
     spec, task = header.input, header.task
     if task is None:
         raise ValueError(f"model '{header.name}' is a {header.kind}; expected a segmenter.")
-    volume = scan.pixels
-    box = slice_box(scan, spec.fov_mm)
-    placement = Placement(volume.shape[1:], box, (spec.size, spec.size))
-    inside = inside_frame(placement)
-    logits, frames = [], []
-    for start in range(0, len(volume), BATCH):
-        stop = min(start + BATCH, len(volume))
-        grids = [place(neighbours(volume, z, spec.context_slices), box, spec.size)[0] for z in range(start, stop)]
-        output = network.run(np.stack([network_input(g, inside, spec) for g in grids]))
-        batch = [SeenFrame(g, inside, output, i, placement) for i, g in enumerate(grids)]
-        for z, frame in enumerate(batch, start):
-            pixels = neighbours(volume, z, spec.context_slices)
-            logits.append(averaged_logits(pixels, frame, network, header, NEARER_LOOK))
-        frames += batch
-        if progress:
-            progress(stop, len(volume))
-    grid_logits = np.stack(logits)  # (D, R, s, s)
-    if len(volume) > 2 and scan.spacing_mm is not None and max(scan.spacing_mm) <= THICK * min(scan.spacing_mm):
+    placement = Placement(scan.pixels.shape[1:], slice_box(scan, spec.fov_mm), (spec.size, spec.size))
+    grid_logits, frames = _every_slice(network, header, scan.pixels, placement, progress)
+    thin = scan.spacing_mm is not None and max(scan.spacing_mm) <= THICK * min(scan.spacing_mm)
+    if len(scan.pixels) > 2 and thin:
         grid_logits = _smooth_through(grid_logits)
     native_labels = np.stack([labels_of(restore(g, placement, fill=-60.0), task) for g in grid_logits])
     answer = DecidedMask(tidy_volume(native_labels), frames=frames)
@@ -80,12 +67,42 @@ def predict_volume(
         gaps = [look.disagreement for look, g in zip(looks, grid_logits) if (g > 0).any()]
         answer.extra["look_disagreement"] = round(float(np.mean(gaps)), 4) if gaps else 0.0
         answer.uncertainty_map = np.stack([restore(look.spread, placement) for look in looks]).astype(np.float16)
-    if scan.spacing_mm is None:
-        answer.notes.append("The spacing of this image is unknown: volume and diameters cannot be given in mL and mm.")
-    elif scan.spacing_mm.index(max(scan.spacing_mm)) > 0 and max(scan.spacing_mm) > 1.25 * sorted(scan.spacing_mm)[1]:
-        plane = ("", "coronal", "sagittal")[scan.spacing_mm.index(max(scan.spacing_mm))]
-        answer.notes.append(f"This is a {plane} stack; the model knows axial slices, so look at its mask with care.")
+    answer.notes += _spacing_notes(scan.spacing_mm)
     return answer
+
+
+def _every_slice(
+    network: Network,
+    header: ModelHeader,
+    volume: NDArray[Any],
+    placement: Placement,
+    progress: Progress | None,
+) -> tuple[NDArray[np.float32], list[SeenFrame]]:
+    """Logits (D, R, s, s), the mean of two looks at every slice, and the first looks."""
+    spec, inside = header.input, inside_frame(placement)
+    logits, frames = [], []
+    for start in range(0, len(volume), BATCH):
+        stop = min(start + BATCH, len(volume))
+        slices = [neighbours(volume, z, spec.context_slices) for z in range(start, stop)]
+        grids = [place(s, placement.box, spec.size)[0] for s in slices]
+        output = network.run(np.stack([network_input(g, inside, spec) for g in grids]))
+        batch = [SeenFrame(g, inside, output, i, placement) for i, g in enumerate(grids)]
+        logits += [averaged_logits(s, frame, network, header, NEARER_LOOK) for s, frame in zip(slices, batch)]
+        frames += batch
+        if progress:
+            progress(stop, len(volume))
+    return np.stack(logits), frames
+
+
+def _spacing_notes(spacing_mm: tuple[float, ...] | None) -> list[str]:
+    """What the user should know where the spacing is missing or the stack is not axial."""
+    if spacing_mm is None:
+        return ["The spacing of this image is unknown: volume and diameters cannot be given in mL and mm."]
+    across = spacing_mm.index(max(spacing_mm))
+    if across > 0 and max(spacing_mm) > 1.25 * sorted(spacing_mm)[1]:
+        plane = ("", "coronal", "sagittal")[across]
+        return [f"This is a {plane} stack; the model knows axial slices, so look at its mask with care."]
+    return []
 
 
 def _smooth_through(logits: NDArray[np.float32]) -> NDArray[np.float32]:

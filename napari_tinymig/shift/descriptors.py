@@ -161,14 +161,7 @@ def describe_image(
     None = unknown. field: (h, w), True where the grid shows the picture and not padding; None = everywhere. view:
     side of the seen square over the frame's shorter side. Formulas are chosen. About 2 ms at 256 x 256.
     """
-    x = unit_range(pixels)
-    field = np.ones(x.shape[:2], bool) if field is None else np.asarray(field, bool)
-    if field.shape != x.shape[:2]:
-        raise ValueError(f"field has shape {field.shape}; expected {x.shape[:2]}, the frame's.")
-    if field.sum() < 64:
-        field = np.ones(x.shape[:2], bool)
-    while x.shape[0] > 320:  # the measures need no more, and stay comparable between grids
-        x, field = _halve(x), _halve(field.astype(np.float32)) > 0.5
+    x, field = _comparable(unit_range(pixels), field)
     inside = x[::2, ::2][field[::2, ::2]]  # (n, C); a quarter of the pixels gives the same colours
     luma = x[..., 0]
     if x.shape[2] == 3:
@@ -195,6 +188,21 @@ def describe_image(
     }
     values |= _colour(channels, brightest)
     return ImageDescriptors(values, q)
+
+
+def _comparable(
+    x: NDArray[np.float32], field: NDArray[np.bool_] | None
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Frame and field at most 320 pixels high, which the measures need and which keeps them comparable between
+    grids."""
+    field = np.ones(x.shape[:2], bool) if field is None else np.asarray(field, bool)
+    if field.shape != x.shape[:2]:
+        raise ValueError(f"field has shape {field.shape}; expected {x.shape[:2]}, the frame's.")
+    if field.sum() < 64:
+        field = np.ones(x.shape[:2], bool)
+    while x.shape[0] > 320:
+        x, field = _halve(x), _halve(field.astype(np.float32)) > 0.5
+    return x, field
 
 
 def _colour(channels: NDArray[np.float32], brightest: NDArray[np.float32]) -> dict[str, float]:

@@ -18,7 +18,8 @@ from napari_tinymig.recipes.classify import OWN_PREFIX, BackboneSpec, ProbeDataS
 
 from .backbone import Backbone, folded, open_backbone, reopen_backbone
 from .images import Item, Pixels, fit_to, load_pixels, read_slices
-from .movl import FeatureHead, PromptedClassifier, channels_last, infer, pick_device, softmax
+from .linear_probe import FeatureHead
+from .movl import PromptedClassifier, channels_last, infer, pick_device, softmax
 from .save import feature_distances
 from .visual_prompt import Prompt
 

@@ -11,7 +11,8 @@ from napari_tinymig.recipes.classify import BackboneCard, BackboneSpec, PromptSp
 from .backbone import Backbone, folded, open_backbone, with_local_weights
 from .features import FeatureCache
 from .images import Pixels
-from .movl import FeatureHead, PromptedClassifier, infer
+from .linear_probe import FeatureHead
+from .movl import PromptedClassifier, infer
 from .visual_prompt import Prompt
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax
+from torch import Tensor, nn
 
 L2_GRID = (1e-2, 1e-1, 1e-3, 1.0, 1e-4, 10.0, 1e-5, 100.0)
 """Penalties in the order in which a growing budget of trials tries them."""
@@ -81,3 +83,27 @@ def choose_linear_probe(
     fits = {l2: fit_linear_probe(*train, classes, l2, class_weight) for l2 in penalties}
     losses = {l2: mean_cross_entropy(fit.logits(validation[0]), validation[1]) for l2, fit in fits.items()}
     return fits[min(losses, key=lambda l2: losses[l2])], losses
+
+
+class FeatureHead(nn.Module):
+    """h: features (N, F) -> logits (N, C), linear on features standardised with the source's moments (buffers)."""
+
+    def __init__(self, features: int, classes: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("std", torch.ones(features))
+        self.linear = nn.Linear(features, classes)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.linear((features - self.mean) / self.std)
+
+    def take(self, probe: LinearProbe) -> None:
+        """Become a fitted linear probe."""
+        with torch.no_grad():
+            for mine, theirs in (
+                (self.mean, probe.mean),
+                (self.std, probe.std),
+                (self.linear.weight, probe.weight),
+                (self.linear.bias, probe.bias),
+            ):
+                mine.copy_(torch.from_numpy(theirs))

@@ -21,9 +21,9 @@ from .backbone import open_backbone, trainable
 from .features import FeatureRows
 from .images import Pixels
 from .lazy_backbone import LazyBackbone
-from .linear_probe import L2_GRID, LinearProbe, choose_linear_probe, feature_moments
+from .linear_probe import L2_GRID, FeatureHead, LinearProbe, choose_linear_probe, feature_moments
 from .losses import class_weights
-from .movl import FeatureHead, PromptedClassifier, Stage, autocast, channels_last, train_stage, validate
+from .movl import PromptedClassifier, Stage, autocast, channels_last, train_stage, validate
 from .visual_prompt import Prompt
 from .zero_shot import text_embeddings, zero_shot_logits
 

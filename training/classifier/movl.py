@@ -17,35 +17,11 @@ from napari_tinymig.recipes.classify import DiscrepancySpec, ProbeDataSpec, Prob
 
 from .backbone import Backbone
 from .images import Pixels
-from .linear_probe import LinearProbe, mean_cross_entropy
+from .linear_probe import FeatureHead, mean_cross_entropy
 from .losses import ClassifierOutput, class_weights, movl_loss
 from .visual_prompt import Prompt
 
 INFERENCE_BATCH = 64
-
-
-class FeatureHead(nn.Module):
-    """h: features (N, F) -> logits (N, C), linear on features standardised with the source's moments (buffers)."""
-
-    def __init__(self, features: int, classes: int):
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(features))
-        self.register_buffer("std", torch.ones(features))
-        self.linear = nn.Linear(features, classes)
-
-    def forward(self, features: Tensor) -> Tensor:
-        return self.linear((features - self.mean) / self.std)
-
-    def take(self, probe: LinearProbe) -> None:
-        """Become a fitted linear probe."""
-        with torch.no_grad():
-            for mine, theirs in (
-                (self.mean, probe.mean),
-                (self.std, probe.std),
-                (self.linear.weight, probe.weight),
-                (self.linear.bias, probe.bias),
-            ):
-                mine.copy_(torch.from_numpy(theirs))
 
 
 def pool_slices(features: Tensor, owner: Tensor, items: int, how: str, k: int) -> Tensor:
@@ -221,51 +197,85 @@ def train_stage(
     plain_features: (len(pixels), F) cached f(x), used for the detached plain branch when nothing is random; None =
     computed in every step. Reports come after every tenth step (loss alone) and every epoch.
     """
-    device = model.head.linear.weight.device
-    made = optimisers(model, stage, optim.optimiser)
     steps = math.ceil(len(train) / optim.batch)
-    schedules = [torch.optim.lr_scheduler.CosineAnnealingLR(o, max(1, steps * stage.epochs)) for o in made]
-    labels = torch.from_numpy(pixels.labels).to(device)
-    weights = class_weights(labels[train], model.head.linear.out_features).to(device) if balance else None
-    cache = torch.from_numpy(plain_features).to(device) if plain_features is not None and not optim.flip else None
-    rng = np.random.default_rng(seed)
+    total = steps * stage.epochs
+    step = _Step(model, pixels, train, normalise, stage, discrepancy, optim, plain_features, balance, seed, total)
     best = validate(infer(model, pixels, val, normalise, optim.precision)[0], pixels.labels[val])
     kept = _snapshot(model, stage)
-    yield EpochReport(0, 0, steps * stage.epochs, math.nan, {}, best, True)
-    for epoch in range(1, stage.epochs + 1 if made else 1):
+    yield EpochReport(0, 0, total, math.nan, {}, best, True)
+    for epoch in range(1, stage.epochs + 1 if step.optimisers else 1):
         losses: list[float] = []
         terms: dict[str, float] = {}
         _learning_mode(model, stage)
-        order = rng.permutation(train)
+        order = step.rng.permutation(train)
         for i in range(steps):
-            items = order[i * optim.batch : (i + 1) * optim.batch]
-            images, owner = batch_of(pixels, items, device)
-            if optim.flip:
-                turn = torch.from_numpy(rng.random(len(items)) < 0.5).to(device)[owner]
-                images = torch.where(turn[:, None, None, None], images.flip(2), images)
-            x = channels_last(normalise(images))
-            with autocast(device, optim.precision):
-                prompted = model.answer(x, owner, len(items))
-                plain = _plain(model, x, owner, items, cache) if discrepancy.weight > 0 and not stage.backbone else None
-            loss, terms = movl_loss(prompted, plain, labels[items], discrepancy, weights)
-            for o in made:
-                o.zero_grad(set_to_none=True)
-            loss.backward()
-            for o, schedule in zip(made, schedules):
-                o.step()
-                schedule.step()
-            losses.append(float(loss.detach()))
+            loss, terms = step.take(order[i * optim.batch : (i + 1) * optim.batch])
+            losses.append(loss)
             if stop():
                 _put_back(model, kept)
                 return
             if (i + 1) % 10 == 0:
-                yield EpochReport(epoch, (epoch - 1) * steps + i + 1, steps * stage.epochs, losses[-1], terms)
+                yield EpochReport(epoch, (epoch - 1) * steps + i + 1, total, losses[-1], terms)
         found = validate(infer(model, pixels, val, normalise, optim.precision)[0], pixels.labels[val])
         better = found["val_loss"] < best["val_loss"]
         if better:
             best, kept = found, _snapshot(model, stage)
-        yield EpochReport(epoch, epoch * steps, steps * stage.epochs, float(np.mean(losses)), terms, found, better)
+        yield EpochReport(epoch, epoch * steps, total, float(np.mean(losses)), terms, found, better)
     _put_back(model, kept)
+
+
+class _Step:
+    """One step of a stage: a batch, its loss, and what learns moved once. total: steps of the whole stage."""
+
+    def __init__(
+        self,
+        model: PromptedClassifier,
+        pixels: Pixels,
+        train: NDArray[np.int64],
+        normalise: Callable[[Tensor], Tensor],
+        stage: Stage,
+        discrepancy: DiscrepancySpec,
+        optim: ProbeOptimSpec,
+        plain_features: NDArray[np.float32] | None,
+        balance: bool,
+        seed: int,
+        total: int,
+    ):
+        self.model, self.pixels, self.normalise = model, pixels, normalise
+        self.optim, self.discrepancy = optim, discrepancy
+        self.device = device = model.head.linear.weight.device
+        self.optimisers = optimisers(model, stage, optim.optimiser)
+        self.schedules = [torch.optim.lr_scheduler.CosineAnnealingLR(o, max(1, total)) for o in self.optimisers]
+        self.labels = torch.from_numpy(pixels.labels).to(device)
+        classes = model.head.linear.out_features
+        self.weights = class_weights(self.labels[train], classes).to(device) if balance else None
+        cached = plain_features is not None and not optim.flip
+        self.cache = torch.from_numpy(plain_features).to(device) if cached else None
+        self.with_plain = discrepancy.weight > 0 and not stage.backbone
+        self.rng = np.random.default_rng(seed)
+
+    def take(self, items: NDArray[np.int64]) -> tuple[float, dict[str, float]]:
+        """Learn from some items; the loss and its terms."""
+        x, owner = self._batch(items)
+        with autocast(self.device, self.optim.precision):
+            prompted = self.model.answer(x, owner, len(items))
+            plain = _plain(self.model, x, owner, items, self.cache) if self.with_plain else None
+        loss, terms = movl_loss(prompted, plain, self.labels[items], self.discrepancy, self.weights)
+        for o in self.optimisers:
+            o.zero_grad(set_to_none=True)
+        loss.backward()
+        for o, schedule in zip(self.optimisers, self.schedules):
+            o.step()
+            schedule.step()
+        return float(loss.detach()), terms
+
+    def _batch(self, items: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Normalised images (M, 3, s, s), mirrored at random where the recipe asks for it, and the item of each."""
+        images, owner = batch_of(self.pixels, items, self.device)
+        if self.optim.flip:
+            turn = torch.from_numpy(self.rng.random(len(items)) < 0.5).to(self.device)[owner]
+            images = torch.where(turn[:, None, None, None], images.flip(2), images)
+        return channels_last(self.normalise(images)), owner
 
 
 def _plain(

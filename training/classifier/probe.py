@@ -94,34 +94,21 @@ def _probe(
     for note in (*images.notes, *split.notes):
         yield Message("warning", text=note)
     others = [read_image_set(t, images.classes, recipe.data.case_pattern) for t in targets]  # before hours of training
-    if recipe.method == "zero_shot":
-        text_embeddings(recipe.text_embeddings, images.classes)
-    backbone = LazyBackbone(recipe.backbone, cache, device, keep_head=recipe.method == "zero_shot")
-    card = backbone.card
-    yield Message(
-        "log", text=f"Backbone {card.name}, {card.size} px, weights {card.weights_sha256[:8]} ({card.weights})"
-    )
-    ground = _ground(recipe, images, split, backbone, device, stop, cache)
-    yield from _said_of(ground.rows, images.classes, split)
-    fitted: Fitted = yield from fit(ground)
-    for note in fitted.notes:
-        yield Message("log", text=note)
+    data, fitted = yield from _fitted(recipe, images, split, device, stop, cache)
     seconds = time.perf_counter() - begun
-    results = {"source validation": _score(ground, fitted, ground.rows, ground.val, images.name)}
-    test = np.setdiff1d(np.arange(len(ground.rows.items)), np.concatenate([ground.train, ground.val]))
-    if len(test):
-        results["source test"] = _score(ground, fitted, ground.rows, test, images.name)
+    results = _score_source(data, fitted, images.name)
+    if "source test" in results:
         yield _scored("source test", results["source test"].scores)
     if fitted.model is not None:
         path = out / CLASSIFIER
-        model_id = save_classifier(path, ground, fitted, images, results, seconds)
+        model_id = save_classifier(path, data, fitted, images, results, seconds)
         kilobytes = path.stat().st_size / 1000
         yield Message("saved", values={"kilobytes": kilobytes, "train_seconds": seconds}, text=str(path))
     else:
         model_id = "zero-shot"
-    failed = [("source", name, reason) for name, reason in ground.rows.failed.items()]
+    failed = [("source", name, reason) for name, reason in data.rows.failed.items()]
     for other in others:
-        result, unread = yield from _score_target(ground, fitted, other, cache)
+        result, unread = yield from _score_target(data, fitted, other, cache)
         failed += [(f"target {other.name}", name, reason) for name, reason in unread.items()]
         if result is not None:
             results[f"target {result.name}"] = result
@@ -138,6 +125,38 @@ def _probe(
     yield Message(kind, values=values, text=f"{model_id}: {out / CLASSIFIER}" if fitted.model else "zero-shot scored")
 
 
+def _fitted(
+    recipe: ProbeRecipe,
+    images: ImageSet,
+    split: Split,
+    device: torch.device,
+    stop: Callable[[], bool],
+    cache: FeatureCache,
+) -> Generator[Message, None, tuple[FitData, Fitted]]:
+    """Open the backbone, read the source's features, fit the method."""
+    if recipe.method == "zero_shot":
+        text_embeddings(recipe.text_embeddings, images.classes)
+    backbone = LazyBackbone(recipe.backbone, cache, device, keep_head=recipe.method == "zero_shot")
+    card = backbone.card
+    weights = f"weights {card.weights_sha256[:8]} ({card.weights})"
+    yield Message("log", text=f"Backbone {card.name}, {card.size} px, {weights}")
+    data = _fit_data(recipe, images, split, backbone, device, stop, cache)
+    yield from _reading_notes(data.rows, images.classes, split)
+    fitted: Fitted = yield from fit(data)
+    for note in fitted.notes:
+        yield Message("log", text=note)
+    return data, fitted
+
+
+def _score_source(data: FitData, fitted: Fitted, name: str) -> dict[str, SetResult]:
+    """Scores of the source's validation part, and of its test part where there is one."""
+    results = {"source validation": _score(data, fitted, data.rows, data.val, name)}
+    test = np.setdiff1d(np.arange(len(data.rows.items)), np.concatenate([data.train, data.val]))
+    if len(test):
+        results["source test"] = _score(data, fitted, data.rows, test, name)
+    return results
+
+
 def _started(images: ImageSet, split: Split, recipe: ProbeRecipe) -> Message:
     said = ", ".join(f"{name}: {count}" for name, count in images.counts.items())
     method = f"{recipe.method} ({recipe.strategy})" if recipe.method == "movl" else recipe.method
@@ -146,7 +165,7 @@ def _started(images: ImageSet, split: Split, recipe: ProbeRecipe) -> Message:
     return Message("started", values=values, text=f"{method} on {images.name} ({said}; {persons} persons)")
 
 
-def _ground(
+def _fit_data(
     recipe: ProbeRecipe,
     images: ImageSet,
     split: Split,
@@ -185,7 +204,7 @@ def _computer(backbone: LazyBackbone, recipe: ProbeRecipe) -> Callable[[Pixels],
     return lambda pixels: backbone.features(pixels, recipe.optim.precision, recipe.data)
 
 
-def _said_of(rows: FeatureRows, classes: Sequence[str], split: Split) -> Iterator[Message]:
+def _reading_notes(rows: FeatureRows, classes: Sequence[str], split: Split) -> Iterator[Message]:
     total = len(split.train) + len(split.val) + len(split.test)
     yield Message("log", values={"computed": float(rows.computed)}, text=f"{len(rows.items)} of {total} images read")
     for name, reason in list(rows.failed.items())[:20]:
@@ -195,7 +214,7 @@ def _said_of(rows: FeatureRows, classes: Sequence[str], split: Split) -> Iterato
 
 
 def _answers(
-    ground: FitData, fitted: Fitted, rows: FeatureRows, items: NDArray[np.int64], pixels: Pixels | None
+    data: FitData, fitted: Fitted, rows: FeatureRows, items: NDArray[np.int64], pixels: Pixels | None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Probabilities (n, C) and the features (n, F) they were made from."""
     if fitted.zero_shot is not None:
@@ -207,32 +226,30 @@ def _answers(
         features = rows.values[items]
         with torch.no_grad():
             return softmax(fitted.model.head(torch.from_numpy(features)).numpy()), features
-    logits, features = infer(
-        fitted.model, pixels, items, ground.backbone.fast().normalise, ground.recipe.optim.precision
-    )
+    logits, features = infer(fitted.model, pixels, items, data.backbone.fast().normalise, data.recipe.optim.precision)
     return softmax(logits), features
 
 
 def _score(
-    ground: FitData,
+    data: FitData,
     fitted: Fitted,
     rows: FeatureRows,
     items: NDArray[np.int64],
     name: str,
     pixels: Pixels | None = None,
 ) -> SetResult:
-    pixels = pixels if pixels is not None else ground.pixels
-    probabilities, features = _answers(ground, fitted, rows, items, pixels)
+    pixels = pixels if pixels is not None else data.pixels
+    probabilities, features = _answers(data, fitted, rows, items, pixels)
     chosen = [rows.items[i] for i in items]
-    scores = score_classification(probabilities, rows.labels[items], ground.classes, [i.case for i in chosen])
+    scores = score_classification(probabilities, rows.labels[items], data.classes, [i.case for i in chosen])
     return SetResult(name, scores, probabilities, rows.labels[items], chosen, features)
 
 
 def _score_target(
-    ground: FitData, fitted: Fitted, found: ImageSet, cache: FeatureCache
+    data: FitData, fitted: Fitted, found: ImageSet, cache: FeatureCache
 ) -> Generator[Message, None, tuple[SetResult | None, dict[str, str]]]:
     """Scores of a target, None where none of its images could be read; and those that could not, with the reason."""
-    recipe = ground.recipe
+    recipe = data.recipe
     for note in found.notes:
         yield Message("warning", text=note)
     absent = [name for name, count in found.counts.items() if count == 0]
@@ -241,11 +258,11 @@ def _score_target(
             "warning",
             text=f"{found.name} has no image of class {', '.join(absent)}: AUROC and balanced accuracy leave it out.",
         )
-    if ground.pixels is None:
-        rows = feature_rows(found.items, ground.backbone.card, recipe.data, cache, _computer(ground.backbone, recipe))
+    if data.pixels is None:
+        rows = feature_rows(found.items, data.backbone.card, recipe.data, cache, _computer(data.backbone, recipe))
         pixels = None
     else:
-        pixels = load_pixels(found.items, ground.backbone.card.size, recipe.data.max_slices)
+        pixels = load_pixels(found.items, data.backbone.card.size, recipe.data.max_slices)
         empty = np.zeros((len(pixels), 0), np.float32)
         rows = FeatureRows(pixels.items, empty, pixels.hashes, pixels.kinds, pixels.failed)
     for name, reason in list(rows.failed.items())[:20]:
@@ -253,7 +270,7 @@ def _score_target(
     if not rows.items:
         yield Message("warning", text=f"No image of {found.name} could be read; it is not in the scores.")
         return None, rows.failed
-    return _score(ground, fitted, rows, np.arange(len(rows.items)), found.name, pixels), rows.failed
+    return _score(data, fitted, rows, np.arange(len(rows.items)), found.name, pixels), rows.failed
 
 
 def _scored(name: str, scores: ClassificationScores) -> Message:

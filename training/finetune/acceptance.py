@@ -125,20 +125,9 @@ def decide_acceptance(
     unread: why the references that the user named could not be looked at, '' if they were or if there are none.
     """
     agreement = {kind: float(np.mean(values)) for kind, values in proxy.items() if len(values)}
-    lost = {kind: 1 - value for kind, value in agreement.items() if 1 - value > margin}
-    refused, notes = [], []
-    for kind, value in lost.items():
-        refused.append(
-            f"Refused: on {kind} the new mask agrees only {100 - 100 * value:.1f} % (Dice) with the old one; the limit "
-            f"is {100 - 100 * margin:.0f} %, so the model may have forgotten its original domain."
-        )
-    if unread:
-        refused.append(f"Not made the default: {unread}; name another folder or none, or keep this model knowingly.")
-    elif not agreement:
-        refused.append(
-            "Not made the default: there was no picture on which forgetting could be checked; name a folder of images "
-            "of the original domain as reference, or keep this model knowingly."
-        )
+    refused = _forgotten(agreement, margin, unread)
+    lost = any(1 - value > margin for value in agreement.values())
+    notes: list[str] = []
     measured = bool(gains) and bool(names)
     if not measured:
         refused.append(
@@ -146,20 +135,44 @@ def decide_acceptance(
             "end), so that the gain is unknown; annotate a second one, let the run end, or keep this model knowingly."
         )
     else:
-        overall = float(np.mean([g.gain for g in gains]))
-        words = "; ".join(_words(g) for g in gains)
-        held = f"{len(names)} {'blocks of slices' if same_case else 'cases'}"
-        if overall <= 0:
-            refused.append(f"Refused: no gain on the {held} held out ({words}); annotate more, or keep knowingly.")
-        else:
-            notes.append(f"Better on {held} it did not train on: {words}.")
-            if all(g.low < 0 for g in gains):
-                notes.append("Every interval includes zero: the gain may be chance, more cases will tell.")
-        notes += _warnings(gains, names, same_case)
+        no_gain, notes = _gained(gains, names, same_case)
+        refused += no_gain
     if agreement and not lost:
         worst = min(agreement, key=agreement.__getitem__)
         notes.append(f"Agreement with the old model on {worst}: {100 * agreement[worst]:.1f} % (proxy for forgetting).")
     return Acceptance(not refused, measured, (*refused, *notes), tuple(gains), agreement, tuple(names))
+
+
+def _forgotten(agreement: Mapping[str, float], margin: float, unread: str) -> list[str]:
+    """Why forgetting speaks against the child, or why it could not be checked."""
+    refused = [
+        f"Refused: on {kind} the new mask agrees only {100 * value:.1f} % (Dice) with the old one; the limit "
+        f"is {100 - 100 * margin:.0f} %, so the model may have forgotten its original domain."
+        for kind, value in agreement.items()
+        if 1 - value > margin
+    ]
+    if unread:
+        refused.append(f"Not made the default: {unread}; name another folder or none, or keep this model knowingly.")
+    elif not agreement:
+        refused.append(
+            "Not made the default: there was no picture on which forgetting could be checked; name a folder of images "
+            "of the original domain as reference, or keep this model knowingly."
+        )
+    return refused
+
+
+def _gained(gains: Sequence[Paired], names: Sequence[str], same_case: bool) -> tuple[list[str], list[str]]:
+    """What speaks against the child, and notes, from the gain on held-out cases."""
+    overall = float(np.mean([g.gain for g in gains]))
+    words = "; ".join(_words(g) for g in gains)
+    held = f"{len(names)} {'blocks of slices' if same_case else 'cases'}"
+    warnings = _warnings(gains, names, same_case)
+    if overall <= 0:
+        return [f"Refused: no gain on the {held} held out ({words}); annotate more, or keep knowingly."], warnings
+    notes = [f"Better on {held} it did not train on: {words}."]
+    if all(g.low < 0 for g in gains):
+        notes.append("Every interval includes zero: the gain may be chance, more cases will tell.")
+    return [], notes + warnings
 
 
 def _words(gain: Paired) -> str:

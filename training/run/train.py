@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import safe_open
 from torch import nn
 
@@ -136,21 +137,8 @@ def _train(
     if not held and recipe.protocol == "house":
         text = "No case is left to choose the checkpoint by; the last epoch is kept. Give more cases to hold some back."
         yield Message("warning", text=text)
-    data = load_set(train_cases, recipe)
-    held_data = load_set(held, recipe) if held else None
-    negatives = None
-    if recipe.augment.negatives:
-        extra = empty_frames(data, recipe)
-        negatives = np.arange(len(data), len(data) + len(extra))
-        data = concatenate(data, extra)
-        held_data = concatenate(held_data, empty_frames(held_data, recipe)) if held_data else None
-    torch.manual_seed(recipe.seed)
-    student = build_student(recipe).to(device)
-    attach_feature_style(student, recipe.augment)
-    objective = build_objective(recipe, student, device)
-    batches = Batches(data, recipe, device, negatives)
-    validate = None if held_data is None else GridValidation(held_data, recipe, device)
-    run = Run(student, objective, batches, validate, recipe, out, device)
+    data, held_data, negatives = _load(train_cases, held, recipe)
+    run = _new_run(data, held_data, negatives, recipe, out, device)
     if resume:
         run.load_last()
     for message in fit(run, stop):
@@ -171,6 +159,38 @@ def _train(
         yield _score_target(path, Path(folder), run.progress.epoch, recipe.optim.epochs)
     kind: MessageKind = "stopped" if stop() else "done"
     yield Message(kind, run.progress.epoch, recipe.optim.epochs, {"best": run.progress.best}, str(path))
+
+
+def _load(
+    train_cases: list[Case], held: list[Case], recipe: Recipe
+) -> tuple[ImageSet, ImageSet | None, NDArray[np.int64] | None]:
+    """Images to train on and held back, with empty frames where the recipe asks for them, and where those stand."""
+    data = load_set(train_cases, recipe)
+    held_data = load_set(held, recipe) if held else None
+    if not recipe.augment.negatives:
+        return data, held_data, None
+    extra = empty_frames(data, recipe)
+    negatives = np.arange(len(data), len(data) + len(extra))
+    held_data = concatenate(held_data, empty_frames(held_data, recipe)) if held_data else None
+    return concatenate(data, extra), held_data, negatives
+
+
+def _new_run(
+    data: ImageSet,
+    held: ImageSet | None,
+    negatives: NDArray[np.int64] | None,
+    recipe: Recipe,
+    out: Path,
+    device: torch.device,
+) -> Run:
+    """A seeded student with what it learns from and how it is validated, before the first epoch."""
+    torch.manual_seed(recipe.seed)
+    student = build_student(recipe).to(device)
+    attach_feature_style(student, recipe.augment)
+    objective = build_objective(recipe, student, device)
+    batches = Batches(data, recipe, device, negatives)
+    validate = None if held is None else GridValidation(held, recipe, device)
+    return Run(student, objective, batches, validate, recipe, out, device)
 
 
 def _score_target(model: Path, folder: Path, epoch: int, epochs: int) -> Message:

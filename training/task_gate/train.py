@@ -8,6 +8,7 @@ import importlib.metadata
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -164,22 +165,23 @@ def train_gate(
         loss = _gate_epoch(network, optimiser, pixels, epoch, epochs, seed)
         yield Message("epoch", epoch + 1, epochs, {"loss": loss})
     accuracy = gate_accuracy(network, held)
-    header = ModelHeader(
-        kind="gate",
-        name="gate",
-        input=InputSpec(size=SIZE),
-        student=SPEC,
-        classes=CLASSES,
-        scores={"held_out_accuracy": accuracy, "held_out_images": {k: len(v) for k, v in held.items()}},
-        lineage=Lineage(
-            domains=tuple(sorted({p.name for paths in folders.values() for p in paths})),
-            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            software=importlib.metadata.version("napari-tinymig"),
-        ),
-    )
-    model = save_model(out, header, network)
+    scores = {"held_out_accuracy": accuracy, "held_out_images": {k: len(v) for k, v in held.items()}}
+    model = save_model(out, _header(folders, scores), network)
     yield Message("saved", epochs, epochs, accuracy, str(model.path))
     yield Message("done", epochs, epochs, accuracy, str(model.path))
+
+
+def _header(folders: Mapping[str, Sequence[Path]], scores: dict[str, Any]) -> ModelHeader:
+    """What the gate's file says of itself."""
+    lineage = Lineage(
+        domains=tuple(sorted({p.name for paths in folders.values() for p in paths})),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        software=importlib.metadata.version("napari-tinymig"),
+    )
+    spec = InputSpec(size=SIZE)
+    return ModelHeader(
+        kind="gate", name="gate", input=spec, student=SPEC, classes=CLASSES, scores=scores, lineage=lineage
+    )
 
 
 def _gate_epoch(
