@@ -59,8 +59,8 @@ def command_line() -> Iterator[str]:
 
     from napari_tinymig.cli import app
 
-    yield "# Command line\n\nMade from the commands themselves. Exit codes: 0 all done, 1 some inputs failed (every other one is"
-    yield "done, each failure is a row with its reason), 2 usage."
+    yield "# Command line\n\nMade from the commands themselves. Exit codes: 0 all done, 1 some inputs failed (every other"
+    yield "one is done, each failure is a row with its reason), 2 usage."
     root = get_command(app)
     with Context(root, info_name="tinymig") as top:
         for name in root.list_commands(top):
@@ -88,9 +88,10 @@ def recipes() -> Iterator[str]:
     """Every setting of a recipe: table, name, default, range, meaning; and the recipes that ship."""
     from napari_tinymig.recipes.student import Recipe
 
-    yield "# Recipes\n\nA recipe is a TOML file; `tinymig train NAME` takes one that ships, `tinymig train FILE.toml` yours,"
-    yield "`--set table.key=value` changes one setting. An unknown key is an error that names the nearest one.\n"
-    yield "Shipped: " + ", ".join(f"`{p.stem}`" for p in sorted((ROOT / "napari_tinymig/recipes").glob("*.toml"))) + ".\n"
+    yield "# Recipes\n\nA recipe is a TOML file; `tinymig train NAME` takes one that ships, `tinymig train FILE.toml`"
+    yield "yours, `--set table.key=value` changes one setting. An unknown key is an error that names the nearest one.\n"
+    shipped = sorted(p.stem for p in (ROOT / "napari_tinymig/recipes").glob("*.toml"))
+    yield f"Shipped: {', '.join(f'`{name}`' for name in shipped)}.\n"
     yield from _settings(Recipe, "")
 
 

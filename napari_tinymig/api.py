@@ -56,8 +56,12 @@ def segment(
     model
         Name, file, or what `load_model` gave; None = the task's default.
 
-    Raises ValueError for wrong arguments, and the errors of `napari_tinymig.base.errors` for images and models that
-    cannot be used.
+    Raises
+    ------
+    ValueError
+        Wrong arguments.
+    TinyMIGError
+        Images and models that cannot be used: one of the errors of `napari_tinymig.base.errors`.
     """
     scan, metadata = _scan_of(image, spacing)
     if model is None:
@@ -98,8 +102,12 @@ def prompt(
         Volumes: every prompt is followed through the neighbouring slices before it returns. False = only where
         `session.follow()` is asked for, as the viewer does in a worker.
 
-    Raises ValueError for wrong arguments, and the errors of `napari_tinymig.base.errors` for images and models that
-    cannot be used.
+    Raises
+    ------
+    ValueError
+        Wrong arguments.
+    TinyMIGError
+        Images and models that cannot be used: one of the errors of `napari_tinymig.base.errors`.
     """
     from .jobs.box_engine import open_box_engine
     from .prompts.begin import begin

@@ -87,7 +87,7 @@ def test_every_block_of_the_page_runs(page, files, tmp_path):
 
 
 def commands(page):
-    """The indented `tinymig` commands of a page, as lists of words; lines that describe alternatives are no commands."""
+    """The indented `tinymig` commands of a page, as lists of words; lines that describe alternatives are none."""
     found = [line.replace("\\\n", " ") for line in INDENTED.findall(page.read_text("utf-8"))]
     found = [re.split(r"\s{2,}(?=[#\w])", line)[0] if "  " in line.strip() else line for line in found]
     lists = [shlex.split(re.sub(r".*-m napari_tinymig", "tinymig", line), comments=True) for line in found]
@@ -130,7 +130,8 @@ def test_the_site_builds_without_a_warning_and_holds_the_generated_pages(tmp_pat
     assert "tinymig models rollback" in reference
     assert "disc_area_mm2" in (tmp_path / "site/reference/tasks-and-measures.html").read_text("utf-8")
     assert "prediction" in (tmp_path / "site/reference/python.html").read_text("utf-8").lower()
-    fetched = re.findall(r'(?:src|href)="(https?://[^"]+\.(?:js|css|woff2?))"', (tmp_path / "site/index.html").read_text())
+    index = (tmp_path / "site/index.html").read_text("utf-8")
+    fetched = re.findall(r'(?:src|href)="(https?://[^"]+\.(?:js|css|woff2?))"', index)
     assert fetched == []  # a site that is opened without a network
 
 

@@ -491,6 +491,17 @@ def test_the_command_replays_prompts_into_a_mask_and_a_table(tmp_path):
     assert "--overwrite" in again.stderr
 
 
+def test_a_grey_picture_is_prompted_by_row_and_column_as_in_python(tmp_path):
+    Image.fromarray(two_disks()[..., 0]).save(tmp_path / "grey.png")
+    (tmp_path / "p.json").write_text('[{"kind": "click", "positions": [[40, 40]], "label": 1}]')
+    command = [sys.executable, "-m", "napari_tinymig", "prompt", str(tmp_path / "grey.png"), "--prompts"]
+    done = subprocess.run([*command, str(tmp_path / "p.json"), "-o", str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    mask = np.asarray(Image.open(tmp_path / "grey_mask.png"))
+    assert mask.shape == (120, 160)
+    assert (mask[40, 40], mask[80, 120]) == (1, 0)
+
+
 def test_every_bundled_model_verifies_the_prompted_one_too(capsys):
     from napari_tinymig.cli import main
 

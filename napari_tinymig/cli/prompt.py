@@ -42,12 +42,15 @@ def prompt(
     check_folder(out)
     target = mask_paths(out, items[:1])[0]
     refuse_existing(target, overwrite)
-    session = begin(scan_file.scan, task, model, start_of(start, scan_file), box_engine=open_box_engine(engine))
+    flat = scan_file.scan.pixels.shape[0] == 1 and all(len(at) == 2 for p in listed for at in p.positions)
+    begun = start_of(start, scan_file, flat)
+    session = begin(scan_file.scan, task, model, begun, flat=flat, box_engine=open_box_engine(engine))
     for number, answer in enumerate(session.replay(listed), 1):
         if answer.note:
             typer.echo(f"prompt {number}: {answer.note}")
     prediction = session.prediction
-    write_mask(session.labels, scan_file, target, task=session.task, overwrite=overwrite)
+    labels = session.labels.reshape(scan_file.scan.grid_shape)
+    write_mask(labels, scan_file, target, task=session.task, overwrite=overwrite)
     record = target.with_name(target.name.split("_mask.")[0] + "_prompts.json")
     write_prompts(record, session.prompts, task=task, start=start, engine=engine)
     table = Table(out / TABLE, table_columns())
@@ -64,10 +67,11 @@ def refuse_existing(target: Path, overwrite: bool) -> None:
         raise OutputRefused(f"{target} exists and is not overwritten; add --overwrite or choose another folder.")
 
 
-def start_of(start: str, scan_file: Any) -> Any:
-    """What `begin` takes as a start: 'auto', None, or the labels of a mask file."""
+def start_of(start: str, scan_file: Any, flat: bool) -> Any:
+    """What `begin` takes as a start: 'auto', None, or the labels of a mask file, (H, W) of a grey picture."""
     if start in ("auto", "empty"):
         return "auto" if start == "auto" else None
     from ..formats import read_mask
 
-    return read_mask(start, like=scan_file)
+    labels = read_mask(start, like=scan_file)
+    return labels[0] if flat and labels.ndim == 3 else labels
