@@ -59,8 +59,8 @@ def command_line() -> Iterator[str]:
 
     from napari_tinymig.cli import app
 
-    yield "# Command line\n\nMade from the commands themselves. Exit codes: 0 all done, 1 some inputs failed (every other"
-    yield "one is done, each failure is a row with its reason), 2 usage."
+    yield "# Command line\n\nMade from the commands themselves. Exit codes: 0 all done, 1 some inputs failed (every"
+    yield "other one is done, each failure is a row with its reason), 2 usage."
     root = get_command(app)
     with Context(root, info_name="tinymig") as top:
         for name in root.list_commands(top):
@@ -115,7 +115,7 @@ def _settings(model: type[BaseModel], table: str) -> Iterator[str]:
 def tasks_and_measures() -> Iterator[str]:
     """The tables from which command line, panels, CSV and report take tasks and measures."""
     from napari_tinymig.measures.declared import DECLARED
-    from napari_tinymig.tasks.task import TASKS
+    from napari_tinymig.tasks.table import TASKS
 
     yield "# Tasks and measures\n\n## Tasks\n\n| task | label | class | colour |\n|---|---|---|---|"
     for name, task in TASKS.items():
