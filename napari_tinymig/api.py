@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 
 
 @lru_cache(maxsize=4)
-def _kept(model: str, device: str, threads: int | None) -> Predictor:
-    return Predictor(model, device, threads)
+def _kept(model: str, device: str, cup_offset: float | None) -> Predictor:
+    return Predictor(model, device, cup_offset=cup_offset)
 
 
-def load_model(model: str | Path, device: str = "auto", threads: int | None = None) -> Predictor:
+def load_model(
+    model: str | Path, device: str = "auto", threads: int | None = None, cup_offset: float | None = None
+) -> Predictor:
     """A model by name or file, ready to predict many scans: `load_model("optic").predict(Scan(pixels))`."""
-    return Predictor(model, device, threads)
+    return Predictor(model, device, threads, cup_offset=cup_offset)
 
 
 def segment(
@@ -41,6 +43,7 @@ def segment(
     probabilities: bool = False,
     uncertainty: bool = False,
     psa_ng_ml: float | None = None,
+    cup_offset: float | None = None,
 ) -> Prediction:
     """Mask, measures and trust of one image.
 
@@ -55,6 +58,9 @@ def segment(
         auto (metadata, then the shipped gate), or a known task: optic, prostate or polyp.
     model
         Name, file, or what `load_model` gave; None = the task's default.
+    cup_offset
+        Optic: cups drawn tighter (below 0) or more generous, in log-odds of the cup-to-disc ratio; None = as the model
+        draws them. With what `load_model` gave, name it there.
 
     Raises
     ------
@@ -66,7 +72,9 @@ def segment(
     scan, metadata = _scan_of(image, spacing)
     if model is None:
         model = default_model(TaskGate().task_of(scan, metadata) if task == "auto" else task)
-    predictor = model if isinstance(model, Predictor) else _kept(str(model), device, None)
+    if isinstance(model, Predictor) and cup_offset is not None:
+        raise ValueError("the opened model has a cup offset of its own; give it to load_model instead.")
+    predictor = model if isinstance(model, Predictor) else _kept(str(model), device, cup_offset)
     if task not in ("auto", predictor.task.name):
         raise ValueError(f"the model does '{predictor.task.name}', not '{task}'; leave one of them out.")
     scan = scan_for_task(scan, predictor.task.input)

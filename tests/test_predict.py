@@ -370,3 +370,21 @@ def test_the_network_returns_logits_and_four_stages_for_any_batch(make_model):
         out = network.run(np.zeros((batch, 3, 64, 64), np.float32))
         assert out.logits.shape == (batch, 2, 64, 64)
         assert [m.shape for m in out.stage_means + out.stage_stds] == [(batch, 3)] * 8
+
+
+def test_a_cup_offset_moves_the_cup_alone_and_a_model_may_carry_its_own(optic, make_model):
+    pixels, _ = fundus()
+    plain = optic.predict(Scan(pixels, name="drawn"))
+    offset = math.log(3)
+    generous = Predictor(optic.model, cup_offset=offset, locator=optic.locator).predict(Scan(pixels, name="drawn"))
+    before, after = plain.measures["vcdr"], generous.measures["vcdr"]
+    assert after == pytest.approx(3 * before / (1 + 2 * before), abs=0.03)  # odds times three
+    assert ((generous.labels > 0) == (plain.labels > 0)).all()
+    assert generous.extra["cup_offset"] == offset
+    own = make_model("own", OPTIC, (DISC_LEVEL, CUP_LEVEL), input=optic.header.input, constants={"cup_offset": offset})
+    assert Predictor(own, locator=optic.locator).predict(Scan(pixels)).measures["vcdr"] == pytest.approx(after)
+
+
+def test_a_cup_offset_for_a_model_without_cups_is_refused(make_model):
+    with pytest.raises(ValueError, match="leave the offset out"):
+        Predictor(make_model("toy-polyp", POLYP, (0.0,)), cup_offset=0.5)

@@ -372,3 +372,32 @@ def test_the_readout_names_the_mask_it_measures(viewer, models):
     readout = dock(viewer, ReadoutPanel)
     readout.measure_now()
     assert readout.numbers.heading.text() == "eye mask"
+
+
+def test_the_cup_slider_moves_the_cup_inside_its_disc_as_one_undoable_edit(viewer):
+    from napari_tinymig.tasks.task import OPTIC
+    from napari_tinymig.viewer.napari_io.layers import result_layer
+    from napari_tinymig.viewer.readout.panel import ReadoutPanel
+
+    image = viewer.add_image(photograph(), rgb=True, name="eye")
+    y, x = np.mgrid[:300, :320]
+    away = np.hypot(y - 130, x - 170)
+    labels = np.uint8(away <= 60) + np.uint8(away <= 30)  # 121 px high, cup 61
+    layer = viewer.add_layer(result_layer(image, labels, OPTIC, "mask", {}))
+    panel = dock(viewer, ReadoutPanel)
+    assert "0.50" in panel.big.text()
+    panel.cup.slider.setValue(10)
+    panel.cup.slider.setValue(20)  # one unit of log-odds: 61 of 121 px become 89
+    wait_until(lambda: "0.74" in panel.big.text(), 2.0, "the number to follow the slider")
+    assert ((layer.data > 0) == (labels > 0)).all()
+    assert panel.cup.value.text() == "+1.00"
+    layer.undo()
+    wait_until(lambda: "0.50" in panel.big.text(), 2.0, "the number to follow undo")
+    assert (layer.data == labels).all()
+    assert panel.cup.slider.value() == 0
+    panel.cup.slider.setValue(-20)
+    wait_until(lambda: "0.27" in panel.big.text(), 2.0)
+    layer.selected_label, layer.brush_size = 2, 9
+    layer.paint((130, 200), 2)
+    wait_until(lambda: panel.cup.slider.value() == 0, 2.0, "the slider to speak of the painted mask")
+    assert layer.data[130, 200] == 2

@@ -30,7 +30,8 @@ class Options:
 
     task: 'auto' or a task's name. model: name or file, None = the task's default. roi: 'auto' or 'full'. format:
     same, png, nifti or dicomseg. overlay: also write a picture. psa_ng_ml: for PSA density. overwrite: replace masks
-    that exist. threads: of the network in each worker. match: test-time help, see `match.match_to_source`.
+    that exist. threads: of the network in each worker. match: test-time help, see `colour_match.match_to_source`.
+    cup_offset: cups drawn by another school, see `cup_school.redraw_cup`; None = the model's own.
     """
 
     task: str = "auto"
@@ -44,10 +45,12 @@ class Options:
     uncertainty: bool = False
     threads: int | None = None
     match: ColourMatch = "none"
+    cup_offset: float | None = None
 
     def fingerprint(self) -> dict[str, Any]:
         """What must be equal for a mask to count as done."""
-        return {k: getattr(self, k) for k in ("roi", "format", "psa_ng_ml", "uncertainty", "match")}
+        always = {k: getattr(self, k) for k in ("roi", "format", "psa_ng_ml", "uncertainty", "match")}
+        return always | ({} if self.cup_offset is None else {"cup_offset": self.cup_offset})
 
 
 @dataclass(frozen=True)
@@ -84,9 +87,11 @@ def input_hash(item: InputItem) -> str:
 
 
 @lru_cache(maxsize=4)
-def ready(model: str, device: str, threads: int | None, match: ColourMatch = "none") -> Predictor:
+def ready(
+    model: str, device: str, threads: int | None, match: ColourMatch = "none", cup_offset: float | None = None
+) -> Predictor:
     """A predictor that is opened once per process."""
-    return Predictor(model, device, threads, colour_match=match)
+    return Predictor(model, device, threads, colour_match=match, cup_offset=cup_offset)
 
 
 @lru_cache(maxsize=1)
@@ -123,7 +128,8 @@ def _finish(job: Job, row: dict[str, Any]) -> Outcome:
     if task == "auto" and options.model is None:
         task = gate().task_of(scan_file.scan, scan_file.metadata)
     row["task"] = task if task != "auto" else ""
-    predictor = ready(str(options.model or default_model(task)), options.device, options.threads, options.match)
+    name = str(options.model or default_model(task))
+    predictor = ready(name, options.device, options.threads, options.match, options.cup_offset)
     row |= {"task": predictor.task.name, "model": predictor.model_id}
     _refuse_existing(job, digest, predictor.model_id)
     scan = scan_for_task(scan_file.scan, predictor.task.input)

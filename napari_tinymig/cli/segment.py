@@ -70,6 +70,12 @@ def segment(
         Match.none,
         help="Photographs: match light and colour to the training images first; can harm, see docs/SHIFT.md.",
     ),
+    cup_offset: float | None = typer.Option(
+        None,
+        min=-1.5,
+        max=1.5,
+        help="Optic: cups drawn tighter (-) or more generous (+), in log-odds of the cup-to-disc ratio.",
+    ),
     psa: float | None = typer.Option(None, min=0, help="PSA in ng/mL, for PSA density (adds a column)."),
     cluster: str | None = typer.Option(None, help="Address of a dask scheduler whose workers see the same disk."),
 ) -> None:
@@ -81,7 +87,7 @@ def segment(
     if cluster is not None:  # the workers share the disk, not the current folder
         inputs, out = [p.resolve() for p in inputs], out.resolve()
     options = Options(task, model, roi.value, device.value, format.value, overlay, overwrite, psa, uncertainty)
-    options = replace(options, match=match.value)
+    options = replace(options, match=match.value, cup_offset=cup_offset)
     jobs = with_threads(plan(inputs, out, options))
     start = time.perf_counter()
     outcomes: list[Outcome] = []

@@ -11,10 +11,21 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..recipes.student import ModelHeader
 from ..shift.descriptors import LEVELS
 
 ColourMatch = Literal["none", "colour", "histogram"]
 COLOUR_MATCHES: tuple[str, ...] = ("none", "colour", "histogram")
+
+
+def checked_match(how: ColourMatch, header: ModelHeader) -> ColourMatch:
+    """The word; ValueError for another one, and for a model that has no colours to match to."""
+    if how not in COLOUR_MATCHES:
+        raise ValueError(f"colour match is '{how}'; expected one of {', '.join(COLOUR_MATCHES)}.")
+    photographs = header.task is not None and header.task.input == "photograph"
+    if how != "none" and not (photographs and header.statistics):
+        raise ValueError(f"colour match '{how}' needs a model of photographs with source statistics; leave it out.")
+    return how
 
 
 def match_to_source(

@@ -32,7 +32,8 @@ from ..network.several_looks import NEARER_LOOK, PHOTOGRAPH_LOOKS, averaged_logi
 from ..recipes.student import ModelHeader
 from ..shift.add_trust import add_trust
 from ..tasks.task import Task
-from .colour_match import COLOUR_MATCHES, ColourMatch, match_to_source
+from .colour_match import ColourMatch, checked_match, match_to_source
+from .cup_school import CUP_OFFSET, redrawn, school_of
 from .disc_locator import Located, locate_disc
 from .quality import fundus_quality
 from .volume import Progress, predict_volume
@@ -52,9 +53,10 @@ class Predictor:
 
     model: name, file or ModelFile. device: auto, cpu, cuda or mps. threads: of the network; None = all usable, at
     most four. network, locator: ready networks instead of those that would be opened (torch on a GPU, tests).
-    colour_match: photographs only: match 'colour' or 'histogram' to the training images before the network looks
-    (off by default: it can harm, docs/SHIFT.md). Raises ModelFileError for a model that cannot be used, ValueError for
-    an unknown device or colour match.
+    colour_match: photographs only: match 'colour' or 'histogram' to the training images before the network looks (off
+    by default: it can harm, docs/SHIFT.md). cup_offset: disc and cup only: see `cup_school.redraw_cup`; None = the
+    model's own. Raises ModelFileError for a model that cannot be used, ValueError for an unknown device or a setting
+    that does not fit the model.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Predictor:
         network: Network | None = None,
         locator: Predictor | None = None,
         colour_match: ColourMatch = "none",
+        cup_offset: float | None = None,
     ):
         self.model = model if isinstance(model, ModelFile) else open_model(model)
         self.header: ModelHeader = self.model.header
@@ -76,7 +79,8 @@ class Predictor:
         self.network: Network = network or OnnxNetwork(self.model, threads)
         self._threads = threads
         self._locator = locator
-        self.colour_match = self._checked_match(colour_match)
+        self.colour_match = checked_match(colour_match, self.header)
+        self.cup_offset = school_of(cup_offset, self.header)
 
     @property
     def task(self) -> Task:
@@ -207,13 +211,6 @@ class Predictor:
             return None
         return (centre[0] - wanted / 2, centre[1] - wanted / 2, centre[0] + wanted / 2, centre[1] + wanted / 2)
 
-    def _checked_match(self, how: ColourMatch) -> ColourMatch:
-        if how not in COLOUR_MATCHES:
-            raise ValueError(f"colour match is '{how}'; expected one of {', '.join(COLOUR_MATCHES)}.")
-        if how != "none" and (self.task.input != "photograph" or not self.header.statistics):
-            raise ValueError(f"colour match '{how}' needs a model of photographs with source statistics; leave it out.")
-        return how
-
     def _matched(self, pixels: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
         """The photograph in the colours of the training images, judged by `box`; itself without a colour match."""
         if self.colour_match == "none":
@@ -237,6 +234,7 @@ class Predictor:
             logits = keep_one_object(logits, self.task)
         if "cup_disc" in self.task.measures:
             logits = drawn_to_ellipse(logits)
+            logits[1] = redrawn(logits[1], logits[0] > 0, self.cup_offset)  # outermost region first
         doubtful, least = 0, self.header.constants.get(OBJECT_LOGIT)
         if least is not None and not self.task.single_object:
             logits, doubtful = drop_doubtful(logits, least)
@@ -244,6 +242,8 @@ class Predictor:
         if not self.task.single_object:
             labels = drop_islands(labels)
         answer = DecidedMask(labels, frames=[frame])
+        if self.cup_offset:
+            answer.extra[CUP_OFFSET] = self.cup_offset
         if doubtful:
             answer.extra["doubtful_objects"] = doubtful
         if self.header.input.roi_scale is not None and labels.any():

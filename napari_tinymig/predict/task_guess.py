@@ -15,6 +15,7 @@ from ..models.registry import open_model
 from ..network.normalise import normalise
 from ..network.run import Network, OnnxNetwork
 from ..tasks.table import KNOWN, listed
+from .round_field import ROUND, roundness
 
 GATE = "gate"
 NONE = "none"
@@ -63,8 +64,11 @@ class TaskGate:
         logits = network.run(np.stack([once, once[..., ::-1]])).logits.reshape(2, -1)  # (2, K): as it is, mirrored
         p = np.exp((logits - logits.max(axis=1, keepdims=True)) / model.header.temperature)
         p = (p / p.sum(axis=1, keepdims=True)).mean(axis=0)
-        best = int(p.argmax())
-        return model.header.classes[best], float(p[best])
+        p = dict(zip(model.header.classes, map(float, p), strict=True))
+        if scan.pixels.ndim == 3 and roundness(scan.pixels) > ROUND:
+            p = as_in_a_round_field(p)
+        best = max(p, key=p.__getitem__)
+        return best, p[best]
 
     def _opened(self) -> tuple[ModelFile, Network]:
         if self._model is None:
@@ -72,6 +76,14 @@ class TaskGate:
         if self._network is None:
             self._network = OnnxNetwork(self._model, threads=1)
         return self._model, self._network
+
+
+def as_in_a_round_field(p: Mapping[str, float]) -> dict[str, float]:
+    """Probabilities by class once the lit field is known to be round: what the tasks of photographs hold together is
+    shared anew among them by their `round_odds`; other classes keep theirs."""
+    weighed = {name: p[name] * k.round_odds for name, k in KNOWN.items() if name in p and k.task.input == "photograph"}
+    held, total = sum(p[name] for name in weighed), max(sum(weighed.values()), 1e-9)
+    return dict(p) | {name: held * w / total for name, w in weighed.items()}
 
 
 def task_by_metadata(scan: Scan, metadata: Mapping[str, Any]) -> str | None:

@@ -14,11 +14,13 @@ class KnownTask:
 
     task: the record. expected: what its images are, with the article, for refusals. modalities: DICOM modality ->
     word for it; such a file is of this task. body_parts: DICOM body parts, upper case, that the modality may show; ()
-    = any. dicom_codes: label -> (value, scheme, meaning) in a DICOM-SEG; other labels get a code of our own scheme.
+    = any. round_odds: how many times more often a round lit field is of this task than of another photograph's.
+    dicom_codes: label -> (value, scheme, meaning) in a DICOM-SEG; other labels get a code of our own scheme.
     """
 
     task: Task
     expected: str
     modalities: Mapping[str, str] = field(default_factory=dict)
     body_parts: tuple[str, ...] = ()
+    round_odds: float = 1.0
     dicom_codes: Mapping[int, tuple[str, str, str]] = field(default_factory=dict)

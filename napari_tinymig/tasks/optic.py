@@ -13,4 +13,11 @@ OPTIC = Task(
     ),
     measures=("cup_disc",),
 )
-KNOWN = KnownTask(OPTIC, expected="a fundus photograph", modalities={"OP": "fundus", "OPT": "fundus"})
+ROUND_ODDS = 20.0
+"""Chosen: a guesser that is sure of another photograph, above .95, is still believed; fibrescopes are round, too."""
+KNOWN = KnownTask(
+    OPTIC,
+    expected="a fundus photograph",
+    modalities={"OP": "fundus", "OPT": "fundus"},
+    round_odds=ROUND_ODDS,
+)

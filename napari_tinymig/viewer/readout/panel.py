@@ -19,6 +19,7 @@ from ..parts.choosers import LayerChooser
 from ..parts.numbers import BigNumber, NumberRows
 from ..parts.panel import Panel
 from ..parts.style import EmptyState, text_label
+from .cup_slider import CupSlider
 from .rim_plot import RimPlot
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class ReadoutPanel(Panel):
         self.big = self.numbers.add(BigNumber())
         self.rows = self.numbers.add(NumberRows())
         self.rim = self.numbers.add(RimPlot(self.palette_colours))
+        self.cup = CupSlider()
+        self.numbers.field("cup drawn", self.cup, CupSlider.purpose)
         self.note = self.numbers.add(text_label("", "hint"))
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -134,6 +137,8 @@ class ReadoutPanel(Panel):
         else:
             self._show_area(values)
         self.rim.setVisible("cup_disc" in task.measures)
+        self.numbers.show_field(self.cup, "cup_disc" in task.measures)
+        self.cup.follow(layer)
         self._note(layer, spacing)
         self.last_ms = (time.perf_counter() - started) * 1000
 
