@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .base.picture_axes import is_colours_first
 from .base.records import Message, Prediction, Scan
 from .models.registry import default_model
 from .predict.predictor import Predictor, Roi
@@ -32,6 +33,14 @@ def load_model(
     return Predictor(model, device, threads, cup_offset=cup_offset)
 
 
+def _opened(model: str | Path | Predictor, device: str, cup_offset: float | None) -> Predictor:
+    if not isinstance(model, Predictor):
+        return _kept(str(model), device, cup_offset)
+    if cup_offset is not None:
+        raise ValueError("the opened model has a cup offset of its own; give it to load_model instead.")
+    return model
+
+
 def segment(
     image: ArrayLike | str | Path | Scan,
     spacing: tuple[float, ...] | None = None,
@@ -50,8 +59,8 @@ def segment(
     Parameters
     ----------
     image
-        A path; a Scan; an RGB photograph (H, W, 3) or (H, W, 4), 8 or 16 bit; a grey slice (H, W); or a volume
-        (D, H, W), rows front to back, columns patient right to left.
+        A path; a Scan; an RGB photograph (H, W, 3) or (H, W, 4), 8 or 16 bit, or without a spacing also (3, H, W); a
+        grey slice (H, W); or a volume (D, H, W), rows front to back, columns patient right to left.
     spacing
         mm per pixel in array order; None = unknown (no mL, no mm).
     task
@@ -72,9 +81,7 @@ def segment(
     scan, metadata = _scan_of(image, spacing)
     if model is None:
         model = default_model(TaskGate().task_of(scan, metadata) if task == "auto" else task)
-    if isinstance(model, Predictor) and cup_offset is not None:
-        raise ValueError("the opened model has a cup offset of its own; give it to load_model instead.")
-    predictor = model if isinstance(model, Predictor) else _kept(str(model), device, cup_offset)
+    predictor = _opened(model, device, cup_offset)
     if task not in ("auto", predictor.task.name):
         raise ValueError(f"the model does '{predictor.task.name}', not '{task}'; leave one of them out.")
     scan = scan_for_task(scan, predictor.task.input)
@@ -140,6 +147,8 @@ def _scan_of(image: Any, spacing: tuple[float, ...] | None) -> tuple[Scan, dict[
     from .formats import eight_bit
 
     pixels = np.asarray(image)
+    if spacing is None and is_colours_first(pixels.shape, pixels.dtype):
+        pixels = np.moveaxis(pixels, 0, -1)
     if pixels.ndim == 3 and pixels.shape[-1] in (3, 4):
         return Scan(np.ascontiguousarray(eight_bit(pixels[..., :3])), spacing), {}
     if pixels.ndim == 2:

@@ -157,3 +157,12 @@ def test_a_graph_that_is_no_graph_is_a_model_file_error(tmp_path):
     model = write_model_file(tmp_path / "m.safetensors", ModelHeader(name="m"), {"a": np.zeros(1, np.float32)}, b"x")
     with pytest.raises(ModelFileError, match="ONNX Runtime cannot load the graph"):
         OnnxNetwork(model)
+
+
+def test_colours_on_the_first_axis_are_colours():
+    from napari_tinymig.samples.drawn import fundus_sample
+
+    eye = fundus_sample().scan.pixels
+    first = napari_tinymig.segment(np.moveaxis(eye, -1, 0), task="optic")
+    assert first.labels.shape == eye.shape[:2]
+    np.testing.assert_array_equal(first.labels, napari_tinymig.segment(eye, task="optic").labels)

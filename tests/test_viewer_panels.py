@@ -49,7 +49,7 @@ def test_only_layers_that_fit_are_listed(viewer, models):
     panel = dock(viewer, SegmentPanel)
     viewer.add_points([[1, 1]])
     viewer.add_image(np.zeros((2, 3, 4, 5)), name="four dimensions")
-    viewer.add_image(np.zeros((4, 20, 20, 3), np.uint8), rgb=True, name="stack of photographs")
+    viewer.add_image(np.zeros((40, 8, 3), np.uint8), rgb=True, name="a strip")
     viewer.add_labels(np.zeros((20, 20), np.uint8))
     assert panel.images.layer is None
     viewer.add_image(photograph(), rgb=True, name="eye")

@@ -25,11 +25,11 @@ def prompt(
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace a mask that exists."),
 ) -> None:
     """Write the mask that prompts make, in the image's own grid, and its numbers."""
-    from ..batch.folder import TABLE, check_folder
+    from ..batch.folder import check_folder
     from ..formats import mask_paths, open_input, write_mask
     from ..formats.find import find_inputs
     from ..jobs.box_engine import open_box_engine
-    from ..measures.csv_table import Table, row_of, table_columns
+    from ..measures.csv_table import row_of
     from ..prompts.begin import begin
     from ..prompts.records import read_prompts, write_prompts
 
@@ -53,10 +53,18 @@ def prompt(
     write_mask(labels, scan_file, target, task=session.task, overwrite=overwrite)
     record = target.with_name(target.name.split("_mask.")[0] + "_prompts.json")
     write_prompts(record, session.prompts, task=task, start=start, engine=engine)
-    table = Table(out / TABLE, table_columns())
-    table.put({"file": str(image), "mask": target.name, "status": prediction.status} | row_of(prediction))
-    table.write()
+    _put_row(out, {"file": str(image), "mask": target.name, "status": prediction.status} | row_of(prediction))
     typer.echo(f"{len(listed)} prompt{'s' * (len(listed) != 1)}; {target}")
+
+
+def _put_row(out: Path, row: dict[str, Any]) -> None:
+    """Put one row into the folder's measurements.csv."""
+    from ..batch.folder import TABLE
+    from ..measures.csv_table import Table, table_columns
+
+    table = Table(out / TABLE, table_columns())
+    table.put(row)
+    table.write()
 
 
 def refuse_existing(target: Path, overwrite: bool) -> None:

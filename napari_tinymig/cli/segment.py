@@ -80,7 +80,7 @@ def segment(
     cluster: str | None = typer.Option(None, help="Address of a dask scheduler whose workers see the same disk."),
 ) -> None:
     """Write one mask per image, in the image's own grid, and measurements.csv."""
-    from ..batch.folder import plan, run_all, with_threads
+    from ..batch.folder import plan, with_threads
     from ..batch.one_input import Options
 
     accelerate()
@@ -90,21 +90,28 @@ def segment(
     options = replace(options, match=match.value, cup_offset=cup_offset)
     jobs = with_threads(plan(inputs, out, options))
     start = time.perf_counter()
+    outcomes, stopped = _run(jobs, out, cluster)
+    summary(jobs, outcomes, out, time.perf_counter() - start, stopped)
+    if stopped or any(o.row["status"] == "failed" for o in outcomes):
+        raise typer.Exit(SOME_FAILED)
+
+
+def _run(jobs: list[Job], out: Path, cluster: str | None) -> tuple[list[Outcome], bool]:
+    """What became of every job that was run, and whether the user stopped before the last one."""
+    from ..batch.folder import run_all
+
     outcomes: list[Outcome] = []
     with _executor(cluster) as executor, progress_bar(len(jobs)) as advance:
-        stopped = False
         running = run_all(jobs, out, executor)
         try:
             for outcome in running:
                 outcomes.append(outcome)
                 advance(one_line(outcome) if len(jobs) <= 20 or outcome.row["status"] == "failed" else "")
         except KeyboardInterrupt:
-            stopped = True
+            return outcomes, True
         finally:
             running.close()  # type: ignore[attr-defined]
-    summary(jobs, outcomes, out, time.perf_counter() - start, stopped)
-    if stopped or any(o.row["status"] == "failed" for o in outcomes):
-        raise typer.Exit(SOME_FAILED)
+    return outcomes, False
 
 
 def accelerate() -> None:

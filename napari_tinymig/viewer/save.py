@@ -20,7 +20,16 @@ from ..reports.one_page import report_bytes, write_report
 from ..tasks.task import Task
 from .masks.journal_keeper import mark_saved
 from .napari_io.layer_geometry import KEY, scan_file_of
-from .napari_io.layers import changed_by_user, geometry_of, grid_shape, kind_of, scan_of, spacing_mm, task_of_labels
+from .napari_io.layers import (
+    changed_by_user,
+    geometry_of,
+    grid_shape,
+    kind_of_frames,
+    measured_grid,
+    scan_of,
+    spacing_mm,
+    task_of_labels,
+)
 from .napari_io.writers import write_labels
 from .parts.background import Work
 from .parts.choosers import LayerChooser
@@ -117,6 +126,7 @@ class SavePanel(Panel):
         self.format.blockSignals(False)
         self.folder.setText(str(source.parent if source else Path.home()))
         stem = scan_file.name if scan_file else (source.stem if source else str(kept.get("source") or layer.name))
+        stem += "".join(f"_frame{i}" for i in kept.get("frame", ()))
         self._stem = stem.replace("/", "_").replace("\\", "_")
         self._format_changed()
         self.source.setText(self._describe(layer, source))
@@ -187,11 +197,12 @@ class SavePanel(Panel):
 
     def image_of(self, layer: Labels) -> Layer | None:
         """The image layer that a mask belongs to: its source by name, else one with the same grid."""
-        name = layer.metadata.get(KEY, {}).get("source")
+        kept = layer.metadata.get(KEY, {})
+        name, frame = kept.get("source"), kept.get("frame", ())
         fitting = [
             image
             for image in self.viewer.layers
-            if isinstance(image, Image) and kind_of(image) and grid_shape(image) == tuple(layer.data.shape)
+            if isinstance(image, Image) and kind_of_frames(image) and grid_shape(image, frame) == layer.data.shape
         ]
         return next((i for i in fitting if i.name == name), fitting[-1] if fitting else None)
 
@@ -201,8 +212,12 @@ class SavePanel(Panel):
         task = self._task(layer) if layer is not None else None
         if layer is None or task is None:
             return
-        labels = np.asarray(layer.data)
-        values = measure(labels, task, spacing_mm(layer))
+        measured = measured_grid(layer, task)
+        if measured is None:
+            self.say(f"'{layer.name}' has {layer.ndim} dimensions; {task.title} expects another kind of mask.", "warn")
+            return
+        labels, spacing = measured
+        values = measure(labels, task, spacing)
         kept = layer.metadata.get(KEY, {})
         line = {
             "file": str(kept.get("path") or kept.get("source") or layer.name),
@@ -240,7 +255,7 @@ class SavePanel(Panel):
         path = Path(self.folder.text()).expanduser() / f"{self._stem}_report{suffix}"
         self.say("Writing the report...")
         labels = np.array(layer.data, np.uint8)
-        self.work.start_call(_report_in_thread, path, scan_of(image), labels, task, about)
+        self.work.start_call(_report_in_thread, path, scan_of(image, kept.get("frame", ())), labels, task, about)
 
     def released(self) -> None:
         self.work.cancel()

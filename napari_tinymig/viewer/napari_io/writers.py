@@ -30,6 +30,8 @@ def write_labels(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     """
     labels = np.asarray(data)
     kept = (meta.get("metadata") or {}).get(KEY, {})
+    if kept.get("frame") and labels.shape[0] == 1 and path.lower().endswith(".png"):
+        labels = labels.reshape(labels.shape[-2:])  # one frame of a stack, as a picture
     scan_file = kept.get("scan_file")
     if not isinstance(scan_file, ScanFile) or not _fits(labels, scan_file):
         if labels.ndim == 2:

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QWidget
 
 from ...tasks.table import usual_task
 from ..napari_io.layer_geometry import KEY
-from ..napari_io.layers import kind_of
+from ..napari_io.layers import kind_of, why_no_image
 from .choosers import LayerChooser
 from .model_chooser import ModelChooser
 from .panel import Panel
@@ -33,6 +33,7 @@ class ImageAndModels(Section):
         super().__init__(heading)
         self._panel = panel
         self.empty = EmptyState(empty)
+        self._nothing_open = empty
         panel.column.addWidget(self.empty)
         panel.column.addWidget(self)
         self.images = LayerChooser(panel, is_an_image, "no image that fits")
@@ -78,13 +79,14 @@ class ImageAndModels(Section):
         """Enable a button that needs an image and a model; its tool tip is `tip`, or says what is missing."""
         missing = self.missing()
         self.empty.setVisible(self.layer is None)
+        self.empty.setText(why_no_image(self._panel.viewer.layers) or self._nothing_open)
         go.setEnabled(not missing and not busy)
         go.setToolTip(missing or tip)
 
     def missing(self) -> str:
         """What a user has to do first; '' when there is an image and a model for it."""
         if self.layer is None:
-            return "Open an image first."
+            return why_no_image(self._panel.viewer.layers) or "Open an image first."
         if not self.model.model_name:
             return "No model that reads this kind of image is installed; add one with: tinymig models add FILE."
         return ""

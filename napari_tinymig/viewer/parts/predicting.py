@@ -12,6 +12,7 @@ from napari.layers import Layer, Shapes
 from ...base.records import Prediction, Scan
 from ...tasks.table import TASKS
 from ...tasks.task import Task
+from ..napari_io.layers import grid_shape
 from .settings import setting
 
 if TYPE_CHECKING:  # imported when first needed: 0.15 s less until the panel is open
@@ -101,7 +102,7 @@ def rectangle_of(shapes: Shapes, image: Layer) -> tuple[float, float, float, flo
         raise ValueError(f"layer '{shapes.name}' has no rectangle; draw one around the disc (key R), then try again.")
     corners = np.array([image.world_to_data(shapes.data_to_world(p)) for p in shapes.data[chosen[-1]]])[:, -2:]
     (y0, x0), (y1, x1) = corners.min(0) + 0.5, corners.max(0) + 0.5  # pixel centres -> pixel edges
-    height, width = image.data.shape[:2]
+    height, width = grid_shape(image)[-2:]
     if y1 <= 0 or x1 <= 0 or y0 >= height or x0 >= width:
         raise ValueError(f"the rectangle of '{shapes.name}' lies outside '{image.name}'; draw it on the image.")
     side = max(y1 - y0, x1 - x0)

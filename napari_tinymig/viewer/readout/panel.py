@@ -14,7 +14,7 @@ from ...measures.clinical import extent, measure, rim_profile
 from ...reports.numbers import with_unit
 from ...tasks.table import TASKS
 from ...tasks.task import Task
-from ..napari_io.layers import KEY, spacing_mm, task_of_labels
+from ..napari_io.layers import KEY, measured_grid, task_of_labels
 from ..parts.choosers import LayerChooser
 from ..parts.numbers import BigNumber, NumberRows
 from ..parts.panel import Panel
@@ -114,7 +114,8 @@ class ReadoutPanel(Panel):
         """Measure the chosen mask and show its numbers."""
         self._timer.stop()
         layer, task = self.layers.layer, self.current_task()
-        if layer is None or task is None or layer.ndim != (2 if task.input == "photograph" else 3):
+        measured = None if layer is None or task is None else measured_grid(layer, task)
+        if layer is None or task is None or measured is None:
             self.empty.setText(self._why_empty(layer, task))
             self.empty.show()
             self.numbers.hide()
@@ -126,7 +127,7 @@ class ReadoutPanel(Panel):
         self.numbers.show()
         self.eye.setEnabled("cup_disc" in task.measures)
         started = time.perf_counter()
-        labels, spacing = np.asarray(layer.data), spacing_mm(layer)
+        labels, spacing = measured
         # Only the part that holds labels counts, except where a measure speaks of the whole frame.
         box = labels if "area" in task.measures else painted_box(labels)
         values = measure(box, task, spacing)
@@ -195,8 +196,10 @@ class ReadoutPanel(Panel):
         self.rows.set_rows(rows)
 
     def _slice_of(self, layer: Labels) -> int:
-        """The first-axis index of the slice on show."""
-        return int(np.rint(layer.world_to_data(self.viewer.dims.point[-layer.ndim :])[0]))
+        """The index of the slice on show; 0 of a single picture."""
+        if layer.ndim < 3:
+            return 0
+        return int(np.rint(layer.world_to_data(self.viewer.dims.point[-layer.ndim :])[-3]))
 
     def _note(self, layer: Labels, spacing: tuple[float, ...] | None) -> None:
         kept = layer.metadata.get(KEY, {}) if isinstance(layer.metadata, dict) else {}

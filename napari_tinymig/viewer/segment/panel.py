@@ -10,14 +10,20 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QProgressBar
 from ...base.errors import TinyMIGError
 from ...base.records import Prediction
 from ...models.registry import list_models
-from ...network.run import resolve_device
 from ...tasks.table import TASKS
 from ...tasks.task import Task
 from ..masks.journal_keeper import hold_keeper, let_keeper_go
-from ..masks.locked_edits import locked_layers, with_locked_edits
+from ..masks.locked_edits import locked_layers
 from ..models.model_card import show_card
 from ..napari_io.layer_geometry import scan_file_of
-from ..napari_io.layers import grid_shape, kind_of, probability_layers, result_layer, scan_of
+from ..napari_io.layers import (
+    axes_of,
+    frame_on_show,
+    kind_of_frames,
+    said_of_axes,
+    scan_of,
+    why_no_image,
+)
 from ..parts.background import Work
 from ..parts.choosers import LayerChooser
 from ..parts.panel import Panel
@@ -25,11 +31,14 @@ from ..parts.predicting import Request, predict, preferred_model, rectangle_of
 from ..parts.settings import setting
 from ..parts.style import Badge, EmptyState, button, primary_button, row, text_label
 from ..parts.task_guess import TaskGuess, guess_task
+from .add_result import add_result, name_of_frame
+from .device import say_device
 from .result_card import ResultCard
 
 if TYPE_CHECKING:
     import napari.viewer
 
+NOTHING_OPEN = "Open a photograph or a scan (drag a file into the window), or try a drawn sample:"
 ROIS = {"found by itself": "auto", "rectangle I draw": "rectangle", "whole frame": "full"}
 
 
@@ -43,43 +52,45 @@ class SegmentPanel(Panel):
         super().__init__(napari_viewer)
         self.strokes = hold_keeper(napari_viewer)  # what is painted is safe on the disk from here on
         self._guess: TaskGuess | None = None
-        self._asked: tuple[Layer, Request] | None = None
+        self._asked: tuple[Layer, tuple[int, ...]] | None = None  # the image, and which of its frames
         self.result: Labels | None = None
-        self._shown_of: Layer | None = None  # the image that the result card speaks of
+        self._shown_of: tuple[Layer, tuple[int, ...]] | None = None  # image and frame that the result card speaks of
         self.result_card = ResultCard(napari_viewer)
         self._image_section()
         self._model_section()
         self._run_section()
         self.column.addWidget(self.result_card)
         self.guessing = Work(self, self._guessed, self.say_error)
-        self.work = Work(self, self._answered, self._failed, self._progressed, self._ticked, self._ended)
+        self.work = Work(self, self._answered, self.say_error, self._progressed, self._ticked, self._ended)
         self.images.changed.connect(self._image_changed)
         self.task.currentIndexChanged.connect(self._task_changed)
         self.model.currentIndexChanged.connect(self._refresh_state)
         self.roi.currentIndexChanged.connect(self._refresh_state)
         self.listen(napari_viewer.layers.events.inserted, self._refresh_state)
         self.listen(napari_viewer.layers.events.removed, self._refresh_state)
-        self._show_device()
+        self.listen(napari_viewer.dims.events.current_step, self._forget_stale_result)
+        say_device(self.device)
         self._image_changed()
 
     # --- parts -------------------------------------------------------------------------------------------------
 
     def _image_section(self) -> None:
-        self.empty = EmptyState("Open a photograph or a scan (drag a file into the window), or try a drawn sample:")
+        self.empty = EmptyState(NOTHING_OPEN)
         self.column.addWidget(self.empty)
         self.samples = self.add_section()
         self.samples.add(
             row(
-                button("fundus sample", lambda: self._open_sample("fundus")),
-                button("prostate sample", lambda: self._open_sample("prostate")),
+                button("fundus sample", lambda: self.viewer.open_sample("napari-tinymig", "fundus")),
+                button("prostate sample", lambda: self.viewer.open_sample("napari-tinymig", "prostate")),
                 stretch=None,
             )
         )
         section = self.add_section("Image")
-        self.images = LayerChooser(self, lambda layer: kind_of(layer) is not None, "no image that fits")
-        section.field("layer", self.images, "Photographs (RGB), grey images and volumes; other layers are not listed.")
+        self.images = LayerChooser(self, lambda layer: kind_of_frames(layer) is not None, "no image that fits")
+        section.field("layer", self.images, "Photographs, grey images and volumes; of a stack, the frame on show.")
         self.task = QComboBox()
         section.field("task", self.task, "Found from the image; choose another if it is wrong.")
+        self.read_as = section.add(text_label("", "hint"))
         self.roi = QComboBox()
         self.roi.addItems(list(ROIS))
         section.field("region", self.roi, "Where the network looks, in a photograph.")
@@ -111,18 +122,6 @@ class SegmentPanel(Panel):
 
     # --- choices -----------------------------------------------------------------------------------------------
 
-    def _open_sample(self, key: str) -> None:
-        self.viewer.open_sample("napari-tinymig", key)
-
-    def _show_device(self) -> None:
-        wish = str(setting("general", "device"))
-        try:
-            device = resolve_device(wish)
-        except ValueError as e:
-            self.device.say("CPU", f"{e} Change it in Preferences > Plugins.", "warn")
-            return
-        self.device.say(str(device), f"'{wish}' is set in Preferences; {device.reason}.")
-
     def _image_changed(self) -> None:
         """Another image: find its task again, in the background."""
         layer = self.images.layer
@@ -130,7 +129,7 @@ class SegmentPanel(Panel):
         self.guessing.cancel()
         if layer is not None:
             scan_file = scan_file_of(layer)
-            self.guessing.start_call(guess_task, scan_of(layer), scan_file.metadata if scan_file else {})
+            self.guessing.start_call(guess_task, scan_of(layer, self.frame), scan_file.metadata if scan_file else {})
         self._list_tasks()
 
     def _guessed(self, guess: TaskGuess) -> None:
@@ -140,7 +139,7 @@ class SegmentPanel(Panel):
     def _list_tasks(self) -> None:
         """Tasks that can read this image; the first entry is the one that was found."""
         layer = self.images.layer
-        stack = layer is not None and kind_of(layer) == "volume"
+        stack = layer is not None and axes_of(layer, flat=True).kind == "volume"
         found = TASKS[self._guess.task].title if self._guess and self._guess.task else "not recognised"
         before = self.task.currentData()
         self.task.blockSignals(True)
@@ -169,6 +168,18 @@ class SegmentPanel(Panel):
         """Name of the task chosen, or found; None if neither."""
         return self.task.currentData() or (self._guess.task if self._guess else None)
 
+    @property
+    def frame(self) -> tuple[int, ...]:
+        """Which frame of the chosen image is looked at; () where it has none, or its slices are a volume's."""
+        layer = self.images.layer
+        return () if layer is None else frame_on_show(layer, self.viewer.dims.point, self._flat)
+
+    @property
+    def _flat(self) -> bool:
+        """Whether a stack of unknown voxel size is to be read as pictures: a task for photographs is chosen."""
+        name = self.task.currentData() if hasattr(self, "task") else None
+        return any(task.name == name and task.input == "photograph" for task in self._known_tasks()) if name else False
+
     def _task_changed(self) -> None:
         task = self.chosen_task
         names = [e.name for e in self._entries if task and e.task == task]
@@ -185,9 +196,12 @@ class SegmentPanel(Panel):
         """Show what can be done now: empty state, region choice, what is locked, and why the button is off."""
         layer = self.images.layer
         self._forget_stale_result()
+        self.empty.setText(why_no_image(self.viewer.layers, frames=True) or NOTHING_OPEN)
         self.empty.setVisible(layer is None)
         self.samples.setVisible(layer is None)
-        photograph = layer is not None and kind_of(layer) == "photograph"
+        self.read_as.setText(said_of_axes(layer, self._flat) if layer is not None else "")
+        self.read_as.setVisible(bool(self.read_as.text()))
+        photograph = layer is not None and kind_of_frames(layer) == "photograph"
         self.roi.setEnabled(photograph)
         self.image_section.show_field(self.shapes, photograph and ROIS[self.roi.currentText()] == "rectangle")
         self.card.setEnabled(self.model.count() > 0)
@@ -200,10 +214,10 @@ class SegmentPanel(Panel):
         self.hint.setText(reason)
         self.hint.setVisible(bool(reason) and layer is not None)
 
-    def _forget_stale_result(self) -> None:
-        """Numbers live as long as their image is chosen and their mask is open; then the card goes."""
+    def _forget_stale_result(self, event: Any = None) -> None:
+        """Numbers live as long as their image, or frame, is chosen and their mask is open; then the card goes."""
         shown, open_layers = self._shown_of, self.viewer.layers
-        if shown is not None and (shown != self.images.layer or self.result not in open_layers):
+        if shown is not None and (shown != (self.images.layer, self.frame) or self.result not in open_layers):
             self._show_no_result()
 
     def _show_no_result(self) -> None:
@@ -213,7 +227,7 @@ class SegmentPanel(Panel):
 
     def _why_not(self) -> str:
         if self.images.layer is None:
-            return "Open an image first."
+            return why_no_image(self.viewer.layers, frames=True) or "Open an image first."
         if self.chosen_task is None:
             return self._guess.reason if self._guess else "Looking at the image..."
         if self.model.count() == 0:
@@ -234,14 +248,14 @@ class SegmentPanel(Panel):
         if layer is None:
             raise ValueError("no image is chosen; open one first.")
         roi: Any = ROIS[self.roi.currentText()]
-        if kind_of(layer) != "photograph":
+        if kind_of_frames(layer) != "photograph":
             roi = "auto"
         elif roi == "rectangle":
             if self.shapes.layer is None:
                 raise ValueError("no Shapes layer is there; add one and draw a rectangle around the disc.")
             roi = rectangle_of(self.shapes.layer, layer)
         return Request(
-            scan_of(layer),
+            scan_of(layer, self.frame),
             self.model.currentText(),
             str(setting("general", "device")),
             int(setting("general", "threads")),
@@ -260,7 +274,7 @@ class SegmentPanel(Panel):
         except ValueError as e:
             self.say_error(e)
             return
-        self._asked = (self.images.layer, request)  # type: ignore[assignment]
+        self._asked = (self.images.layer, self.frame)  # type: ignore[assignment]
         self._show_no_result()
         self.bar.setRange(0, 0)
         self.bar.show()
@@ -286,36 +300,21 @@ class SegmentPanel(Panel):
         self.cancel.hide()
         self._refresh_state()
 
-    def _failed(self, error: BaseException) -> None:
-        self.say_error(error)
-
     def _answered(self, answer: tuple[Prediction, Task]) -> None:
         """Add the mask as a new layer and say what was found."""
         prediction, task = answer
-        image, _ = self._asked or (None, None)
+        image, frame = self._asked or (None, ())
         if image is None or image not in self.viewer.layers:
             self.say("The image was closed while it was segmented; nothing was added.", "warn")
             return
-        locked = locked_layers(self.viewer.layers, image)
-        labels, kept = with_locked_edits(prediction.labels.reshape(grid_shape(image)), locked)
+        still_chosen = (image, frame) == (self.images.layer, self.frame)
+        self.result, kept = add_result(self.viewer, image, frame, prediction, task)
         if kept:
             self.say(f"{kept} locked pixels were kept as you painted them.", "good")
-        about: dict[str, Any] = {
-            "model_id": prediction.model_id,
-            "measures": prediction.measures,
-            "extra": prediction.extra,
-        }
-        about |= {"uncertainty": prediction.uncertainty, "shift_score": prediction.shift_score}
-        about |= {"seconds": prediction.seconds, "status": prediction.status}
-        self.result = result_layer(image, labels, task, f"{image.name} mask", about)
-        still_chosen = image == self.images.layer
-        for extra in probability_layers(image, prediction, task):
-            self.viewer.add_layer(extra)
-        self.viewer.add_layer(self.result)
         if still_chosen:
             self.images.choose(image)  # a probability layer that was just added is not the image meant
-            self._shown_of = image
-            self.result_card.show_prediction(prediction, image.name)
+            self._shown_of = image, frame
+            self.result_card.show_prediction(prediction, name_of_frame(image, frame))
             self.elapsed.setText(f"{prediction.seconds:.2f} s, {prediction.model_id.split('@')[0]}")
 
     def released(self) -> None:
