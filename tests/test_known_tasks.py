@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from napari_tinymig.base.records import Prediction, Scan
+from napari_tinymig.measures import clinical, declared, headline
 from napari_tinymig.models.registry import open_model
 from napari_tinymig.reports.overlay import overlay_of
 from napari_tinymig.tasks.colours import label_colours, palette, rgb
+from napari_tinymig.tasks.known_task import KnownTask
 from napari_tinymig.tasks.optic import OPTIC
-from napari_tinymig.tasks.table import KNOWN
+from napari_tinymig.tasks.table import KNOWN, TASKS
+from napari_tinymig.tasks.task import Region, Task
 
 
 @pytest.fixture
@@ -50,3 +54,83 @@ def test_a_task_of_ones_own_keeps_the_colours_of_its_record(green_cup):
     mine = OPTIC.model_copy(update={"name": "mine"})
     assert label_colours(mine) == {1: "#35c2f0", 2: "#ffb000"}
     assert rgb("#ffb000") == (255, 176, 0)
+
+
+@pytest.fixture
+def shell(monkeypatch):
+    """A made-up task of photographs of shells: one entry of the table, its measure, and the words of its number."""
+    region = Region(name="shell", labels=(1,), label=1, class_name="shell", colour="#00ff00", inside=None)
+    task = Task(name="shell", title="Snail shells", input="photograph", regions=(region,), measures=("turns",))
+    known = KnownTask(task, expected="a photograph of a snail", modalities={"XS": "snail"})
+    monkeypatch.setitem(KNOWN, "shell", known)
+    measured = declared.Measure("turns", "turns of the shell", "", 0, column=True, main=True)
+    monkeypatch.setitem(declared.DECLARED, "turns", measured)
+    monkeypatch.setitem(clinical.GROUPS, "turns", lambda region, *_: {"turns": float(region("shell").sum()) / 100})
+    words = lambda values, noun: (f"{values['turns']:.0f} turns", f"of the {noun}")  # noqa: E731
+    monkeypatch.setitem(headline.HEADLINES, "turns", headline.Headline("turns", words))
+    return task
+
+
+def shell_mask() -> np.ndarray:
+    labels = np.zeros((60, 60), np.uint8)
+    labels[10:30, 10:30] = 1
+    return labels
+
+
+def test_a_made_up_task_is_measured_by_the_command_line_into_its_own_column(shell, tmp_path):
+    from PIL import Image
+    from typer.testing import CliRunner
+
+    from napari_tinymig.cli import app
+
+    Image.fromarray(shell_mask()).save(tmp_path / "a_mask.png")
+    call = ["measure", str(tmp_path / "a_mask.png"), "-o", str(tmp_path / "out"), "--task", "shell"]
+    done = CliRunner().invoke(app, call)
+    assert done.exit_code == 0, done.output
+    assert "a_mask.png: 4 turns" in done.output
+    with (tmp_path / "out" / "measurements.csv").open() as stream:
+        row = next(csv.DictReader(stream))
+    assert (row["task"], row["turns"]) == ("shell", "4")
+    wrong = CliRunner().invoke(app, [*call[:-1], "snail"])
+    assert "expected auto, optic, prostate, polyp, shell" in str(wrong.exception)
+
+
+def test_a_made_up_task_is_drawn_reported_and_recognised(shell):
+    from napari_tinymig.predict.task_guess import ask, task_by_metadata
+    from napari_tinymig.reports.one_page import number_rows
+
+    values = clinical.measure(shell_mask(), shell, None)
+    prediction = Prediction(shell_mask(), shell.class_names, values, task="shell", model_id="m@1", status="ok")
+    scan = Scan(np.full((60, 60, 3), 90, np.uint8), None, "snail")
+    assert (np.asarray(overlay_of(scan, prediction, shell)) == (0, 255, 0)).all(-1).sum() > 100
+    assert number_rows(shell_mask(), shell, None) == [("turns of the shell", "4")]
+    assert task_by_metadata(scan, {"modality": "XS"}) == "shell"
+    assert ask() == "name the task with --task optic, prostate, polyp or shell if you know it"
+
+
+def test_a_made_up_task_is_offered_and_read_out_in_the_viewer(shell, make_napari_viewer):
+    from napari_tinymig.viewer.annotate.panel import AnnotatePanel
+    from napari_tinymig.viewer.batch import BatchPanel
+    from napari_tinymig.viewer.parts.settings import setting
+    from napari_tinymig.viewer.readout.panel import ReadoutPanel
+    from napari_tinymig.viewer.segment.panel import SegmentPanel
+
+    viewer = make_napari_viewer()
+    viewer.add_labels(shell_mask(), name="shell")
+    for panel in (SegmentPanel(viewer), AnnotatePanel(viewer), BatchPanel(viewer)):
+        offered = [panel.task.itemText(i) for i in range(panel.task.count())]
+        assert shell.title in offered, type(panel).__name__
+    readout = ReadoutPanel(viewer)
+    readout.task.setCurrentIndex(readout.task.findData("shell"))
+    readout.measure_now()
+    assert readout.rows.rows() == {"turns of the shell": "4"}
+    assert setting("models", "shell") == "shell"
+
+
+def test_the_preferences_page_lists_the_known_tasks():
+    from pathlib import Path
+
+    import yaml
+
+    manifest = yaml.safe_load((Path(__file__).parent.parent / "napari.yaml").read_text(encoding="utf-8"))
+    assert list(manifest["contributions"]["configurations"]["models"]["properties"]) == list(TASKS)

@@ -94,8 +94,9 @@ def _line(pair: Pair) -> str:
 def _report(done: list[Pair], failed: dict[str, str], task: Task, out: Path, names: tuple[str, str]) -> None:
     """agreement.csv, summary.md, bland_altman.png."""
     from ..base.safe_files import write_atomic
-    from ..measures.agreement import agreement, headline_measure
+    from ..measures.agreement import agreement
     from ..measures.csv_table import Table
+    from ..measures.headline import headline_measure
     from ..reports.bland_altman import bland_altman
     from ..reports.overlay import save_overlay
 

@@ -42,7 +42,7 @@ def measure(
 
 
 def measure_row(path: Path, task: str, codes: dict[int, int] | None, psa: float | None) -> dict[str, Any]:
-    """The table row of one mask; a mask that cannot be read is a row 'failed'."""
+    """The table row of one mask, with its number in 'words'; a mask that cannot be read is a row 'failed'."""
     import time
 
     from ..base.errors import TinyMIGError
@@ -51,6 +51,7 @@ def measure_row(path: Path, task: str, codes: dict[int, int] | None, psa: float 
     from ..measures import clinical as numbers
     from ..measures.csv_table import diameters
     from ..measures.declared import cells
+    from ..measures.headline import headline_words
 
     start = time.perf_counter()
     row: dict[str, Any] = {"file": str(path), "mask": path.name, "status": "failed"}
@@ -61,21 +62,18 @@ def measure_row(path: Path, task: str, codes: dict[int, int] | None, psa: float 
         found = numbers.measure(mask.labels, chosen, mask.spacing_mm, psa)
     except TinyMIGError as e:
         return row | {"error": str(e)}
-    row |= cells(found)
+    row |= cells(found) | {"words": headline_words(found, chosen.measures, chosen.regions[0].name)[0]}
     row |= {"diameters_mm": diameters(found), "task": chosen.name, "model": "as given"}
     row |= {"status": "ok" if mask.labels.any() else "not_found", "seconds": round(time.perf_counter() - start, 4)}
     return row
 
 
 def _line(path: Path, row: dict[str, Any]) -> str:
+    from ..measures.headline import pixels_of_values
+
     if row["status"] == "failed":
         return f"{path.name}: failed: {row['error']}"
     if row["status"] == "not_found":
         return f"{path.name}: empty mask"
-    if row["task"] == "optic":
-        return (
-            f"{path.name}: vCDR {row['vcdr']:.3f}, disc {row['disc_area_px']:.0f} px, cup {row['cup_area_px']:.0f} px"
-        )
-    if row["diameters_mm"]:
-        return f"{path.name}: {row['volume_ml']:.1f} mL, {row['diameters_mm']} mm"
-    return f"{path.name}: measured"
+    diameters = [f"{row['diameters_mm']} mm"] if row["diameters_mm"] else []
+    return f"{path.name}: {', '.join(filter(None, [row['words'], *pixels_of_values(row), *diameters])) or 'measured'}"

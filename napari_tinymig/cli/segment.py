@@ -180,17 +180,13 @@ def one_line(outcome: Outcome) -> str:
 
 def number_of(row: dict[str, Any], outcome: Outcome) -> str:
     """The clinical number of a row in words."""
+    from ..measures.headline import words_of_values
+
     measures = outcome.details.get("measures", {})
-    if row["task"] == "optic" and measures.get("vcdr") is not None:
-        text = f"vCDR {measures['vcdr']:.2f}"
-    elif measures.get("volume_ml") is not None:
-        text = f"{measures['volume_ml']:.1f} mL"
-        if measures.get("psa_density") is not None:
-            text += f", PSA density {measures['psa_density']:.2f}"
-    elif "area_px" in measures:
-        text = f"{measures['objects']:.0f} found, {measures['area_px']:.0f} px"
-    else:
-        text = "mask written"
+    task = TASKS.get(row["task"])
+    text = words_of_values(measures, task.regions[0].name if task else "object") or "mask written"
+    if measures.get("psa_density") is not None:
+        text += f", PSA density {measures['psa_density']:.2f}"
     level = outcome.details.get("extra", {}).get("shift_level")
     return text + (f", {level}" if level and level != "known ground" else "")
 

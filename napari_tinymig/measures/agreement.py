@@ -16,8 +16,6 @@ from .clinical import measure
 from .overlap import dice, distances
 
 BOOTSTRAPS = 2000
-HEADLINE = {"cup_disc": "vcdr", "volume": "volume_ml", "area": "area_px"}
-"""The measure whose agreement is reported first, by measure group."""
 
 
 @dataclass(frozen=True)
@@ -140,8 +138,3 @@ def _t975(freedom: int) -> float:
     from scipy.stats import t
 
     return float(t.ppf(0.975, freedom))
-
-
-def headline_measure(task: Task) -> str:
-    """The measure of a task whose agreement matters most."""
-    return next((HEADLINE[m] for m in task.measures if m in HEADLINE), "area_px")

@@ -7,6 +7,7 @@ number that cannot be measured is NaN, never 0.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -68,12 +69,10 @@ def measure(
     """
     task = TASKS[task] if isinstance(task, str) else task
     out: dict[str, float] = {}
-    if "cup_disc" in task.measures:
-        out |= cup_disc(_region(labels, task, "disc"), _region(labels, task, "cup"), spacing_mm)
-    if "volume" in task.measures:
-        out |= gland_volume(_region(labels, task, task.regions[0].name), spacing_mm, psa_ng_ml)
-    if "area" in task.measures:
-        out |= areas(_region(labels, task, task.regions[0].name), spacing_mm)
+    for group in task.measures:
+        if group not in GROUPS:
+            raise ValueError(f"task '{task.name}' asks for the measures '{group}'; expected {', '.join(GROUPS)}.")
+        out |= GROUPS[group](lambda name: _region(labels, task, name), task, spacing_mm, psa_ng_ml)
     return out
 
 
@@ -275,3 +274,14 @@ def ellipse_agreement(mask: NDArray[np.bool_]) -> float:
 def number(value: float, digits: int = 3) -> str:
     """A measure for a table: rounded, 'nan' as an empty field."""
     return "" if value is None or not math.isfinite(value) else f"{value:.{digits}f}".rstrip("0").rstrip(".")
+
+
+GetRegion = Callable[[str], NDArray[np.bool_]]
+Group = Callable[[GetRegion, Task, tuple[float, ...] | None, float | None], dict[str, float]]
+
+GROUPS: dict[str, Group] = {
+    "cup_disc": lambda region, task, spacing_mm, psa: cup_disc(region("disc"), region("cup"), spacing_mm),
+    "volume": lambda region, task, spacing_mm, psa: gland_volume(region(task.regions[0].name), spacing_mm, psa),
+    "area": lambda region, task, spacing_mm, psa: areas(region(task.regions[0].name), spacing_mm),
+}
+"""Group of measures, as a task's record names it -> what it measures: from (region by name, task, spacing, PSA)."""

@@ -18,6 +18,7 @@ from scipy import ndimage
 from ..base.records import Prediction, Scan
 from ..base.safe_files import write_atomic
 from ..measures.clinical import extent
+from ..measures.headline import headline_words
 from ..tasks.colours import colour_of, rgb
 from ..tasks.task import Task
 
@@ -187,20 +188,9 @@ def _headline(canvas: _Canvas, scan: Scan, prediction: Prediction, task: Task) -
 
 def headline(prediction: Prediction, task: Task) -> tuple[str, str]:
     """The one number of a task in words, and what explains it: ('vCDR 0.46', 'disc 312 px high, cup 144 px')."""
-    m = prediction.measures
     if prediction.status != "ok":
         return f"no {task.regions[0].name} found", ""
-    if "cup_disc" in task.measures:
-        text = f"vCDR {m['vcdr']:.2f}" if math.isfinite(m["vcdr"]) else "vCDR unknown"
-        return text, f"disc {m['disc_height_px']:.0f} px high, cup {m['cup_height_px']:.0f} px"
-    if "volume" in task.measures:
-        if not math.isfinite(m["volume_ml"]):
-            return f"{m['gland_voxels']:.0f} voxels", "spacing unknown, so no mL"
-        sizes = " x ".join(f"{m[f'diameter_{k}_mm']:.0f}" for k in ("ap", "transverse", "cc"))
-        density = f", PSA density {m['psa_density']:.2f}" if "psa_density" in m else ""
-        return f"{m['volume_ml']:.1f} mL", f"{sizes} mm (AP x transverse x CC){density}"
-    count = int(m.get("objects", 1))
-    return f"{count} {task.regions[0].name}{'s' if count != 1 else ''}", f"{m.get('area_fraction', 0):.1%} of the frame"
+    return headline_words(prediction.measures, task.measures, task.regions[0].name)
 
 
 def _warning(prediction: Prediction) -> str:

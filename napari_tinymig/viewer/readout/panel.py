@@ -11,6 +11,8 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QComboBox
 
 from ...measures.clinical import extent, measure, rim_profile
+from ...measures.declared import DECLARED
+from ...measures.headline import headline_words
 from ...reports.numbers import with_unit
 from ...tasks.table import TASKS
 from ...tasks.task import Task
@@ -135,8 +137,10 @@ class ReadoutPanel(Panel):
             self._show_cup_disc(box, values, spacing)
         elif "volume" in task.measures:
             self._show_volume(layer, labels, values, spacing)
-        else:
+        elif "area" in task.measures:
             self._show_area(values)
+        else:
+            self._show_declared(values, task)
         self.rim.setVisible("cup_disc" in task.measures)
         self.numbers.show_field(self.cup, "cup_disc" in task.measures)
         self.cup.follow(layer)
@@ -194,6 +198,12 @@ class ReadoutPanel(Panel):
         if "area_mm2" in values:
             rows["in mm²"] = with_unit(values["area_mm2"], "mm²", 1)
         self.rows.set_rows(rows)
+
+    def _show_declared(self, values: dict[str, float], task: Task) -> None:
+        """Every declared measure of a task whose numbers have no picture of their own."""
+        shown = {m.name: with_unit(values[m.key], m.unit, m.digits) for m in DECLARED.values() if m.key in values}
+        self.big.show_number(task.title, headline_words(values, task.measures, task.regions[0].name)[0])
+        self.rows.set_rows(shown)
 
     def _slice_of(self, layer: Labels) -> int:
         """The index of the slice on show; 0 of a single picture."""
