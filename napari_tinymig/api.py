@@ -73,10 +73,8 @@ def segment(
 
     Raises
     ------
-    ValueError
-        Wrong arguments.
-    TinyMIGError
-        Images and models that cannot be used: one of the errors of `napari_tinymig.base.errors`.
+    ValueError, TinyMIGError
+        Wrong arguments; images and models that cannot be used (`napari_tinymig.base.errors`).
     """
     scan, metadata = _scan_of(image, spacing)
     if model is None:
@@ -119,10 +117,8 @@ def prompt(
 
     Raises
     ------
-    ValueError
-        Wrong arguments.
-    TinyMIGError
-        Images and models that cannot be used: one of the errors of `napari_tinymig.base.errors`.
+    ValueError, TinyMIGError
+        Wrong arguments; images and models that cannot be used (`napari_tinymig.base.errors`).
     """
     from .jobs.box_engine import open_box_engine
     from .prompts.begin import begin
