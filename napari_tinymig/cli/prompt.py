@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from ..prompts.records import Prompt
+    from ..prompts.session import PromptSession
 
 from ..tasks.table import TASKS, listed
 
@@ -28,9 +32,7 @@ def prompt(
     from ..batch.folder import check_folder
     from ..formats import mask_paths, open_input, write_mask
     from ..formats.find import find_inputs
-    from ..jobs.box_engine import open_box_engine
     from ..measures.csv_table import row_of
-    from ..prompts.begin import begin
     from ..prompts.records import read_prompts, write_prompts
 
     listed, settings = read_prompts(prompts)
@@ -42,9 +44,7 @@ def prompt(
     check_folder(out)
     target = mask_paths(out, items[:1])[0]
     refuse_existing(target, overwrite)
-    flat = scan_file.scan.pixels.shape[0] == 1 and all(len(at) == 2 for p in listed for at in p.positions)
-    begun = start_of(start, scan_file, flat)
-    session = begin(scan_file.scan, task, model, begun, flat=flat, box_engine=open_box_engine(engine))
+    session = _begin(scan_file, listed, task, model, start, engine)
     for number, answer in enumerate(session.replay(listed), 1):
         if answer.note:
             typer.echo(f"prompt {number}: {answer.note}")
@@ -55,6 +55,18 @@ def prompt(
     write_prompts(record, session.prompts, task=task, start=start, engine=engine)
     _put_row(out, {"file": str(image), "mask": target.name, "status": prediction.status} | row_of(prediction))
     typer.echo(f"{len(listed)} prompt{'s' * (len(listed) != 1)}; {target}")
+
+
+def _begin(
+    scan_file: Any, listed: list[Prompt], task: str, model: str | None, start: str, engine: str
+) -> PromptSession:
+    """A session on a file; a grey picture whose prompts have two numbers is one of rows and columns, as in Python."""
+    from ..jobs.box_engine import open_box_engine
+    from ..prompts.begin import begin
+
+    flat = scan_file.scan.pixels.shape[0] == 1 and all(len(at) == 2 for p in listed for at in p.positions)
+    begun = start_of(start, scan_file, flat)
+    return begin(scan_file.scan, task, model, begun, flat=flat, box_engine=open_box_engine(engine))
 
 
 def _put_row(out: Path, row: dict[str, Any]) -> None:

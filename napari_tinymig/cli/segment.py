@@ -88,7 +88,11 @@ def segment(
         inputs, out = [p.resolve() for p in inputs], out.resolve()
     options = Options(task, model, roi.value, device.value, format.value, overlay, overwrite, psa, uncertainty)
     options = replace(options, match=match.value, cup_offset=cup_offset)
-    jobs = with_threads(plan(inputs, out, options))
+    _run_and_say(with_threads(plan(inputs, out, options)), out, cluster)
+
+
+def _run_and_say(jobs: list[Job], out: Path, cluster: str | None) -> None:
+    """Run all jobs and say what became of them. Exit code 1 where one failed or the user stopped."""
     start = time.perf_counter()
     outcomes, stopped = _run(jobs, out, cluster)
     summary(jobs, outcomes, out, time.perf_counter() - start, stopped)
