@@ -26,7 +26,7 @@ from napari_tinymig.training.losses.terms import (
 )
 from napari_tinymig.training.networks.student import Student, StudentOutput
 from napari_tinymig.training.networks.teacher import Teacher
-from napari_tinymig.training.objectives.tinymig_terms import Distillation, Projector, poly_factor
+from napari_tinymig.training.objectives.tinymig_terms import Distillation, Projector
 
 from napari_tinymig.recipes.student import recipe_from_dict
 from napari_tinymig.tasks.optic import OPTIC
@@ -352,8 +352,3 @@ def test_weights_without_a_teacher_are_refused_and_weights_of_zero_need_none():
     bad = recipe(gdc="cwd", lambda_map="seg_mu_sigma_sem_gen")
     with pytest.raises(ValueError, match="cwd"):
         Distillation(bad, Student(bad.student, 2), DrawnTeacher())
-
-
-@pytest.mark.parametrize("epoch, epochs, expected", [(0, 100, 1.0), (50, 100, 0.5**0.9), (99, 100, 0.01**0.9)])
-def test_the_poly_schedule_equals_the_formula(epoch, epochs, expected):
-    assert poly_factor(epoch, epochs) == pytest.approx(expected)

@@ -54,9 +54,5 @@ class HubUnreachable(TinyMIGError):
     """Pretrained weights that could not be had from the hub; the message says how to give a local file."""
 
 
-class NotEnoughMemory(TinyMIGError):
-    """An estimate made before work showed that it cannot fit."""
-
-
 class WorkerFailed(TinyMIGError):
     """A training worker that ended without a result; the message says what happened and what was saved."""

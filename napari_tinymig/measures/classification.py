@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 RESAMPLES = 2000
-INTERVAL_NAMES = ("accuracy", "balanced_accuracy", "auroc")
 
 
 @dataclass(frozen=True)

@@ -39,12 +39,3 @@ RECOMMENDED: dict[str, TeacherCard] = {
     "mobilenetv2_100": TeacherCard("MobileNetV2", "Apache-2.0", 14, 43, 224, "a small CNN, not a foundation model"),
 }
 """By timm name, LiteMedSAM by its own; sizes are timm's."""
-
-
-def teacher_table() -> list[str]:
-    """The cards as lines of a Markdown table."""
-    lines = ["| name | model | licence | weights MB | peak MB | side | |", "|---|---|---|---|---|---|---|"]
-    for name, card in RECOMMENDED.items():
-        facts = (name, card.title, card.licence, card.weights_mb, card.peak_mb, card.size, card.note)
-        lines.append(f"| {' | '.join(str(f) for f in facts)} |")
-    return lines

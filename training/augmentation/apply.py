@@ -67,13 +67,6 @@ def draw_theta(view: Tensor, centre: Tensor, spec: AugmentSpec, g: Generator) ->
     return torch.stack(rows, 1)  # (B, 2, 3)
 
 
-def plain_theta(view: Tensor) -> Tensor:
-    """(B, 2, 3): the deployed view as it is."""
-    theta = torch.zeros(len(view), 2, 3)
-    theta[:, 0, 0] = theta[:, 1, 1] = view.cpu()
-    return theta
-
-
 def elastic_field(n: int, size: int, strength: float, g: Generator) -> Tensor:
     """(B, size, size, 2) smooth displacement in grid units (-1..1 spans the frame), random on a 5 x 5 lattice."""
     coarse = torch.randn(n, 2, 5, 5, generator=g) * 0.06 * strength

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from napari_tinymig.base.errors import HubUnreachable, ModelFileError, TinyMIGError
+from napari_tinymig.base.errors import HubUnreachable, ModelFileError
 from napari_tinymig.models.classifier_file import BACKBONE_PREFIX, ClassifierFile, read_classifier
 from napari_tinymig.recipes.classify import OWN_PREFIX, BackboneSpec, ProbeDataSpec
 
@@ -212,11 +212,3 @@ def _reopen(file: ClassifierFile, weights: str | None) -> Backbone:
     except HubUnreachable as e:
         asked = f"{card.weights} (hash {card.weights_sha256[:8]})"
         raise HubUnreachable(f"{file.path.name} needs the backbone {card.name} with the weights {asked}: {e}") from e
-
-
-def answers_or_reason(classifier: Classifier, item: Item) -> ClassAnswer:
-    """The answer for one item, prompted and plain; an unreadable one gets its reason."""
-    try:
-        return next(iter(classifier.classify([item], plain=True)))
-    except TinyMIGError as e:
-        return ClassAnswer(item.name, np.full(len(classifier.classes), np.nan, np.float32), error=str(e))

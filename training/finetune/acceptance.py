@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_tinymig.annotations.label_checks import IGNORE
 from napari_tinymig.tasks.task import Task
 
 MARGIN = 0.10
@@ -38,11 +37,6 @@ def region_dice(
         total = int(x.sum()) + int(y.sum())
         out[region.name] = 2 * int((x & y).sum()) / total if total else 1.0
     return out
-
-
-def truth_dice(prediction: NDArray[Any], labels: NDArray[np.uint8], task: Task) -> dict[str, float]:
-    """Dice per region against a mended mask, where it is labelled (255 = not)."""
-    return region_dice(prediction, labels, task, labels != IGNORE)
 
 
 @dataclass(frozen=True)

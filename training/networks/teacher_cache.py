@@ -85,11 +85,6 @@ class FeatureCache:
             _, old = self._memory.popitem(last=False)
             self._bytes -= sum(m.numel() * m.element_size() for m in old)
 
-    @property
-    def size_bytes(self) -> int:
-        """Sum of what is kept (on disk: as last counted)."""
-        return self._bytes
-
     def _path(self, key: str) -> Path:
         if self.folder is None:
             raise ValueError("a cache in memory has no files")

@@ -252,8 +252,3 @@ class Distillation(nn.Module):
 def _norm(gradients: tuple[Tensor | None, ...]) -> float:
     squares = [float(g.float().pow(2).sum()) for g in gradients if g is not None]
     return sum(squares) ** 0.5
-
-
-def poly_factor(epoch: int, epochs: int, power: float = 0.9) -> float:
-    """l_t / l0 = (1 - t / T)^power, per epoch t = 0 .. T - 1 [known]."""
-    return (1 - epoch / epochs) ** power
