@@ -36,7 +36,7 @@ def looked_at(
     predictor: Predictor, student: Student, pixels: NDArray[np.uint8], truth: NDArray[np.bool_]
 ) -> tuple[list[float], dict[str, float]]:
     """Dice (or 1 where an empty frame is left empty) at every point, and the single numbers of a frame."""
-    frame = predictor.look(pixels, whole_box(pixels.shape))
+    frame = predictor.photograph_student().look(pixels, whole_box(pixels.shape))
     logits = averaged_logits(pixels, frame, predictor.network, predictor.header, NEARER_LOOK)
     scores = []
     for point in POINTS:

@@ -111,7 +111,7 @@ def test_further_looks_agree_with_the_first_where_nothing_changes(make_model):
     predictor = Predictor(make_model("t", OPTIC, (0.0, 0.5), input=InputSpec(size=64)), "cpu")
     pixels = np.full((128, 128, 3), 60, np.uint8)
     pixels[40:90, 30:100] = 220
-    frame = predictor.look(pixels, whole_box(pixels.shape))
+    frame = predictor.photograph_student().look(pixels, whole_box(pixels.shape))
     mean = averaged_logits(pixels, frame, predictor.network, predictor.header, NEARER_LOOK)
     first = frame.logits
     assert mean.shape == first.shape

@@ -1,5 +1,6 @@
 """Prediction with tiny real networks: the mask lies where the picture shows it, in the picture's own grid."""
 
+import json
 import math
 
 import numpy as np
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_tinymig.base.errors import UnsupportedInput
+from napari_tinymig.base.findings import Findings, ShiftFindings
 from napari_tinymig.base.records import Scan
 from napari_tinymig.network.labels_from_logits import (
     drop_doubtful,
@@ -62,7 +64,7 @@ def test_disc_and_cup_of_a_full_field_photograph_are_found_in_its_own_grid(optic
     assert dice(p.labels == 2, truth == 2) > 0.97
     assert p.measures["vcdr"] == pytest.approx(0.5, abs=0.02)
     assert p.model_id.startswith("optic-toy@")
-    assert p.extra["eye"] == "right"  # the disc lies right of the middle
+    assert p.findings.eye == "right"  # the disc lies right of the middle
 
 
 @settings(max_examples=15, deadline=None)
@@ -106,20 +108,20 @@ def test_a_photograph_without_a_disc_gives_an_empty_mask_and_says_so(optic):
     assert not p.labels.any()
     assert math.isnan(p.measures["vcdr"])
     assert any("No optic disc found" in n for n in p.notes)
-    assert p.extra["gradable"] is False
+    assert p.findings.gradable is False
 
 
 def test_an_already_cropped_photograph_is_segmented_too(optic):
     pixels, truth = fundus((200, 200), (100, 100, 70, 66), (100, 100, 35, 33), field=2)
     p = optic.predict(Scan(pixels))
     assert dice(p.labels >= 1, truth >= 1) > 0.95
-    assert "eye" not in p.extra
+    assert p.findings.eye is None
 
 
 def test_a_given_region_of_interest_is_used_as_it_is(optic):
     pixels, truth = fundus()
     p = optic.predict(Scan(pixels), roi=(200, 400, 400, 600))
-    assert p.extra["roi"] == [200, 400, 400, 600]
+    assert p.findings.roi == (200, 400, 400, 600)
     assert dice(p.labels >= 1, truth >= 1) > 0.98
 
 
@@ -303,8 +305,8 @@ def test_a_header_says_how_sure_a_model_must_be_of_an_object(make_model):
     assert asked["easy"].labels[30, 30] == 1
     assert asked["strict"].labels[100, 100] == 0
     assert asked["strict"].labels[30, 30] == 1
-    assert asked["strict"].extra["doubtful_objects"] == 1
-    assert "doubtful_objects" not in asked["easy"].extra
+    assert asked["strict"].findings.doubtful_objects == 1
+    assert asked["easy"].findings.doubtful_objects is None
 
 
 def test_a_volume_becomes_one_solid_body_with_its_gap_bridged():
@@ -388,3 +390,20 @@ def test_a_cup_offset_moves_the_cup_alone_and_a_model_may_carry_its_own(optic, m
 def test_a_cup_offset_for_a_model_without_cups_is_refused(make_model):
     with pytest.raises(ValueError, match="leave the offset out"):
         Predictor(make_model("toy-polyp", POLYP, (0.0,)), cup_offset=0.5)
+
+
+def test_findings_keep_the_names_that_files_of_version_0_1_0_have():
+    shift = ShiftFindings(0.5, "known ground", {"stage 1": 50.0}, slices=(1.0, 2.0))
+    found = Findings(roi=(0.0, 0.0, 600.0, 600.0), gradable=False, shift=shift, expected_dice={"cup": (0.8, 0.7, 0.9)})
+    found.intervals = {"vcdr": (0.4, 0.6)}
+    assert json.loads(json.dumps(found.as_dict(), allow_nan=False)) == {
+        "roi": [0.0, 0.0, 600.0, 600.0],
+        "gradable": False,
+        "expected_dice": {"cup": [0.8, 0.7, 0.9]},
+        "intervals": {"vcdr": [0.4, 0.6]},
+        "shift_distance": 0.5,
+        "shift_level": "known ground",
+        "shift_profile": {"stage 1": 50.0},
+        "shift_causes": [],
+        "shift_slices": [1.0, 2.0],
+    }

@@ -197,7 +197,7 @@ def predictor(make_model):
 
 def test_further_looks_agree_on_a_clear_image(predictor):
     pixels = photograph()
-    frame = predictor.look(pixels, whole_box(pixels.shape))
+    frame = predictor.photograph_student().look(pixels, whole_box(pixels.shape))
     looks = further_looks(predictor.network, predictor.header, frame)
     assert looks.mean.shape == (2, 128, 128)
     assert looks.agreement["disc"] > 0.97

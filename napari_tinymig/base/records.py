@@ -10,6 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .findings import Findings
+
 
 @dataclass(frozen=True)
 class Scan:
@@ -67,8 +69,8 @@ class Prediction:
     on request. class_names: label -> name. measures: name -> value (NaN = not measurable). status: 'ok' or
     'not_found'. uncertainty: 0 (sure) to 1, None if not asked. shift_score: percentile 0-100 of the source
     validation set (100 = further than every one), None if the model carries no statistics. shift_reason: plain
-    language. notes: sentences for the user. model_id: name@content-hash. extra: further results by name
-    (intervals, shift profile, predicted Dice), plain numbers only.
+    language. notes: sentences for the user. model_id: name@content-hash. findings: everything else, typed
+    (intervals, shift profile, expected Dice, region of interest, quality).
     """
 
     labels: NDArray[np.uint8]
@@ -84,7 +86,12 @@ class Prediction:
     shift_reason: str = ""
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
-    extra: dict[str, Any] = field(default_factory=dict)
+    findings: Findings = field(default_factory=Findings)
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        """`findings` as plain values by name, a new dict each time: for files, layers and tables."""
+        return self.findings.as_dict()
 
 
 MessageKind = Literal[

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..base.findings import Findings
 from ..base.records import Placement
 from ..recipes.student import InputSpec
 from .normalise import normalise
@@ -36,13 +37,18 @@ class SeenFrame:
 
 @dataclass
 class DecidedMask:
-    """Labels in the scan's shape and what else was found on the way. frames: every frame looked at, in order."""
+    """Labels in the scan's shape, not measured yet, and what else was found on the way.
+
+    confidence: mean probability of the outermost region over what was found, 0 for nothing. frames: every frame looked
+    at, in order.
+    """
 
     labels: NDArray[np.uint8]
     probabilities: NDArray[np.float16] | None = None
     uncertainty_map: NDArray[np.float16] | None = None
     notes: list[str] = field(default_factory=list)
-    extra: dict[str, Any] = field(default_factory=dict)
+    findings: Findings = field(default_factory=Findings)
+    confidence: float = 0.0
     frames: list[SeenFrame] = field(default_factory=list)
 
 

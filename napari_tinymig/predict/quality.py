@@ -30,6 +30,14 @@ class Quality:
     saturated: float
     sharpness: float
 
+    def numbers(self) -> dict[str, float]:
+        """The numbers, rounded, by name."""
+        return {
+            "brightness": round(self.brightness, 3),
+            "saturated": round(self.saturated, 3),
+            "sharpness": round(self.sharpness, 4),
+        }
+
 
 def fundus_quality(pixels: NDArray[np.uint8], field: Box, roi: Box | None = None) -> Quality:
     """Quality of a photograph (H, W, 3): brightness inside `field`, sharpness inside `roi` (None = the field).

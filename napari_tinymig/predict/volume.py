@@ -65,7 +65,7 @@ def predict_volume(
     if uncertainty:
         looks = [further_looks(network, header, f) for f in frames]
         gaps = [look.disagreement for look, g in zip(looks, grid_logits) if (g > 0).any()]
-        answer.extra["look_disagreement"] = round(float(np.mean(gaps)), 4) if gaps else 0.0
+        answer.findings.look_disagreement = round(float(np.mean(gaps)), 4) if gaps else 0.0
         answer.uncertainty_map = np.stack([restore(look.spread, placement) for look in looks]).astype(np.float16)
     answer.notes += _spacing_notes(scan.spacing_mm)
     return answer

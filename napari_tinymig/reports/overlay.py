@@ -195,7 +195,7 @@ def headline(prediction: Prediction, task: Task) -> tuple[str, str]:
 
 def _warning(prediction: Prediction) -> str:
     """The note that a reader must not miss."""
-    if prediction.extra.get("shift_level") == "far away":
+    if prediction.findings.far_away:
         return f"Far from the training images: {prediction.shift_reason}"
     hard = [n for n in prediction.notes if n.startswith(("Hard to grade", "No ", "Nothing"))]
     return hard[0] if hard else ""

@@ -10,14 +10,14 @@ from .numbers import Tone, with_unit
 def result_rows(prediction: Prediction) -> dict[str, str]:
     """Name -> value with unit, most important first; only what exists. Ranges are the model's 90 % intervals."""
     rows = {}
-    ranges = prediction.extra.get("intervals") or {}
+    ranges = prediction.findings.intervals
     for m in DECLARED.values():
         if m.main and m.key in prediction.measures:
             rows[m.name] = with_unit(prediction.measures[m.key], m.unit, m.digits)
             if m.key in ranges:
                 low, high = ranges[m.key]
                 rows[m.name] += f"  ({low:.{m.digits}f}-{high:.{m.digits}f})"
-    for region, (middle, low, high) in (prediction.extra.get("expected_dice") or {}).items():
+    for region, (middle, low, high) in prediction.findings.expected_dice.items():
         rows[f"expected Dice, {region}"] = f"{middle:.2f}  ({low:.2f}-{high:.2f})"
     if prediction.shift_score is not None:
         rows["domain shift (0-100)"] = with_unit(prediction.shift_score, "", 0)
@@ -31,10 +31,10 @@ def trust_badge(prediction: Prediction) -> tuple[str, Tone]:
     ungradable photograph, an image far away from the training images."""
     if prediction.status != "ok":
         return "nothing found", "warn"
-    expected = [float(middle) for middle, _, _ in (prediction.extra.get("expected_dice") or {}).values()]
-    if min(expected, default=1.0) < 0.7 or prediction.extra.get("gradable") is False:
+    expected = [float(middle) for middle, _, _ in prediction.findings.expected_dice.values()]
+    if min(expected, default=1.0) < 0.7 or prediction.findings.gradable is False:
         return "found, but doubtful: check the outline", "warn"
-    if prediction.extra.get("shift_level") == "far away":
+    if prediction.findings.far_away:
         return "found; unlike the training images", "warn"
     return "found", "good"
 

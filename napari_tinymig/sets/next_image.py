@@ -94,7 +94,7 @@ def candidate_of(item: InputItem, prediction: Prediction) -> Candidate:
     """What a prediction says about its image."""
     doubt = prediction.uncertainty
     if doubt is None:
-        doubt = prediction.extra.get("look_disagreement")
+        doubt = prediction.findings.look_disagreement
     found = prediction.status == "ok"
     return Candidate(
         item.path,
@@ -103,7 +103,7 @@ def candidate_of(item: InputItem, prediction: Prediction) -> Candidate:
         prediction.shift_score,
         prediction.shift_reason,
         found,
-        found or bool(prediction.extra.get("gradable", True)),
+        found or prediction.findings.gradable is not False,
     )
 
 

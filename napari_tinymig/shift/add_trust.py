@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from ..base.records import Prediction, Scan
 from ..network.seen_frame import SeenFrame
@@ -23,7 +22,7 @@ def add_trust(prediction: Prediction, header: ModelHeader, frames: list[SeenFram
     A model without source statistics leaves them as they are. uncertainty = 1 - expected Dice, the mean over
     regions; further looks, if they were taken, can only raise it.
     """
-    disagreement = prediction.extra.get("look_disagreement")
+    disagreement = prediction.findings.look_disagreement
     statistics = read_statistics(header.statistics, header.name)
     if not frames or header.task is None:
         return
@@ -33,25 +32,24 @@ def add_trust(prediction: Prediction, header: ModelHeader, frames: list[SeenFram
     records = [record_of(frame, header, scan) for frame in frames]
     shift = score_frames(statistics, records)
     prediction.shift_score, prediction.shift_reason = round(shift.score, 1), shift.reason
-    prediction.extra |= shift.numbers()
+    prediction.findings.shift = shift.findings()
     if prediction.status == "not_found":  # there is no mask to trust or to measure
         return
     expected = expected_dice(statistics, records)
     doubts = [1 - middle for middle, _, _ in expected.values()]
-    if expected:
-        prediction.extra["expected_dice"] = {k: list(v) for k, v in expected.items()}
+    prediction.findings.expected_dice = expected
     if disagreement is not None:
         doubts = [max(disagreement, sum(doubts) / len(doubts) if doubts else 0.0)]
     prediction.uncertainty = round(sum(doubts) / len(doubts), 4) if doubts else None
-    prediction.extra |= _intervals(prediction, intervals(statistics, records))
+    prediction.findings.intervals = _intervals(prediction, intervals(statistics, records))
 
 
-def _intervals(prediction: Prediction, factors: dict[str, tuple[float, float]]) -> dict[str, Any]:
-    """'intervals': measure -> [low, high], 90 % nominal."""
-    out = {}
+def _intervals(prediction: Prediction, factors: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+    """Measure -> (low, high), 90 % nominal."""
+    out: dict[str, tuple[float, float]] = {}
     for name, (low, high) in factors.items():
         value = prediction.measures.get(MEASURE_OF.get(name, ""), math.nan)
         if math.isfinite(value):
             most = 1.0 if name == "ratio" else math.inf
-            out[MEASURE_OF[name]] = [round(value * low, 4), round(min(value * high, most), 4)]
-    return {"intervals": out} if out else {}
+            out[MEASURE_OF[name]] = round(value * low, 4), round(min(value * high, most), 4)
+    return out

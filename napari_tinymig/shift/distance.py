@@ -12,17 +12,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..base.findings import Level, ShiftFindings
 from .causes import Cause, explain, sentence
 from .descriptors import IMAGE_NAMES
 from .frame_record import FrameRecord
 from .source_statistics import StageStatistics, unpack, unpack_stage, whiten
 
-Level = Literal["known ground", "some shift", "far away"]
 FAR = 2.0
 """Distances beyond this many source ranges are 'far away' (chosen; see `badge`)."""
 NEIGHBOURS = 3
@@ -46,19 +46,16 @@ class ShiftResult:
     slices: tuple[float, ...] = ()
     notes: tuple[str, ...] = field(default=())
 
-    def numbers(self) -> dict[str, Any]:
-        """Plain numbers for `Prediction.extra`: distance, level, profile, causes (and scores per slice)."""
-        out: dict[str, Any] = {
-            "shift_distance": round(self.distance, 3),
-            "shift_level": self.level,
-            "shift_profile": {k: round(v, 1) for k, v in self.profile.items()},
-            "shift_causes": [{"name": c.name, "text": c.text, "z": round(c.z, 2)} for c in self.causes],
-        }
-        if self.notes:
-            out["shift_notes"] = list(self.notes)
-        if self.slices:
-            out["shift_slices"] = [round(v, 1) for v in self.slices]
-        return out
+    def findings(self) -> ShiftFindings:
+        """The same, rounded, as a prediction carries it."""
+        return ShiftFindings(
+            round(self.distance, 3),
+            self.level,
+            {k: round(v, 1) for k, v in self.profile.items()},
+            tuple({"name": c.name, "text": c.text, "z": round(c.z, 2)} for c in self.causes),
+            self.notes,
+            tuple(round(v, 1) for v in self.slices),
+        )
 
 
 @dataclass(frozen=True)

@@ -129,8 +129,8 @@ def _with_roi(item: Annotated, model: ModelFile) -> Annotated:
     except (TinyMIGError, ValueError) as e:
         log.info("no region of interest for %s: %s", item.name, e)
         return item
-    box = prediction.extra.get("roi")
-    return item if box is None else Annotated(item.name, item.scan, item.labels, tuple(box))
+    box = prediction.findings.roi
+    return item if box is None else Annotated(item.name, item.scan, item.labels, box)
 
 
 def _roi_recipe(model: ModelFile) -> Recipe:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...base.findings import ShiftFindings
 from ...base.records import Prediction
 from ...reports.numbers import Tone, with_unit
 from .charts import BarChart
@@ -32,11 +33,12 @@ class ShiftCard(Section):
         """Show what model `name` makes of an image; a model without source statistics cannot say."""
         self.heading.setText(name)
         self.heading.show()
-        known = prediction.shift_score is not None
+        shift = prediction.findings.shift
+        known = prediction.shift_score is not None and shift is not None
         for part in (self.rows, self.title, self.bars):
             part.setVisible(known)
-        if known:
-            self._show_score(prediction)
+        if shift is not None:
+            self._show_score(prediction, shift)
         else:
             self.badge.say("cannot say", "this model carries no source statistics")
             self.reason.setText(
@@ -45,31 +47,29 @@ class ShiftCard(Section):
             self.notes.hide()
         self.show()
 
-    def _show_score(self, prediction: Prediction) -> None:
-        extra = prediction.extra
-        level = str(extra.get("shift_level", ""))
+    def _show_score(self, prediction: Prediction, shift: ShiftFindings) -> None:
         score = f"percentile {prediction.shift_score:.0f} among source images"
-        self.badge.say(level, score, TONES.get(level, "plain"))
+        self.badge.say(shift.level, score, TONES[shift.level])
         self.reason.setText(prediction.shift_reason)
         self.rows.set_rows(_shift_rows(prediction))
-        self.bars.set_bars(extra.get("shift_profile", {}), mark=97.5)
-        self.notes.setText(" ".join(extra.get("shift_notes", [])))
+        self.bars.set_bars(shift.profile, mark=97.5)
+        self.notes.setText(" ".join(shift.notes))
         self.notes.setVisible(bool(self.notes.text()))
 
 
 def _shift_rows(prediction: Prediction) -> dict[str, str]:
     """Name -> value of the score, the expected Dice and the intervals of the measures."""
-    extra = prediction.extra
+    found = prediction.findings
     rows = {"shift score": f"{prediction.shift_score:.0f} of 100"}
-    for region, (middle, low, high) in extra.get("expected_dice", {}).items():
+    for region, (middle, low, high) in found.expected_dice.items():
         rows[f"expected Dice, {region}"] = f"{middle:.2f} ({low:.2f}-{high:.2f})"
-    if "vcdr" in extra.get("intervals", {}):
-        low, high = extra["intervals"]["vcdr"]
+    if "vcdr" in found.intervals:
+        low, high = found.intervals["vcdr"]
         rows["vertical CDR"] = f"{with_unit(prediction.measures['vcdr'])} ({low:.2f}-{high:.2f})"
-    if "volume_ml" in extra.get("intervals", {}):
-        low, high = extra["intervals"]["volume_ml"]
+    if "volume_ml" in found.intervals:
+        low, high = found.intervals["volume_ml"]
         rows["volume"] = f"{prediction.measures['volume_ml']:.0f} ({low:.0f}-{high:.0f}) mL"
-    slices = extra.get("shift_slices", [])
+    slices = found.shift.slices if found.shift else ()
     if len(slices) > 1:
         rows["furthest slice"] = f"{int(np.argmax(slices))}"
     return rows

@@ -184,7 +184,7 @@ class WhatIfPanel(Panel):
         show_tries(self.viewer, self.opened.layer, self.opened.what_ifs, tries)
         first = next(iter(tries.values()))
         prediction = first.prediction
-        level = str(prediction.extra.get("shift_level", ""))
+        level = prediction.findings.shift.level if prediction.findings.shift else ""
         self.badge.setVisible(bool(level))
         self.badge.say(level, prediction.shift_reason, TONES.get(level, "plain"))
         self.reason.setText(prediction.shift_reason)
