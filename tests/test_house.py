@@ -42,7 +42,7 @@ ORDER = (
 )
 """A room imports only itself and rooms before it: no exception for lazy imports or TYPE_CHECKING."""
 
-LONGEST_FILE = 325  # the aim is 300
+LONGEST_FILE = 320
 LONGEST_FUNCTION = 45
 MOST_MODULES = 16  # in one folder
 
@@ -183,7 +183,7 @@ def test_a_room_imports_only_the_libraries_it_promises(path):
 @pytest.mark.parametrize("path", sources(), ids=module_name)
 def test_files_and_functions_stay_readable(path):
     text = path.read_text(encoding="utf-8")
-    lines = text.count("\n") + 1
+    lines = len(text.splitlines())
     assert lines <= LONGEST_FILE, f"{path.name} has {lines} lines; the house aims at 300 and stops at {LONGEST_FILE}"
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

@@ -55,6 +55,10 @@ class Match(StrEnum):
     histogram = "histogram"
 
 
+MATCH_HELP = "Photographs: match light and colour to the training images first; can harm, see docs/SHIFT.md."
+CUP_HELP = "Optic: cups drawn tighter (-) or more generous (+), in log-odds of the cup-to-disc ratio."
+
+
 def segment(
     inputs: list[Path] = typer.Argument(..., help="Images, folders, or DICOM series folders."),
     out: Path = typer.Option(..., "-o", "--out", help="Folder for masks and measurements.csv."),
@@ -66,16 +70,8 @@ def segment(
     overlay: bool = typer.Option(False, "--overlay", help="Also write a picture with contours and numbers."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace masks that exist."),
     uncertainty: bool = typer.Option(False, "--uncertainty", help="Take four further looks at every image."),
-    match: Match = typer.Option(
-        Match.none,
-        help="Photographs: match light and colour to the training images first; can harm, see docs/SHIFT.md.",
-    ),
-    cup_offset: float | None = typer.Option(
-        None,
-        min=-1.5,
-        max=1.5,
-        help="Optic: cups drawn tighter (-) or more generous (+), in log-odds of the cup-to-disc ratio.",
-    ),
+    match: Match = typer.Option(Match.none, help=MATCH_HELP),
+    cup_offset: float | None = typer.Option(None, min=-1.5, max=1.5, help=CUP_HELP),
     psa: float | None = typer.Option(None, min=0, help="PSA in ng/mL, for PSA density (adds a column)."),
     cluster: str | None = typer.Option(None, help="Address of a dask scheduler whose workers see the same disk."),
 ) -> None:
