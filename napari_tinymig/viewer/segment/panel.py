@@ -16,14 +16,7 @@ from ..masks.journal_keeper import hold_keeper, let_keeper_go
 from ..masks.locked_edits import locked_layers
 from ..models.model_card import show_card
 from ..napari_io.layer_geometry import scan_file_of
-from ..napari_io.layers import (
-    axes_of,
-    frame_on_show,
-    kind_of_frames,
-    said_of_axes,
-    scan_of,
-    why_no_image,
-)
+from ..napari_io.layers import axes_of, frame_on_show, kind_of_frames, said_of_axes, scan_of, why_no_image
 from ..parts.background import Work
 from ..parts.choosers import LayerChooser
 from ..parts.panel import Panel
