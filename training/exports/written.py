@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from napari_tinymig.base.safe_files import write_atomic
@@ -24,9 +25,12 @@ SCRIPT_GAP = 2e-3
 
 
 def write_onnx(model: ModelFile, path: Path) -> None:
-    """The model's own ONNX graph; it must answer in another process as it does in the product, to the bit."""
+    """The model's own ONNX graph, with its header as metadata; it must answer in another process to the bit."""
     check_parity(load_student(model), model.onnx, model.header.input.size)
-    write_atomic(path, model.onnx)
+    graph = onnx.load_from_string(model.onnx)
+    header = model.header.model_dump_json(exclude={"statistics"})
+    onnx.helper.set_model_props(graph, {"tinymig": header, "model_id": model.model_id})
+    write_atomic(path, graph.SerializeToString())
     gap = _gap_to_the_product(model, "onnx", path)
     if gap > 0:
         raise ExportFailed(f"{path}, opened again, differs from the product by {gap:.2g}; expected 0; do not use it.")
