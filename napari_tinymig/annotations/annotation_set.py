@@ -25,6 +25,7 @@ from ..base.errors import OutputRefused, UnreadableInput
 from ..base.records import Scan
 from ..base.safe_files import FolderLock, write_atomic
 from ..formats import parse_label_map
+from ..formats.declared import PICTURE_FILE, VOLUME_FILE
 from ..formats.lossless import read_pair, write_labels, write_pixels
 from ..tasks.task import Frozen, Task
 from .label_checks import IGNORE, Finding, check_labels
@@ -299,7 +300,7 @@ class AnnotationSet:
 
 def _suffix(scan: Scan) -> str:
     flat_png = scan.kind == "photograph" or (scan.pixels.shape[0] == 1 and scan.pixels.dtype == np.uint8)
-    return ".png" if flat_png and (scan.kind == "photograph" or scan.spacing_mm is None) else ".nii.gz"
+    return PICTURE_FILE if flat_png and (scan.kind == "photograph" or scan.spacing_mm is None) else VOLUME_FILE
 
 
 def _login() -> str:

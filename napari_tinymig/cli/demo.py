@@ -59,14 +59,15 @@ def _write_as_taken(folder: Path, scan: Scan, lossy: bool = True) -> Path:
     from PIL import Image
 
     from ..base.safe_files import write_atomic
+    from ..formats.declared import CAMERA_FILE, PICTURE_FILE, VOLUME_FILE
     from ..formats.lossless import write_pixels
 
     if scan.kind == "volume" or not lossy:
-        path = folder / f"{scan.name}{'.nii.gz' if scan.kind == 'volume' else '.png'}"
+        path = folder / f"{scan.name}{VOLUME_FILE if scan.kind == 'volume' else PICTURE_FILE}"
         write_pixels(path, scan)
         return path
     stream = io.BytesIO()
     Image.fromarray(scan.pixels).save(stream, "JPEG", quality=92)
-    path = folder / f"{scan.name}.jpg"
+    path = folder / f"{scan.name}{CAMERA_FILE}"
     write_atomic(path, stream.getvalue())
     return path

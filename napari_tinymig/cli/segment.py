@@ -22,20 +22,14 @@ if TYPE_CHECKING:
     from ..batch.one_input import Job, Outcome
 
 
+FORMAT_HELP = "same (PNG for photographs, the input's format for volumes), png, nifti or dicomseg."
+
+
 class Roi(StrEnum):
     """Region of interest."""
 
     auto = "auto"
     full = "full"
-
-
-class Format(StrEnum):
-    """Format of masks."""
-
-    same = "same"
-    png = "png"
-    nifti = "nifti"
-    dicomseg = "dicomseg"
 
 
 class DeviceName(StrEnum):
@@ -66,7 +60,7 @@ def segment(
     model: str | None = typer.Option(None, help="A model's name or file; default: the task's own."),
     roi: Roi = typer.Option(Roi.auto, help="auto: find the disc first; full: the photograph is the region."),
     device: DeviceName = typer.Option(DeviceName.auto, help="Where the network runs."),
-    format: Format = typer.Option(Format.same, help="same: PNG for photographs, the input's format for volumes."),
+    format: str = typer.Option("same", help=FORMAT_HELP),
     overlay: bool = typer.Option(False, "--overlay", help="Also write a picture with contours and numbers."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace masks that exist."),
     uncertainty: bool = typer.Option(False, "--uncertainty", help="Take four further looks at every image."),
@@ -82,7 +76,7 @@ def segment(
     accelerate()
     if cluster is not None:  # the workers share the disk, not the current folder
         inputs, out = [p.resolve() for p in inputs], out.resolve()
-    options = Options(task, model, roi.value, device.value, format.value, overlay, overwrite, psa, uncertainty)
+    options = Options(task, model, roi.value, device.value, format, overlay, overwrite, psa, uncertainty)
     options = replace(options, match=match.value, cup_offset=cup_offset)
     _run_and_say(with_threads(plan(inputs, out, options)), out, cluster)
 

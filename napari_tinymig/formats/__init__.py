@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from ..base.errors import UnreadableInput
 from .find import find_images, find_inputs
 from .kinds import stem_of, suffix_of
-from .read_masks import apply_label_map, open_mask, parse_label_map, read_mask
-from .scan_file import InputItem, MaskFile, ScanFile, as_photograph, as_volume, eight_bit
+from .read_masks import LOADERS, apply_label_map, open_mask, parse_label_map, read_mask
+from .scan_file import InputItem, MaskFile, ScanFile, as_photograph, as_volume, eight_bit, volume_file
 from .stored_grid import stored_labels
 from .write_masks import mask_path, mask_paths, write_atomically, write_mask, write_volume
 
@@ -57,14 +58,47 @@ def open_input(item: InputItem | str | Path) -> ScanFile:
         item = found[0]
     if item.problem:
         raise UnreadableInput(item.problem)
-    if item.format == "photograph":
-        from .photographs import read_photograph as read
-    elif item.format == "nifti":
-        from .nifti import read_nifti as read
-    elif item.format == "nrrd":
-        from .nrrd import read_nrrd as read
-    elif item.format == "mha":
-        from .metaimage import read_metaimage as read
-    else:
-        from .dicom import read_dicom as read
-    return read(item)
+    if item.format in READERS:
+        return READERS[item.format](item)
+    stored = LOADERS[item.format](item.path, None)
+    return volume_file(item, stored)
+
+
+def _photograph(item: InputItem) -> ScanFile:
+    from .photographs import read_photograph
+
+    return read_photograph(item)
+
+
+def _nifti(item: InputItem) -> ScanFile:
+    from .nifti import read_nifti
+
+    return read_nifti(item)
+
+
+def _nrrd(item: InputItem) -> ScanFile:
+    from .nrrd import read_nrrd
+
+    return read_nrrd(item)
+
+
+def _metaimage(item: InputItem) -> ScanFile:
+    from .metaimage import read_metaimage
+
+    return read_metaimage(item)
+
+
+def _dicom(item: InputItem) -> ScanFile:
+    from .dicom import read_dicom
+
+    return read_dicom(item)
+
+
+READERS: dict[str, Callable[[InputItem], ScanFile]] = {
+    "photograph": _photograph,
+    "nifti": _nifti,
+    "nrrd": _nrrd,
+    "mha": _metaimage,
+    "dicom": _dicom,
+}
+"""Format -> how its images are read; one that is missing here is read by its loader of `read_masks.LOADERS`."""

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ..base.errors import TinyMIGError, UnreadableInput
+from ..tasks.table import listed
+from .declared import FORMATS
 from .kinds import (
     DOCUMENTS,
     FOREIGN_IMAGES,
@@ -120,8 +122,8 @@ def _unknown_type(path: Path) -> str:
     if path.is_file() and path.stat().st_size == 0:
         return f"{path.name} is empty (0 bytes); expected an image; copy or export it again."
     return (
-        f"{path.name} is of a type that is not read; expected a photograph (PNG, JPEG, TIFF, BMP, WebP), NIfTI, NRRD, "
-        "MHA/MHD or DICOM; export it as one of these."
+        f"{path.name} is of a type that is not read; expected {listed(f.name for f in FORMATS.values())}; export it as "
+        "one of these."
     )
 
 

@@ -11,12 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from ..base.errors import UnreadableInput
+from .declared import format_by_suffix, image_suffixes
 
-PHOTOGRAPH_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
-NIFTI_SUFFIXES = (".nii", ".nii.gz")
-NRRD_SUFFIXES = (".nrrd", ".nhdr")
-META_SUFFIXES = (".mha", ".mhd")
-DICOM_SUFFIXES = (".dcm", ".ima", ".dicom")
 FOREIGN_IMAGES = (
     *(".gif", ".heic", ".heif", ".avif", ".jp2", ".psd", ".raw", ".nef", ".cr2", ".fda", ".e2e"),
     *(".mgz", ".mgh", ".hdr", ".img", ".npy", ".npz", ".par", ".rec", ".mnc", ".vol", ".svs", ".czi"),
@@ -44,8 +40,8 @@ def suffix_of(path: Path) -> str:
 def stem_of(path: Path) -> str:
     """The file name without its suffix ('.nii.gz' counts as one); a DICOM name such as 1.2.840.7 keeps its dots."""
     suffix = suffix_of(path)
-    known = (*PHOTOGRAPH_SUFFIXES, *NIFTI_SUFFIXES, *NRRD_SUFFIXES, *META_SUFFIXES, *DICOM_SUFFIXES, *FOREIGN_IMAGES)
-    return path.name[: len(path.name) - len(suffix)] if suffix in (*known, *_GZIPPED) else path.name
+    known = (*image_suffixes(), *FOREIGN_IMAGES, *_GZIPPED)
+    return path.name[: len(path.name) - len(suffix)] if suffix in known else path.name
 
 
 def format_of(path: Path) -> Kind:
@@ -53,17 +49,7 @@ def format_of(path: Path) -> Kind:
     found = _sniffed(path)
     if found != "unknown":
         return found
-    suffix = suffix_of(path)
-    for suffixes, kind in (
-        (PHOTOGRAPH_SUFFIXES, "photograph"),
-        (NIFTI_SUFFIXES, "nifti"),
-        (NRRD_SUFFIXES, "nrrd"),
-        (META_SUFFIXES, "mha"),
-        (DICOM_SUFFIXES, "dicom"),
-    ):
-        if suffix in suffixes:
-            return kind  # type: ignore[return-value]
-    return "unknown"
+    return format_by_suffix(suffix_of(path))  # type: ignore[return-value]
 
 
 def first_bytes(path: Path, count: int) -> bytes:

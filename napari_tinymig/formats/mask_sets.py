@@ -11,9 +11,8 @@ from ..base.errors import UnreadableInput
 from ..tasks.table import TASKS, usual_task
 from ..tasks.task import Task
 from . import MaskFile, stem_of, suffix_of
+from .declared import mask_suffixes
 from .folder_ledger import read_ledger
-
-SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm")
 
 
 def find_masks(paths: Sequence[str | Path]) -> list[Path]:
@@ -27,7 +26,7 @@ def find_masks(paths: Sequence[str | Path]) -> list[Path]:
         if not given.is_dir():
             raise UnreadableInput(f"{given} does not exist; expected a mask file or a folder of masks; check the path.")
         files = [p for p in sorted(given.iterdir()) if p.is_file() and not p.name.startswith(".")]
-        files = [p for p in files if suffix_of(p) in SUFFIXES and not stem_of(p).endswith("_overlay")]
+        files = [p for p in files if suffix_of(p) in mask_suffixes() and not stem_of(p).endswith("_overlay")]
         named = [p for p in files if stem_of(p).endswith("_mask")]
         if not files:
             raise UnreadableInput(f"{given} holds no mask; expected PNG, NIfTI, NRRD or MHA files; check the path.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,11 @@ def open_mask(
     with reading(path, "a mask"):
         if kind == "photograph":
             return _picture_mask(path, label_map, allowed, like)
-        stored = _load_volume(path, kind, like)
+        if kind not in LOADERS:
+            raise UnreadableInput(
+                f"{path.name} is of a type that is not read as a mask; expected PNG, NIfTI, NRRD or MHA."
+            )
+        stored = LOADERS[kind](path, like)
         codes = stored.geometry.to_canonical(stored.array)
         labels = np.ascontiguousarray(apply_label_map(codes, label_map, allowed, path.name))
         if like is not None:
@@ -100,24 +104,37 @@ def open_mask(
         return MaskFile(path, stem_of(path), labels, stored.geometry.spacing_mm, stored.geometry, stored)
 
 
-def _load_volume(path: Path, kind: str, like: ScanFile | None) -> StoredVolume:
-    if kind == "nifti":
-        from .nifti import load_nifti
+def _nifti(path: Path, like: ScanFile | None) -> StoredVolume:
+    from .nifti import load_nifti
 
-        return load_nifti(path)
-    if kind == "nrrd":
-        from .nrrd import load_nrrd
+    return load_nifti(path)
 
-        return load_nrrd(path)
-    if kind == "mha":
-        from .metaimage import load_metaimage
 
-        return load_metaimage(path)
-    if kind == "dicom":
-        from .dicom_seg import load_dicom_seg
+def _nrrd(path: Path, like: ScanFile | None) -> StoredVolume:
+    from .nrrd import load_nrrd
 
-        return load_dicom_seg(path, like)
-    raise UnreadableInput(f"{path.name} is of a type that is not read as a mask; expected PNG, NIfTI, NRRD or MHA.")
+    return load_nrrd(path)
+
+
+def _metaimage(path: Path, like: ScanFile | None) -> StoredVolume:
+    from .metaimage import load_metaimage
+
+    return load_metaimage(path)
+
+
+def _dicom_seg(path: Path, like: ScanFile | None) -> StoredVolume:
+    from .dicom_seg import load_dicom_seg
+
+    return load_dicom_seg(path, like)
+
+
+LOADERS: dict[str, Callable[[Path, ScanFile | None], StoredVolume]] = {
+    "nifti": _nifti,
+    "nrrd": _nrrd,
+    "mha": _metaimage,
+    "dicom": _dicom_seg,
+}
+"""Format -> its stored volume, from (path, the image that a mask belongs to)."""
 
 
 def _picture_mask(

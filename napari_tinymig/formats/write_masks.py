@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,11 @@ from ..base.errors import OutputRefused
 from ..base.safe_files import write_atomic
 from ..tasks.colours import palette
 from ..tasks.task import Task
+from .declared import FORMATS, PICTURE_FILE, VOLUME_FILE, options, written_format
 from .kinds import suffix_of
 from .photographs import exif_with_orientation
 from .scan_file import InputItem, ScanFile
 from .stored_grid import stored_labels
-
-_SUFFIX = {"photograph": ".png", "nifti": ".nii.gz", "nrrd": ".nrrd", "mha": ".mha", "dicom": ".nii.gz"}
-_FORMAT_SUFFIX = {"png": ".png", "nifti": ".nii.gz", "dicomseg": ".dcm"}
 
 
 def mask_paths(folder: Path, items: Sequence[InputItem], format: str = "same") -> list[Path]:
@@ -34,15 +32,16 @@ def mask_paths(folder: Path, items: Sequence[InputItem], format: str = "same") -
     format: 'same' (PNG for photographs, nii.gz, nrrd or mha like the input, nii.gz for DICOM), 'png', 'nifti' or
     'dicomseg'. Raises ValueError for another.
     """
-    if format != "same" and format not in _FORMAT_SUFFIX:
-        raise ValueError(f"no mask format '{format}'; expected same, {', '.join(_FORMAT_SUFFIX)}.")
+    if format != "same" and format not in options():
+        raise ValueError(f"no mask format '{format}'; expected same, {', '.join(options())}.")
     names = [item.name for item in items]
     for longer in (_file_name, _folder_and_file_name):
         count = Counter(name.lower() for name in names)
         names = [longer(item) if count[n.lower()] > 1 else n for item, n in zip(items, names)]
     count = Counter(name.lower() for name in names)
     names = [f"{n}_{i}" if count[n.lower()] > 1 else n for i, n in enumerate(names, 1)]
-    suffixes = [_FORMAT_SUFFIX.get(format) or _SUFFIX.get(item.format, ".png") for item in items]
+    own = [FORMATS[item.format].mask_suffix if item.format in FORMATS else PICTURE_FILE for item in items]
+    suffixes = own if format == "same" else [options()[format]] * len(items)
     return [Path(folder) / f"{name}_mask{suffix}" for name, suffix in zip(names, suffixes)]
 
 
@@ -81,12 +80,11 @@ def write_mask(
 
 def mask_bytes(labels: NDArray[np.uint8], scan_file: ScanFile, path: Path, task: Task | None = None) -> bytes:
     """What `write_mask` puts at `path`, without writing it."""
-    suffix = suffix_of(path)
-    if suffix == ".dcm":
+    if (kind := written_format(suffix_of(path))) == "dicom":
         from .dicom_seg import dicom_seg_bytes
 
         return dicom_seg_bytes(labels, scan_file, task)
-    if suffix == ".png":
+    if kind == "photograph":
         return _png_bytes(_plane(labels, scan_file), scan_file, task)
     return _volume_bytes(stored_labels(labels, scan_file), scan_file, path)
 
@@ -107,19 +105,37 @@ def write_volume(values: NDArray[Any], scan_file: ScanFile, path: Path, *, overw
 def _volume_bytes(stored: NDArray[Any], scan_file: ScanFile, path: Path) -> bytes:
     """The bytes of a volume file of `stored` (i, j, k), of the format that the suffix of `path` names."""
     suffix = suffix_of(path)
-    if suffix in (".nii", ".nii.gz"):
-        from .nifti import nifti_bytes
+    kind = written_format(suffix)
+    if kind not in WRITERS:
+        *known, last = (s for f in FORMATS.values() for s in reversed(f.writes))
+        raise ValueError(f"{path.name}: expected a name that ends in {', '.join(known)} or {last}.")
+    return WRITERS[kind](stored, scan_file, suffix)
 
-        return nifti_bytes(stored, scan_file, compressed=suffix == ".nii.gz")
-    if suffix == ".nrrd":
-        from .nrrd import nrrd_bytes
 
-        return nrrd_bytes(stored, scan_file)
-    if suffix == ".mha":
-        from .metaimage import meta_bytes
+def _nifti(stored: NDArray[Any], scan_file: ScanFile, suffix: str) -> bytes:
+    from .nifti import nifti_bytes
 
-        return meta_bytes(stored, scan_file)
-    raise ValueError(f"{path.name}: expected a name that ends in .png, .nii, .nii.gz, .nrrd, .mha or .dcm.")
+    return nifti_bytes(stored, scan_file, compressed=suffix == VOLUME_FILE)
+
+
+def _nrrd(stored: NDArray[Any], scan_file: ScanFile, suffix: str) -> bytes:
+    from .nrrd import nrrd_bytes
+
+    return nrrd_bytes(stored, scan_file)
+
+
+def _metaimage(stored: NDArray[Any], scan_file: ScanFile, suffix: str) -> bytes:
+    from .metaimage import meta_bytes
+
+    return meta_bytes(stored, scan_file)
+
+
+WRITERS: dict[str, Callable[[NDArray[Any], ScanFile, str], bytes]] = {
+    "nifti": _nifti,
+    "nrrd": _nrrd,
+    "mha": _metaimage,
+}
+"""Format of volumes -> its bytes, from (values (i, j, k) as stored, the image's file, suffix)."""
 
 
 def _plane(labels: NDArray[Any], scan_file: ScanFile) -> NDArray[np.uint8]:

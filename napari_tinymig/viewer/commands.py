@@ -45,12 +45,13 @@ def open_photographs() -> None:
     from qtpy.QtWidgets import QApplication, QFileDialog
 
     from ..base.errors import TinyMIGError
+    from ..formats.declared import dialog_filter
     from .napari_io.readers import read_layers
 
     viewer = napari.current_viewer()
     if viewer is None:
         return
-    kinds = "Photographs (*.png *.jpg *.jpeg *.tif *.tiff *.bmp *.webp)"
+    kinds = dialog_filter("photograph", "Photographs")
     chosen, _ = QFileDialog.getOpenFileNames(QApplication.activeWindow(), "Open photographs upright", "", kinds)
     for path in chosen:
         try:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from qtpy.QtWidgets import QComboBox, QFileDialog, QLineEdit
 
 from ..base.errors import TinyMIGError
+from ..formats.declared import FORMATS, PICTURE_FILE, mask_choices
 from ..measures.clinical import measure
 from ..measures.csv_table import Table, diameters
 from ..measures.declared import cells
@@ -38,15 +39,6 @@ from .parts.style import EmptyState, button, primary_button, row, text_label
 
 if TYPE_CHECKING:
     import napari.viewer
-
-SUFFIXES = {
-    "NIfTI (.nii.gz)": ".nii.gz",
-    "DICOM segmentation (.dcm)": ".dcm",
-    "NRRD (.nrrd)": ".nrrd",
-    "MetaImage (.mha)": ".mha",
-    "indexed PNG (.png)": ".png",
-}
-OWN_SUFFIX = {"nifti": ".nii.gz", "nrrd": ".nrrd", "mha": ".mha", "dicom": ".nii.gz"}
 
 
 @dataclass(frozen=True)
@@ -122,7 +114,8 @@ class SavePanel(Panel):
         source = Path(scan_file.path) if scan_file else Path(kept["path"]) if kept.get("path") else None
         self.format.blockSignals(True)
         self.format.clear()
-        self.format.addItems(self._fitting_formats(layer))
+        for title, suffix in self._fitting_formats(layer).items():
+            self.format.addItem(title, suffix)
         self.format.blockSignals(False)
         self.folder.setText(str(source.parent if source else Path.home()))
         stem = scan_file.name if scan_file else (source.stem if source else str(kept.get("source") or layer.name))
@@ -132,18 +125,13 @@ class SavePanel(Panel):
         self.source.setText(self._describe(layer, source))
 
     @staticmethod
-    def _fitting_formats(layer: Labels) -> list[str]:
-        """Formats that can hold the mask, the source's own first; DICOM-SEG only for DICOM sources."""
+    def _fitting_formats(layer: Labels) -> dict[str, str]:
+        """Title -> suffix of the formats that can hold the mask, the source's own first."""
         scan_file = scan_file_of(layer)
-        flat = layer.ndim == 2 or layer.data.shape[0] == 1
-        own = OWN_SUFFIX.get(scan_file.format, ".png") if scan_file else (".png" if flat else ".nii.gz")
-        dicom = scan_file is not None and scan_file.format == "dicom"
-        fitting = [
-            name
-            for name, suffix in SUFFIXES.items()
-            if (suffix != ".dcm" or dicom) and (suffix != ".png" or flat) and (suffix == ".png" or layer.ndim == 3)
-        ]
-        return sorted(fitting, key=lambda name: SUFFIXES[name] != own)
+        source = None
+        if scan_file is not None:
+            source = scan_file.format if scan_file.format in FORMATS else "photograph"
+        return mask_choices(source, layer.ndim == 2 or layer.data.shape[0] == 1, layer.ndim == 3)
 
     def _describe(self, layer: Labels, source: Path | None) -> str:
         if scan_file_of(layer) is not None:
@@ -155,7 +143,7 @@ class SavePanel(Panel):
         return f"The source's own header is not known (opened by another reader): written with {said}."
 
     def _format_changed(self) -> None:
-        self.name.setText(f"{self._stem}_mask{SUFFIXES.get(self.format.currentText(), '.png')}")
+        self.name.setText(f"{self._stem}_mask{self.format.currentData() or PICTURE_FILE}")
 
     def _forget_confirmation(self) -> None:
         self._replace_ok = None

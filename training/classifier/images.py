@@ -18,8 +18,9 @@ from PIL import Image
 from napari_tinymig.base.errors import TinyMIGError, UnreadableInput
 from napari_tinymig.base.records import Scan
 from napari_tinymig.formats import open_input
+from napari_tinymig.formats.declared import image_suffixes
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".nii", ".nii.gz", ".mha", ".nrrd", ".dcm", ".npy")
+IMAGE_SUFFIXES = (*image_suffixes(), ".npy")
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,11 @@ from PIL import Image
 
 from napari_tinymig.base.errors import OutputRefused, UnreadableInput
 from napari_tinymig.formats import open_input, write_mask, write_volume
+from napari_tinymig.formats.declared import FORMATS
 from napari_tinymig.formats.kinds import stem_of
 
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp")
-VOLUMES = (".nii", ".nii.gz", ".mhd", ".mha", ".nrrd")
+PICTURES = (*FORMATS["photograph"].suffixes, ".gif")
+VOLUMES = tuple(s for f in FORMATS.values() if f.holds == "volume" for s in f.suffixes)
 
 
 @dataclass

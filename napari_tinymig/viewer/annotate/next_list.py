@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QFileDialog, QListWidget, QListWidgetItem
 
 from ...base.errors import TinyMIGError
 from ...formats import find_images
+from ...formats.declared import volume_suffixes
 from ...sets.next_image import Ranked, look_at, rank
 from ..parts.background import Work
 from ..parts.predicting import preferred_model, ready
@@ -76,7 +77,7 @@ class NextList(Section):
         self.line.setText(f"{len(ranking)} images ranked; double click opens one." if ranking else "No image found.")
 
     def _open(self, path: str) -> None:
-        volume = path.lower().endswith((".nii", ".nii.gz", ".mha", ".mhd", ".nrrd")) or Path(path).is_dir()
+        volume = path.lower().endswith(volume_suffixes()) or Path(path).is_dir()
         self.panel.viewer.open(path, plugin="napari-tinymig" if volume else "napari")
 
 

@@ -13,6 +13,7 @@ from ...annotations.annotation_set import AnnotationConflict, AnnotationSet
 from ...annotations.journal import Recovery, recoverable
 from ...annotations.scribbles import Labelled
 from ...base.errors import TinyMIGError
+from ...formats.declared import volume_suffixes
 from ...tasks.table import TASKS
 from ...tasks.task import Task
 from ..masks.journal_keeper import hold_keeper, let_keeper_go, restored_layer
@@ -276,7 +277,7 @@ class AnnotatePanel(Panel):
             path = str(recovery.about.get("path") or "")
             if path and Path(path).exists() and not any(i.source.path == path for i in self.viewer.layers):
                 self.viewer.open(
-                    path, plugin="napari-tinymig" if path.endswith((".nii", ".nii.gz", ".mha")) else "napari"
+                    path, plugin="napari-tinymig" if path.lower().endswith(volume_suffixes()) else "napari"
                 )
             self.viewer.add_layer(restored_layer(recovery))
             recovery.discard()

@@ -11,11 +11,11 @@ from napari.layers import Layer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QHeaderView, QLineEdit, QTableWidget, QTableWidgetItem, QVBoxLayout, QWidget
 
+from ...formats.declared import image_suffixes
 from ..napari_io.layers import kind_of, scan_of
 from ..parts.panel import Panel
 from ..parts.style import button, row, text_label
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".nii", ".nii.gz", ".mha", ".nrrd", ".dcm")
 FEWEST = 3
 
 
@@ -32,7 +32,7 @@ class Example:
         """Images of the folder; empty for a layer."""
         if self.folder is None:
             return []
-        return sorted(p for p in self.folder.rglob("*") if p.name.lower().endswith(SUFFIXES))
+        return sorted(p for p in self.folder.rglob("*") if p.name.lower().endswith(image_suffixes()))
 
 
 class Examples(QWidget):

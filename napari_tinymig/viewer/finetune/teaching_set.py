@@ -12,7 +12,8 @@ from ...annotations.annotation_set import Case, is_set, read_cases, task_of_set
 from ...annotations.plain_folder import without_mask
 from ...base.errors import TinyMIGError
 from ...formats import open_mask
-from ...formats.kinds import PHOTOGRAPH_SUFFIXES, suffix_of
+from ...formats.declared import FORMATS
+from ...formats.kinds import suffix_of
 from ...tasks.table import TASKS
 
 MOST_CODES = 8
@@ -48,7 +49,7 @@ def look_into(folder: Path | None) -> TeachingSet:
         return TeachingSet(words=f"{folder} holds no image with a mask.", plain=True)
     first = folder / cases[0].label
     words.append(_codes(first, first.stat().st_mtime_ns if first.is_file() else 0))
-    photographs = suffix_of(Path(cases[0].image)) in PHOTOGRAPH_SUFFIXES
+    photographs = suffix_of(Path(cases[0].image)) in FORMATS["photograph"].suffixes
     kind = "photograph" if photographs else "volume"
     return TeachingSet(len(cases), " ".join(w for w in words if w), "", kind, plain=True)
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from ...base.errors import TinyMIGError, UnreadableInput
 from ...formats import InputItem, ScanFile, find_inputs, open_input, open_mask, stem_of
-from ...formats.kinds import PHOTOGRAPH_SUFFIXES, format_of, suffix_of
+from ...formats.declared import FORMATS, TIFF_SUFFIXES
+from ...formats.kinds import format_of, suffix_of
 from ...formats.read_masks import mask_scan_file
 from .layer_geometry import KEY, display_transform
 
@@ -35,7 +36,7 @@ def get_volume_reader(path: str | Sequence[str]) -> Reader | None:
         if one.is_dir():
             if not any(item.format == "dicom" for item in find_inputs([one])):
                 return None
-        elif not one.is_file() or format_of(one) not in ("nifti", "nrrd", "mha", "dicom"):
+        elif not one.is_file() or format_of(one) in ("photograph", "unknown"):
             return None
     return read_layers
 
@@ -44,7 +45,7 @@ def get_photograph_reader(path: str | Sequence[str]) -> Reader | None:
     """A reader for photographs that napari shows otherwise than meant: turned by their EXIF tag, odd TIFF, and our
     indexed PNG masks. None for all others, which stay napari's own."""
     paths = _paths(path)
-    if not paths or not all(one.is_file() and suffix_of(one) in PHOTOGRAPH_SUFFIXES for one in paths):
+    if not paths or not all(one.is_file() and suffix_of(one) in FORMATS["photograph"].suffixes for one in paths):
         return None
     return read_layers if all(_needs_us(one) for one in paths) else None
 
@@ -56,7 +57,7 @@ def _paths(path: str | Sequence[str]) -> list[Path]:
 def _needs_us(path: Path) -> bool:
     from PIL import Image
 
-    if suffix_of(path) in (".tif", ".tiff"):
+    if suffix_of(path) in TIFF_SUFFIXES:
         return _odd_tiff(path)
     try:
         with Image.open(path) as picture:

@@ -11,6 +11,8 @@ from qtpy.QtWidgets import QFileDialog
 
 from ...base.errors import TinyMIGError
 from ...base.records import Prediction
+from ...formats.declared import volume_suffixes
+from ...formats.kinds import suffix_of
 from ...sets.compare import channel_quantiles, density, picture
 from ...shift.causes import TITLES
 from ...tasks.table import DEFAULT_TASK
@@ -228,9 +230,7 @@ class ShiftPanel(Panel):
                 self.viewer.layers.selection.active = layer
                 return
         try:
-            self.viewer.open(
-                str(path), plugin="napari-tinymig" if path.suffix in (".nii", ".gz", ".nrrd", ".mha") else None
-            )
+            self.viewer.open(str(path), plugin="napari-tinymig" if suffix_of(path) in volume_suffixes() else None)
         except (OSError, ValueError, TinyMIGError) as e:
             self.say_error(f"{path} cannot be opened ({e}); open it from the File menu.")
 
