@@ -86,7 +86,11 @@ def test_wrong_arguments_are_said_in_a_sentence(polyp):
     ],
 )
 def test_metadata_and_shape_settle_the_task_where_they_can(metadata, shape, task):
-    assert task_by_metadata(Scan(np.zeros(shape, np.int16)), metadata) == task
+    assert task_by_metadata(Scan(np.zeros(shape, np.int16), (3.0, 0.5, 0.5)), metadata) == task
+
+
+def test_a_stack_of_unknown_voxel_size_may_be_a_movie_or_colours():
+    assert task_by_metadata(Scan(np.zeros((3, 200, 200), np.uint8)), {}) is None
 
 
 @pytest.mark.parametrize("metadata", [{"modality": "CR"}, {"modality": "CT"}, {"modality": "MR", "body_part": "HEAD"}])

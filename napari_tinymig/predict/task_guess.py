@@ -21,6 +21,13 @@ GATE = "gate"
 NONE = "none"
 SURE = 0.5
 """Least probability of the likeliest class (chosen)."""
+SURE_OF_GREY = 0.9
+"""Least probability at which a grey picture of unknown pixel size is called a slice of a volume: grey copies of colour
+photographs reach that far too easily, slices of a prostate MRI exceed it (benchmarks/task_gate.md)."""
+SMALLEST_SIDE = 64
+"""Least side in pixels of a picture that is recognised; smaller crops look like anything (chosen)."""
+COLOURED = 6.0
+"""Mean distance of the channels from their mean, in grey levels of 255, from which a picture is in colour (chosen)."""
 UNTOLD = ("OT", "SC", "XC", "GM")
 """DICOM modalities that say nothing about the image: others, screens, cameras."""
 
@@ -40,16 +47,20 @@ class TaskGate:
         known = task_by_metadata(scan, metadata or {})
         if known is not None:
             return known
-        name, probability = self.look(scan)
-        if name == NONE or probability < SURE:
+        what = why_unrecognisable(scan)
+        if not what:
+            name, probability = self.look(scan)
+            sure = SURE if name not in KNOWN or KNOWN[name].task.input == "photograph" else SURE_OF_GREY
+            if name != NONE and probability >= sure:
+                return name
             what = "looks like none of them" if name == NONE else f"is unclear ({name} at {probability:.0%})"
-            raise TaskRefused(
-                f"{scan.name or 'the image'} {what}; expected {listed(k.expected for k in KNOWN.values())}; {ask()}."
-            )
-        return name
+        raise TaskRefused(
+            f"{scan.name or 'the image'} {what}; expected {listed(k.expected for k in KNOWN.values())}; {ask()}."
+        )
 
     def look(self, scan: Scan) -> tuple[str, float]:
-        """The gate's likeliest class of a photograph or of a volume's middle slice, and its probability."""
+        """The gate's likeliest class of a photograph or of a volume's middle slice, and its probability; a colour or a
+        round picture is no slice of a volume, whatever the network says."""
         from ..formats import as_photograph
 
         try:
@@ -65,7 +76,10 @@ class TaskGate:
         p = np.exp((logits - logits.max(axis=1, keepdims=True)) / model.header.temperature)
         p = (p / p.sum(axis=1, keepdims=True)).mean(axis=0)
         p = dict(zip(model.header.classes, map(float, p), strict=True))
-        if scan.pixels.ndim == 3 and roundness(scan.pixels) > ROUND:
+        is_round = roundness(scan.pixels) > ROUND
+        if is_round or is_coloured(scan):
+            p = as_no_volume(p)
+        if is_round:
             p = as_in_a_round_field(p)
         best = max(p, key=p.__getitem__)
         return best, p[best]
@@ -86,6 +100,32 @@ def as_in_a_round_field(p: Mapping[str, float]) -> dict[str, float]:
     return dict(p) | {name: held * w / total for name, w in weighed.items()}
 
 
+def as_no_volume(p: Mapping[str, float]) -> dict[str, float]:
+    """Probabilities by class of a picture that can be no slice of a volume: theirs go to 'none'."""
+    volumes = {name for name in p if name in KNOWN and KNOWN[name].task.input == "volume"}
+    return {n: 0.0 if n in volumes else q for n, q in p.items()} | {NONE: sum(p[n] for n in {*volumes, NONE} & set(p))}
+
+
+def is_coloured(scan: Scan) -> bool:
+    """Whether a photograph has colours, more than a grey picture saved as RGB has by compression."""
+    if scan.kind != "photograph":
+        return False
+    rgb = scan.pixels[:: max(1, scan.pixels.shape[0] // 256), :: max(1, scan.pixels.shape[1] // 256)].astype(np.int16)
+    return bool(np.abs(rgb - rgb.mean(axis=2, keepdims=True)).mean() > COLOURED)
+
+
+def why_unrecognisable(scan: Scan) -> str:
+    """What makes any guess void: nothing to see in it, or too few pixels; '' if the gate may look."""
+    height, width = scan.pixels.shape[:2] if scan.kind == "photograph" else scan.pixels.shape[1:]
+    if min(height, width) < SMALLEST_SIDE:
+        return f"is {width} x {height} pixels, too small to recognise"
+    middle = scan.pixels if scan.kind == "photograph" else scan.pixels[scan.pixels.shape[0] // 2]
+    values = middle[np.isfinite(middle)] if np.issubdtype(middle.dtype, np.floating) else middle
+    if not values.size:
+        return "holds no finite number (NaN everywhere)"
+    return "shows nothing (every pixel is the same)" if values.min() == values.max() else ""
+
+
 def task_by_metadata(scan: Scan, metadata: Mapping[str, Any]) -> str | None:
     """The task that metadata and shape settle, None if only the pixels can tell. Raises TaskRefused."""
     modality = str(metadata.get("modality") or "").upper()
@@ -102,7 +142,7 @@ def task_by_metadata(scan: Scan, metadata: Mapping[str, Any]) -> str | None:
         words = listed(f"{m} ({word})" for k in KNOWN.values() for m, word in k.modalities.items())
         raise TaskRefused(f"{scan.name or 'the image'} has DICOM modality {modality}; expected {words}; {ask()}.")
     if not reading:
-        stack = scan.kind == "volume" and scan.pixels.shape[0] > 1
+        stack = scan.kind == "volume" and scan.pixels.shape[0] > 1 and scan.spacing_mm is not None
         fitting = [k for k in KNOWN.values() if stack and k.task.input == "volume"]
     return fitting[0].task.name if len(fitting) == 1 else None
 
@@ -122,10 +162,7 @@ def scan_for_task(scan: Scan, kind: str) -> Scan:
     if kind == scan.kind:
         return scan
     if kind == "volume" and scan.kind == "photograph":
-        rgb = scan.pixels[:: max(1, scan.pixels.shape[0] // 256), :: max(1, scan.pixels.shape[1] // 256)].astype(
-            np.int16
-        )
-        if np.abs(rgb - rgb.mean(axis=2, keepdims=True)).mean() > 6:
+        if is_coloured(scan):
             raise UnsupportedInput(
                 f"{scan.name or 'the image'} is a colour photograph; expected a grey slice or volume; choose another "
                 "--task."
