@@ -141,8 +141,8 @@ def test_the_counter_of_circles_finds_one():
 
 
 def test_every_module_has_a_room():
-    doors = {"napari_tinymig", "napari_tinymig.__main__", "napari_tinymig.training"}
-    assert {m for m in known_modules() if room_of(m) is None} == doors
+    entries = {"napari_tinymig", "napari_tinymig.__main__", "napari_tinymig.training"}
+    assert {m for m in known_modules() if room_of(m) is None} == entries
 
 
 def test_rooms_import_only_rooms_before_them():
@@ -191,6 +191,14 @@ def test_files_and_functions_stay_readable(path):
             assert length <= LONGEST_FUNCTION, f"{path.name}:{node.name} has {length} lines"
 
 
+def test_functions_of_tests_and_benchmarks_stay_readable_too():
+    paths = [p for folder in ("tests", "benchmarks", "docs", "examples") for p in (ROOT / folder).rglob("*.py")]
+    functions = [(p, n) for p in paths for n in ast.walk(ast.parse(p.read_text("utf-8")))]
+    functions = [(p, n) for p, n in functions if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    assert functions
+    assert [(p.name, n.name) for p, n in functions if n.end_lineno - n.lineno + 1 > LONGEST_FUNCTION] == []
+
+
 @pytest.mark.parametrize("path", sources(), ids=module_name)
 def test_public_names_are_documented_and_say_what_they_are(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -237,3 +245,23 @@ def test_no_file_names_a_path_of_one_machine():
         if w in (ROOT / f).read_text(encoding="utf-8", errors="replace")
     ]
     assert not offenders
+
+
+def chosen_numbers() -> list[tuple[str, str]]:
+    """(file, name) of every module-level number whose note says that this project chose it."""
+    found = []
+    for path in sources():
+        body = ast.parse(path.read_text(encoding="utf-8")).body
+        for number, note in zip(body, body[1:]):
+            text = note.value.value if isinstance(note, ast.Expr) and isinstance(note.value, ast.Constant) else ""
+            if isinstance(number, ast.Assign | ast.AnnAssign) and "(chosen" in str(text):
+                target = number.targets[0] if isinstance(number, ast.Assign) else number.target
+                found.append((path.relative_to(ROOT).as_posix().removeprefix("napari_tinymig/"), ast.unparse(target)))
+    return found
+
+
+def test_every_chosen_number_stands_on_the_page_that_explains_the_marks():
+    page = (ROOT / "docs" / "explanation" / "known-and-chosen.md").read_text(encoding="utf-8").splitlines()
+    assert len(chosen_numbers()) > 30
+    missing = [(f, n) for f, n in chosen_numbers() if not any(f"`{n}`" in line and f"`{f}`" in line for line in page)]
+    assert missing == []

@@ -1,4 +1,4 @@
-"""The door to training: real worker processes, real pipes, real kills."""
+"""Training processes: real worker processes, real pipes, real kills."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The door to training: starts, watches and stops workers. No Qt, no torch; plain threads and callbacks.
+"""Training in processes of its own: starts, watches and stops workers. No Qt, no torch; plain threads and callbacks.
 
 run = start("finetune", settings, folder)
 for message in run.messages():

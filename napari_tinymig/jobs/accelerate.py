@@ -1,4 +1,4 @@
-"""GPU prediction through the door: gives the engine a torch network without the engine knowing torch."""
+"""GPU prediction: gives a predictor a torch network, so that prediction itself imports no torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A second engine for boxes, through the door: LiteMedSAM in torch, where the extra [medsam] is installed."""
+"""A second engine for boxes: LiteMedSAM in torch, where the extra [medsam] is installed."""
 
 from __future__ import annotations
 

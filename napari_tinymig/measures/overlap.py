@@ -1,6 +1,6 @@
 """Agreement of two masks: Dice, symmetric HD95 and ASSD, volume and cup-to-disc errors. Never NaN, never dropped.
 
-Empties (METHODS §3): truth and answer both empty -> Dice 1, distances 0, errors 0; one of them empty -> Dice 0,
+Empties (docs/BENCHMARK.md): truth and answer both empty -> Dice 1, distances 0, errors 0; one of them empty -> Dice 0,
 distances = the diagonal of the image, relative volume error 1.
 """
 

@@ -150,14 +150,14 @@ def _box(scan: Scan, roi: Roi) -> Box:
 
 
 def open_accelerated(model: ModelFile, device: Device) -> tuple[Network | None, Device]:
-    """The torch network of a model through `accelerated`, which floor 4 sets; else the CPU, with the reason."""
+    """The torch network of a model through `accelerated`, which `jobs` sets; else the CPU, with the reason."""
     if accelerated is None:
         return None, Device("cpu", f"{device.name} is here, but this program runs on the CPU")
     return accelerated(model, device.name), device
 
 
 accelerated: Callable[[ModelFile, str], Network] | None = None
-"""Opens a model in torch on 'cuda' or 'mps'; set by the package's floor 4, because the engine knows no torch."""
+"""Opens a model in torch on 'cuda' or 'mps'; set by `jobs.accelerate`, because prediction imports no torch."""
 
 
 def check_scan(scan: Scan, task: Task) -> None:

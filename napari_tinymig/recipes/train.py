@@ -115,7 +115,7 @@ class EnsembleSpec(Frozen):
 
 
 class LossSpec(Frozen):
-    """L = l1 Dice + l2 CE + l3 GDC + l4 LRA_sem + l5 LRA_gen (METHODS; map of lambdas is chosen)."""
+    """L = l1 Dice + l2 CE + l3 GDC + l4 LRA_sem + l5 LRA_gen (TinyMIG [known]; which lambda weighs what is chosen)."""
 
     lambdas: tuple[float, float, float, float, float] = Field(
         (1.0, 1.0, 0.0, 0.0, 0.0), description="lambda1..5; the paper's are 1, 1, .5, .5, .5 [known]."

@@ -1,4 +1,4 @@
-"""`evaluate`: a model over annotated folders, on each image's own grid, as METHODS §3 asks."""
+"""`evaluate`: a model over annotated folders, on each image's own grid."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def true_box(truth: NDArray[np.uint8], header: ModelHeader) -> Any:
 
 
 def constant_cup(labels: NDArray[np.uint8], ratio: float) -> NDArray[np.uint8]:
-    """The student's own disc with a cup of the source's mean ratio, around its centre (METHODS §3)."""
+    """The student's own disc with a cup of the source's mean ratio, around its centre."""
     disc = labels >= 1
     out = disc.astype(np.uint8)
     ys, xs = np.nonzero(disc)

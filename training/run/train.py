@@ -299,7 +299,7 @@ def _start_of(init_weights: str | None) -> str:
 
 
 def mean_vertical_ratio(data: ImageSet) -> float:
-    """Mean vertical cup-to-disc ratio of the training labels (METHODS: the 'constant cup' row)."""
+    """Mean vertical cup-to-disc ratio of the training labels (the table row 'constant cup')."""
     ratios = []
     for target in data.targets:
         heights = [np.flatnonzero((region > 127).any(1)) for region in target[:2]]

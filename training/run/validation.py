@@ -21,7 +21,7 @@ class GridValidation:
 
     The score is the mean over the plain view and `STYLED_VIEWS` fixed augmented ones (chosen): a dozen held-out
     cases of the source alone cannot tell a student that will travel from one that will not. Frames where a region is
-    empty count as METHODS says: 1 if the answer is empty too, else 0.
+    empty count as in `measures.overlap`: 1 if the answer is empty too, else 0.
     """
 
     def __init__(self, data: ImageSet, recipe: Recipe, device: torch.device):

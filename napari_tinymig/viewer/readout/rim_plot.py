@@ -61,7 +61,7 @@ class RimPlot(Chart):
             painter.drawText(QRectF(at.x() - 10, at.y() - 8, 20, 16), Qt.AlignmentFlag.AlignCenter, str(hour))
 
     def _bars(self, painter: QPainter, box: QRectF, profile: RimProfile) -> None:
-        most = max(max(profile.clock_hours.values()), 1e-9)
+        most = max(*profile.clock_hours.values(), 1e-09)
         step = box.width() / 12
         plot = box.adjusted(0, 14, 0, -16)
         self._muted(painter)
