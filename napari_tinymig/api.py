@@ -26,14 +26,6 @@ def _kept(model: str, device: str, cup_offset: float | None) -> Predictor:
     return Predictor(model, device, cup_offset=cup_offset)
 
 
-def _opened(model: str | Path | Predictor, device: str, cup_offset: float | None) -> Predictor:
-    if not isinstance(model, Predictor):
-        return _kept(str(model), device, cup_offset)
-    if cup_offset is not None:
-        raise ValueError("the opened model has a cup offset of its own; give it to load_model instead.")
-    return model
-
-
 def load_model(
     model: str | Path, device: str = "auto", threads: int | None = None, cup_offset: float | None = None
 ) -> Predictor:

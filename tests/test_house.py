@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import itertools
 import subprocess
 import sys
 import tomllib
@@ -252,7 +253,7 @@ def chosen_numbers() -> list[tuple[str, str]]:
     found = []
     for path in sources():
         body = ast.parse(path.read_text(encoding="utf-8")).body
-        for number, note in zip(body, body[1:]):
+        for number, note in itertools.pairwise(body):
             text = note.value.value if isinstance(note, ast.Expr) and isinstance(note.value, ast.Constant) else ""
             if isinstance(number, ast.Assign | ast.AnnAssign) and "(chosen" in str(text):
                 target = number.targets[0] if isinstance(number, ast.Assign) else number.target
