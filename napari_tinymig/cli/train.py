@@ -21,12 +21,7 @@ if TYPE_CHECKING:
     from ..base.records import Message
 
 
-class ExportTo(StrEnum):
-    """What a model is exported to."""
-
-    onnx = "onnx"
-    torchscript = "torchscript"
-    bundle = "bundle"
+EXPORT_HELP = "onnx, torchscript, or a MONAI bundle folder (bundle)."
 
 
 class EvaluateRoi(StrEnum):
@@ -113,7 +108,7 @@ def evaluate(
 
 def export(
     model: str = typer.Argument(..., help="A model's name or file."),
-    to: ExportTo = typer.Option(..., "--to", help="onnx, torchscript, or a MONAI bundle folder."),
+    to: str = typer.Option(..., "--to", help=EXPORT_HELP),
     out: Path = typer.Option(..., "-o", "--out", help="File or folder to write."),
 ) -> None:
     """Write a model for other programs, opened in a fresh process and compared before it says done."""
@@ -125,9 +120,9 @@ def export(
 
     opened = open_model(model)
     if opened.header.kind == "prompted":
-        path = export_prompted(opened, to.value, out)
+        path = export_prompted(opened, to, out)
     else:
-        path = export_model(opened, to.value, out)
+        path = export_model(opened, to, out)
     typer.echo(f"{path}: written, opened in a fresh process; it answers as the product does")
 
 
