@@ -34,6 +34,7 @@ ORDER = (
         "viewer.docks",
         "viewer.parts",
         "viewer.masks",
+        "viewer.cases",
         "viewer.models",
         "viewer.segment",
         "viewer.readout",

@@ -102,7 +102,8 @@ def test_an_image_that_cannot_be_used_gives_a_sentence_and_no_layer(viewer, mode
 
 
 def test_a_drawn_rectangle_is_where_the_network_looks(viewer, models):
-    from napari_tinymig.viewer.segment.panel import ROIS, SegmentPanel
+    from napari_tinymig.viewer.segment.panel import SegmentPanel
+    from napari_tinymig.viewer.segment.region import ROIS
 
     panel = dock(viewer, SegmentPanel)
     viewer.add_image(photograph(), rgb=True, name="eye", scale=(2, 2))

@@ -149,7 +149,7 @@ class AnnotationSet:
 
     def __init__(self, folder: str | Path, task: Task, who: str | None = None):
         self.folder, self.task = Path(folder), task
-        self.who = who if who is not None else _login()
+        self.who = who if who is not None else login_name()
         try:
             for name in ("images", "labels"):
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
@@ -303,7 +303,8 @@ def _suffix(scan: Scan) -> str:
     return PICTURE_FILE if flat_png and (scan.kind == "photograph" or scan.spacing_mm is None) else VOLUME_FILE
 
 
-def _login() -> str:
+def login_name() -> str:
+    """Name of the person at this computer; '' where the system does not tell."""
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QCheckBox, QSpinBox
 
 from ..annotations import edits as correct
 from ..tasks.task import Task
+from .docks.keys import CORRECT_KEYS
 from .masks.journal_keeper import hold_keeper, let_keeper_go
 from .masks.locked_edits import is_locked, lock
 from .napari_io.layers import changed_by_user, put_labels, task_of_labels
@@ -22,16 +23,7 @@ from .parts.style import EmptyState, button, row, text_label
 if TYPE_CHECKING:
     import napari.viewer
 
-KEYS = {  # Labels and the viewer own the plain letters and Ctrl; Shift with these letters is free
-    "clean": "Shift-I",
-    "fill": "Shift-F",
-    "smooth": "Shift-S",
-    "cup": "Shift-C",
-    "ellipse": "Shift-E",
-    "interpolate": "Shift-N",
-    "copy": "Shift-D",
-    "lock": "Shift-K",
-}
+KEYS = {name: key.key for name, key in CORRECT_KEYS.items()}
 
 
 class CorrectPanel(Panel):

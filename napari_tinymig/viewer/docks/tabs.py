@@ -6,22 +6,27 @@ napari reads no `tabify` from a manifest: a panel opened from its menu would be 
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakSet
 
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtGui import QAction
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QTabBar, QWidget
 
-PLUGIN = "napari-tinymig"
+PLUGIN, NAME = "napari-tinymig", "TinyMIG"
+_TABS: WeakSet[DockTab] = WeakSet()
+"""Of every panel that is open, in any window."""
 
 
 class DockTab(QObject):
     """Keeps the dock of one panel among the tabs of its neighbours.
 
-    panel: the widget in the dock. title: a word or two for the tab. alike: class of the widgets whose docks it joins.
+    panel: the widget in the dock. viewer: its viewer. title: a word or two for the tab. alike: class of the widgets
+    whose docks it joins. `left` is called when the panel is taken out of its dock.
     """
 
-    def __init__(self, panel: QWidget, title: str, alike: type[QWidget]):
+    def __init__(self, panel: QWidget, viewer: Any, title: str, alike: type[QWidget]):
         super().__init__(panel)
-        self._panel, self._title, self._alike = panel, title, alike
+        self.panel, self.viewer, self._title, self._alike = panel, viewer, title, alike
         self.dock: QDockWidget | None = None
         self._behind = self._was_hidden = self._called = False
         self._soon = QTimer(self)  # napari puts the dock into its window after the panel into the dock
@@ -30,13 +35,20 @@ class DockTab(QObject):
 
     def docked(self) -> None:
         """The panel has a new parent: find its dock, and join the others as soon as the window has it."""
-        dock = enclosing_dock(self._panel)
+        dock = enclosing_dock(self.panel)
         if dock is None or dock is self.dock:
             return
         self.dock = dock
+        _TABS.add(self)
         dock.visibilityChanged.connect(self._seen)
         dock.installEventFilter(self)
         self._soon.start(0)
+
+    def left(self) -> None:
+        """The panel is out of its dock, for good."""
+        self._soon.stop()
+        self.dock = None
+        _TABS.discard(self)
 
     def _join(self) -> None:
         dock = self.dock
@@ -92,8 +104,35 @@ def docks_of(window: QMainWindow, kind: type[QWidget]) -> list[QDockWidget]:
 
 
 def open_panel(viewer: Any, title: str) -> QWidget:
-    """The panel with that title in the plugin's menu, opened if it is not yet, in front of the other tabs."""
-    dock, panel = viewer.window.add_plugin_dock_widget(PLUGIN, title)
-    dock.show()
-    dock.raise_()
-    return panel  # type: ignore[no-any-return]
+    """The panel with that title in the plugin's menu, opened if it is not yet, in front of the other tabs.
+
+    It is opened by its menu entry, so that the menu knows it; where there is no menu, as a plugin's widget.
+    """
+    tab = _tab_of(viewer, title)
+    if tab is None:
+        entries = [a for w in _windows_of(viewer) for a in w.findChildren(QAction) if a.text() == f"{title} ({NAME})"]
+        if entries:
+            entries[0].trigger()
+        else:
+            viewer.window.add_plugin_dock_widget(PLUGIN, title)
+        tab = _tab_of(viewer, title)
+    if tab is None or tab.dock is None:
+        raise ValueError(f"there is no panel '{title}'; expected a title of the plugin's menu.")
+    tab.dock.show()
+    tab.dock.raise_()
+    return tab.panel
+
+
+def _tab_of(viewer: Any, title: str) -> DockTab | None:
+    fitting = [tab for tab in _tabs_of(viewer) if tab.dock and tab.dock.objectName().startswith(f"{title} (")]
+    return fitting[0] if fitting else None
+
+
+def _tabs_of(viewer: Any) -> list[DockTab]:
+    itself = getattr(viewer, "__wrapped__", viewer)
+    return [t for t in _TABS if t.dock is not None and getattr(t.viewer, "__wrapped__", t.viewer) is itself]
+
+
+def _windows_of(viewer: Any) -> list[QMainWindow]:
+    parents = [tab.dock.parent() for tab in _tabs_of(viewer) if tab.dock is not None]
+    return [parent for parent in parents[:1] if isinstance(parent, QMainWindow)]

@@ -15,6 +15,7 @@ from ...annotations.journal import Journal, Recovery
 from ...base.errors import TinyMIGError
 from ...tasks.task import Task
 from ..napari_io.layers import KEY
+from .mask_state import note_saved
 from .sparse_canvas import canvas_looks
 
 INTERVAL_MS = 1000
@@ -43,6 +44,8 @@ class JournalKeeper(QObject):
     """
 
     failed = Signal(str)
+    stored = Signal(object)
+    """A layer whose labels were just saved elsewhere."""
 
     def __init__(self, viewer: Any):
         super().__init__()
@@ -121,13 +124,17 @@ class JournalKeeper(QObject):
             log.warning("strokes of %s are not kept safe: %s", words.get("layer"), e)
             self.failed.emit(str(e))
 
-    def saved(self, layer: Labels) -> None:
-        """The labels of a layer lie safely elsewhere: its journal ends, the next stroke begins a new one."""
-        kept = self._kept.get(id(_real(layer)))
-        if kept is None:
+    def saved(self, layer: Labels, labels: np.ndarray | None = None) -> None:
+        """These labels of a layer (as it is now, if None) lie safely elsewhere: its journal ends, the next stroke
+        begins a new one. What was painted after they were taken stays in the journal."""
+        layer = real(layer)
+        labels = layer.data.copy() if labels is None else labels
+        note_saved(layer, labels)
+        self.stored.emit(layer)
+        kept = self._kept.get(id(layer))
+        if kept is None or not np.array_equal(labels, layer.data):
             return
         kept.events = 0
-        labels = layer.data.copy()
 
         def restart() -> None:
             _close(kept, True)
@@ -211,17 +218,17 @@ _HELD: dict[int, _Held] = {}
 
 def hold_keeper(viewer: Any) -> JournalKeeper:
     """The keeper of a viewer, started by its first holder; every holder calls `let_keeper_go` once."""
-    real = _real(viewer)
-    if id(real) not in _HELD:
-        _HELD[id(real)] = _Held(JournalKeeper(real))
-    held = _HELD[id(real)]
+    itself = real(viewer)
+    if id(itself) not in _HELD:
+        _HELD[id(itself)] = _Held(JournalKeeper(itself))
+    held = _HELD[id(itself)]
     held.holders += 1
     return held.keeper
 
 
 def let_keeper_go(viewer: Any) -> None:
     """One holder less; the last one ends the keeper, after everything is written."""
-    key = id(_real(viewer))
+    key = id(real(viewer))
     held = _HELD.get(key)
     if held is None:
         return
@@ -231,13 +238,16 @@ def let_keeper_go(viewer: Any) -> None:
         held.keeper.stop()
 
 
-def mark_saved(viewer: Any, layer: Labels) -> None:
-    """The labels of a layer were saved: nothing of it is to be recovered. Harmless where no keeper runs."""
-    held = _HELD.get(id(_real(viewer)))
+def mark_saved(viewer: Any, layer: Labels, labels: np.ndarray | None = None) -> None:
+    """These labels of a layer (as it is now, if None) were saved: nothing of them is to be recovered."""
+    held = _HELD.get(id(real(viewer)))
     if held is not None:
-        held.keeper.saved(layer)
+        held.keeper.saved(layer, labels)
+    else:
+        taken = layer.data if labels is None else labels
+        note_saved(real(layer), taken)
 
 
-def _real(thing: Any) -> Any:
+def real(thing: Any) -> Any:
     """The object behind the proxy that napari hands to plugins: events come from the object itself."""
     return getattr(thing, "__wrapped__", thing)

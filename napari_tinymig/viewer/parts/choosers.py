@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from napari.layers import Layer
+from napari.layers import Image, Layer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox
 
+from ..napari_io.layer_geometry import KEY
 from .panel import Panel
 
 
@@ -31,6 +32,7 @@ class LayerChooser(QComboBox):
         panel.listen(layers.selection.events.active, self._follow_selection)
         self._panel = panel
         self._named: list[Layer] = []
+        self.setPlaceholderText(none_text)
         self.currentIndexChanged.connect(self._choose)
         self._relist()
         self._follow_selection()
@@ -74,3 +76,14 @@ class LayerChooser(QComboBox):
         active = self._viewer.layers.selection.active
         if active in self._layers:
             self.choose(active)
+        elif self._left_behind(active):
+            shown = [i for i, layer in enumerate(self._layers) if layer.visible]
+            self.setCurrentIndex(shown[-1] if shown else -1)
+
+    def _left_behind(self, active: Layer | None) -> bool:
+        """Whether another image is on show now, and the chosen layer is hidden and was not made for it."""
+        chosen = self._chosen
+        if not isinstance(active, Image) or chosen is None or chosen.visible:
+            return False
+        own = chosen.metadata.get(KEY, {})
+        return not (isinstance(own, dict) and own.get("source") == active.name)

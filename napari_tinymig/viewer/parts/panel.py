@@ -34,7 +34,7 @@ class Panel(QWidget):
         self._listening: list[tuple[Any, Callable[..., Any]]] = []
         self._docked = False
         self._gone = False
-        self._dock_tab = DockTab(self, self.tab, Panel)
+        self._dock_tab = DockTab(self, napari_viewer, self.tab, Panel)
         self.message = MessageLine()
         self._content = QWidget()
         # A stretch below the column keeps it at the top; an alignment would squeeze wrapped lines into each other.
@@ -117,6 +117,7 @@ class Panel(QWidget):
         if self._gone:
             return
         self._gone = True
+        self._dock_tab.left()
         _stop_listening(self._listening)
         self.released()
 

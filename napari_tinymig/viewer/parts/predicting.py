@@ -33,6 +33,13 @@ class Request:
     probabilities: bool = False
 
 
+def request_as_preferred(scan: Scan, model: str, roi: Roi = "auto", probabilities: bool = False) -> Request:
+    """A request on the device and with the threads of the Preferences."""
+    return Request(
+        scan, model, str(setting("general", "device")), int(setting("general", "threads")), roi, probabilities
+    )
+
+
 def predict(request: Request, report: Callable[[Any], None]) -> tuple[Prediction, Task]:
     """The answer to a request; `report` gets (done, total) and may raise to stop between two frames."""
     from ...predict.task_guess import scan_for_task

@@ -94,7 +94,8 @@ def style_sheet(p: Palette) -> str:
         background: transparent; color: {p.accent_hover if p.dark else p.accent}; text-align: left; padding: 2px 0;
         border: none; }}
     QTableView, QTableWidget {{ background-color: {p.background}; gridline-color: {p.border}; }}
-    QFrame[role="card"] QTreeWidget {{ background-color: {p.background}; }}
+    QFrame[role="card"] QTreeWidget, QListWidget {{ background-color: {p.background}; }}
+    QListWidget::item:selected {{ background-color: {p.border}; color: {p.text}; border-left: 3px solid {p.accent}; }}
     QProgressBar {{ border-radius: 4px; text-align: center; min-height: 16px; }}
     QProgressBar::chunk {{ background-color: {p.accent}; border-radius: 4px; }}
     {tones}

@@ -9,10 +9,12 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QProgressBar
 
 from ...base.errors import TinyMIGError
 from ...base.records import Prediction
-from ...models.registry import list_models
 from ...tasks.table import TASKS
 from ...tasks.task import Task
-from ..masks.journal_keeper import hold_keeper, let_keeper_go
+from ..cases.actions import bind_keys, release_keys
+from ..cases.results import add_result, name_of_frame
+from ..cases.worklist import hold_worklist, let_worklist_go
+from ..docks.keys import with_key
 from ..masks.locked_edits import locked_layers
 from ..models.model_card import show_card
 from ..napari_io.layer_geometry import scan_file_of
@@ -20,19 +22,17 @@ from ..napari_io.layers import axes_of, frame_on_show, kind_of_frames, said_of_a
 from ..parts.background import Work
 from ..parts.choosers import LayerChooser
 from ..parts.panel import Panel
-from ..parts.predicting import Request, predict, preferred_model, rectangle_of
-from ..parts.settings import setting
-from ..parts.style import Badge, EmptyState, button, primary_button, row, text_label
+from ..parts.predicting import Request, predict, preferred_model, request_as_preferred
+from ..parts.style import Badge, button, primary_button, row, text_label
 from ..parts.task_guess import TaskGuess, guess_task
-from .add_result import add_result, name_of_frame
+from .all_cases import AllCases
 from .device import say_device
+from .region import ROIS, region_of
 from .result_card import ResultCard
+from .start import NOTHING_OPEN, first_steps, known_tasks, segmenters
 
 if TYPE_CHECKING:
     import napari.viewer
-
-NOTHING_OPEN = "Open a photograph or a scan (drag a file into the window), or try a drawn sample:"
-ROIS = {"found by itself": "auto", "rectangle I draw": "rectangle", "whole frame": "full"}
 
 
 class SegmentPanel(Panel):
@@ -43,12 +43,14 @@ class SegmentPanel(Panel):
 
     def __init__(self, napari_viewer: napari.viewer.Viewer):
         super().__init__(napari_viewer)
-        self.strokes = hold_keeper(napari_viewer)  # what is painted is safe on the disk from here on
+        self.worklist = hold_worklist(napari_viewer)  # what is painted is safe on the disk from here on
+        self.book = self.worklist.book
+        bind_keys(self.worklist)
         self._guess: TaskGuess | None = None
         self._asked: tuple[Layer, tuple[int, ...]] | None = None  # the image, and which of its frames
         self.result: Labels | None = None
         self._shown_of: tuple[Layer, tuple[int, ...]] | None = None  # image and frame that the result card speaks of
-        self.result_card = ResultCard(napari_viewer)
+        self.result_card = ResultCard(napari_viewer, lambda: self.book.step(1))
         self._image_section()
         self._model_section()
         self._run_section()
@@ -62,22 +64,16 @@ class SegmentPanel(Panel):
         self.listen(napari_viewer.layers.events.inserted, self._refresh_state)
         self.listen(napari_viewer.layers.events.removed, self._refresh_state)
         self.listen(napari_viewer.dims.events.current_step, self._forget_stale_result)
+        self.book.moved.connect(self._case_moved)
+        self.worklist.said.connect(self.say)
+        self._wanted = False  # a press while the task is still looked for
         say_device(self.device)
         self._image_changed()
 
     # --- parts -------------------------------------------------------------------------------------------------
 
     def _image_section(self) -> None:
-        self.empty = EmptyState(NOTHING_OPEN)
-        self.column.addWidget(self.empty)
-        self.samples = self.add_section()
-        self.samples.add(
-            row(
-                button("fundus sample", lambda: self.viewer.open_sample("napari-tinymig", "fundus")),
-                button("prostate sample", lambda: self.viewer.open_sample("napari-tinymig", "prostate")),
-                stretch=None,
-            )
-        )
+        self.empty, self.samples = first_steps(self)
         section = self.add_section("Image")
         self.images = LayerChooser(self, lambda layer: kind_of_frames(layer) is not None, "no image that fits")
         section.field("layer", self.images, "Photographs, grey images and volumes; of a stack, the frame on show.")
@@ -106,6 +102,8 @@ class SegmentPanel(Panel):
         self.locked = section.add(text_label("", "hint"))
         self.hint = section.add(text_label("", "hint"))
         self.go = section.add(primary_button("Segment", self.segment))
+        self.all = AllCases(self.worklist, self.segment_all_cases)
+        section.add(self.all)
         self.bar = section.add(QProgressBar())
         self.cancel = button("Cancel", self.stop, "danger")
         self.elapsed = text_label("", "hint")
@@ -119,6 +117,7 @@ class SegmentPanel(Panel):
         """Another image: find its task again, in the background."""
         layer = self.images.layer
         self._guess = None
+        self._wanted = False
         self.guessing.cancel()
         if layer is not None:
             scan_file = scan_file_of(layer)
@@ -128,6 +127,8 @@ class SegmentPanel(Panel):
     def _guessed(self, guess: TaskGuess) -> None:
         self._guess = guess
         self._list_tasks()
+        if self._wanted:
+            self.segment()
 
     def _list_tasks(self) -> None:
         """Tasks that can read this image; the first entry is the one that was found."""
@@ -140,21 +141,13 @@ class SegmentPanel(Panel):
         waiting = "auto" if layer is None else "auto: looking..."
         self.task.addItem(f"auto: {found}" if self._guess else waiting, None)
         self.task.setItemData(0, self._guess.reason if self._guess else "", 3)  # 3: tool tip
-        for task in self._known_tasks():
+        self._entries = segmenters()
+        for task in known_tasks(self._entries):
             if not stack or task.input == "volume":
                 self.task.addItem(task.title, task.name)
         self.task.setCurrentIndex(max(0, self.task.findData(before)))
         self.task.blockSignals(False)
         self._task_changed()
-
-    def _known_tasks(self) -> list[Task]:
-        """Built-in tasks, and those of the user's own models."""
-        self._entries = [e for e in list_models() if e.header and e.header.kind == "segmenter" and e.header.task]
-        tasks = dict(TASKS)
-        for entry in self._entries:
-            if entry.header is not None and entry.header.task is not None:
-                tasks.setdefault(entry.header.task.name, entry.header.task)
-        return list(tasks.values())
 
     @property
     def chosen_task(self) -> str | None:
@@ -171,7 +164,7 @@ class SegmentPanel(Panel):
     def _flat(self) -> bool:
         """Whether a stack of unknown voxel size is to be read as pictures: a task for photographs is chosen."""
         name = self.task.currentData() if hasattr(self, "task") else None
-        return any(task.name == name and task.input == "photograph" for task in self._known_tasks()) if name else False
+        return bool(name) and any(t.name == name and t.input == "photograph" for t in known_tasks(segmenters()))
 
     def _task_changed(self) -> None:
         task = self.chosen_task
@@ -203,7 +196,7 @@ class SegmentPanel(Panel):
         self.locked.setVisible(bool(kept))
         reason = self._why_not()
         self.go.setEnabled(not reason and not self.work.running if hasattr(self, "work") else False)
-        self.go.setToolTip(reason or "Runs in the background; the window stays free.")
+        self.go.setToolTip(reason or with_key("Runs in the background; the window stays free.", "segment"))
         self.hint.setText(reason)
         self.hint.setVisible(bool(reason) and layer is not None)
 
@@ -224,7 +217,7 @@ class SegmentPanel(Panel):
         if self.chosen_task is None:
             return self._guess.reason if self._guess else "Looking at the image..."
         if self.model.count() == 0:
-            return f"No model for task '{self.chosen_task}' is installed; add one with: tinymig models add FILE."
+            return f"No model for task '{self.chosen_task}' is installed; import one in the Models panel."
         return ""
 
     def _show_card(self) -> None:
@@ -240,27 +233,17 @@ class SegmentPanel(Panel):
         layer = self.images.layer
         if layer is None:
             raise ValueError("no image is chosen; open one first.")
-        roi: Any = ROIS[self.roi.currentText()]
-        if kind_of_frames(layer) != "photograph":
-            roi = "auto"
-        elif roi == "rectangle":
-            if self.shapes.layer is None:
-                raise ValueError("no Shapes layer is there; add one and draw a rectangle around the disc.")
-            roi = rectangle_of(self.shapes.layer, layer)
-        return Request(
-            scan_of(layer, self.frame),
-            self.model.currentText(),
-            str(setting("general", "device")),
-            int(setting("general", "threads")),
-            roi,
-            self.probabilities.isChecked(),
-        )
+        roi = region_of(layer, ROIS[self.roi.currentText()], self.shapes.layer)
+        scan = scan_of(layer, self.frame)
+        return request_as_preferred(scan, self.model.currentText(), roi, self.probabilities.isChecked())
 
     def segment(self) -> None:
         """Start a prediction; the answer of an older one is dropped."""
         self.say("")
-        if reason := self._why_not():
-            self.say(reason, "warn")
+        reason = self._why_not()
+        self._wanted = bool(reason) and self.images.layer is not None and self.guessing.running
+        if reason:
+            self.say(reason, "plain" if self._wanted else "warn")
             return
         try:
             request = self.request()
@@ -301,16 +284,31 @@ class SegmentPanel(Panel):
             self.say("The image was closed while it was segmented; nothing was added.", "warn")
             return
         still_chosen = (image, frame) == (self.images.layer, self.frame)
-        self.result, kept = add_result(self.viewer, image, frame, prediction, task)
+        self.result, kept = add_result(self.viewer, self.book.case_of(image), image, frame, prediction, task)
         if kept:
             self.say(f"{kept} locked pixels were kept as you painted them.", "good")
+        self.book.alone()
         if still_chosen:
             self.images.choose(image)  # a probability layer that was just added is not the image meant
             self._shown_of = image, frame
             self.result_card.show_prediction(prediction, name_of_frame(image, frame))
             self.elapsed.setText(f"{prediction.seconds:.2f} s, {prediction.model_id.split('@')[0]}")
 
+    def _case_moved(self) -> None:
+        """Another case is on show: its image is the one to be segmented."""
+        if self.book.current is not None and self.book.current.image is not None:
+            self.images.choose(self.book.current.image)
+
+    def segment_all_cases(self) -> None:
+        """Segment every case with the task chosen (found for each, if none is), or stop doing so."""
+        task = self.task.currentData()
+        self.all.start_or_stop(task, self.model.currentText() if task else None)
+
     def released(self) -> None:
         self.work.cancel()
         self.guessing.cancel()
-        let_keeper_go(self.viewer)
+        self.book.moved.disconnect(self._case_moved)
+        self.worklist.said.disconnect(self.say)
+        self.all.released()
+        release_keys(self.worklist)
+        let_worklist_go(self.viewer)

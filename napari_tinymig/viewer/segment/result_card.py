@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ...base.records import Prediction
 from ...reports.words import result_rows, trust_badge, why_nothing
+from ..docks.keys import CASE_KEYS
 from ..docks.tabs import open_panel
 from ..parts.numbers import NumberRows
 from ..parts.style import Badge, Section, button, row, text_label
@@ -21,7 +23,7 @@ NEXT = {
 class ResultCard(Section):
     """The card of the last prediction; hidden until `show_prediction`."""
 
-    def __init__(self, viewer: Any) -> None:
+    def __init__(self, viewer: Any, next_case: Callable[[], None]) -> None:
         super().__init__("Result")
         self.badge = self.add(Badge())
         self.rows = self.add(NumberRows())
@@ -30,6 +32,7 @@ class ResultCard(Section):
             text: button(text, lambda title=title: open_panel(viewer, title), tip=tip)
             for text, (title, tip) in NEXT.items()
         }
+        self.next["Next case"] = button("Next case", next_case, tip=f"Key: {CASE_KEYS['next'].shown}")
         self.add(row(*self.next.values(), stretch=None))
         self.hide()
 

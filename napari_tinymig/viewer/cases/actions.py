@@ -1,0 +1,68 @@
+"""The keys of cases: bound while a panel that uses cases is open, the same with the mouse in the image or a panel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..docks.keys import CASE_KEYS
+from ..docks.tabs import open_panel
+from .worklist import Worklist
+
+_HELD: dict[int, int] = {}
+
+
+def actions(worklist: Worklist) -> dict[str, Callable[[], Any]]:
+    """Name of a key -> what it does."""
+    viewer, book, look = worklist.viewer, worklist.book, worklist.look
+
+    def panel(title: str) -> Any:
+        worklist.panel_in_front = title
+        return open_panel(viewer, title)
+
+    def correct() -> None:
+        panel("Correct a mask")
+        mask = book.current.mask if book.current is not None else None
+        if mask is None:
+            worklist.said.emit("There is no mask to mend yet; segment the case first.", "warn")
+            return
+        viewer.layers.selection.active = mask
+        mask.mode = "paint"
+
+    return {
+        "next": lambda: book.step(1),
+        "previous": lambda: book.step(-1),
+        "segment": lambda: panel("Segment").segment(),
+        "segment_all": lambda: panel("Segment").segment_all_cases(),
+        "correct": correct,
+        "readout": lambda: panel("Live read-out"),
+        "save": worklist.save,
+        "save_all": worklist.save_all,
+        "see_through": look.see_through,
+        "outline": look.toggle_outline,
+        "cases": lambda: panel("Cases").toggle_keys(),
+    }
+
+
+def bind_keys(worklist: Worklist) -> None:
+    """Bind every key; each panel that uses cases calls it once, and `release_keys` when it goes."""
+    at = id(worklist)
+    _HELD[at] = _HELD.get(at, 0) + 1
+    if _HELD[at] == 1:
+        for name, act in actions(worklist).items():
+            key = CASE_KEYS[name].key
+            worklist.viewer.bind_key(key, lambda _viewer, run=act: _run(run), overwrite=True)
+
+
+def _run(act: Callable[[], Any]) -> None:
+    act()
+
+
+def release_keys(worklist: Worklist) -> None:
+    """One panel less; the last one leaves napari's keys as they were."""
+    at = id(worklist)
+    _HELD[at] = _HELD.get(at, 1) - 1
+    if _HELD[at] <= 0:
+        del _HELD[at]
+        for key in CASE_KEYS.values():
+            worklist.viewer.bind_key(key.key, None)

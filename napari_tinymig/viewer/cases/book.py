@@ -1,0 +1,283 @@
+"""The cases of one viewer: which layers belong together, which case is on show, how far each has come."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from napari.layers import Labels, Layer
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from ..masks.journal_keeper import hold_keeper, let_keeper_go, real
+from ..masks.mask_state import headline, note_saved, state_of
+from ..napari_io.layer_geometry import KEY
+from ..parts.background import Work
+from .belonging import is_source_image, owner_of, path_of
+from .case import Case
+from .folder import cases_of, mask_layer, read_case
+from .remembered import restore
+from .results import follow_undo
+from .showing import show_alone
+
+QUIET_MS = 250  # after the last stroke: then state and number are looked at again
+
+
+class CaseBook(QObject):
+    """Every open image, and every file of an opened folder, is a case; from `hold_book`, one for each viewer.
+
+    Until a user goes to another case nothing is hidden and the case of the selected layer is the current one. From
+    then on one case at a time is on show, with the camera and the slice where it was left.
+    changed: the list or a state; moved: another case is on show; said: (sentence, tone) for the user.
+    """
+
+    changed = Signal()
+    moved = Signal()
+    leaving = Signal(object)
+    said = Signal(str, str)
+
+    def __init__(self, viewer: Any):
+        super().__init__()
+        self.viewer = viewer
+        self.cases: list[Case] = []
+        self.current: Case | None = None
+        self.folder: Path | None = None
+        self.one_at_a_time = False
+        self._moving = False
+        self._touched: list[Labels] = []
+        self.keeper = hold_keeper(viewer)
+        self.keeper.stored.connect(self._stored)
+        self._quiet = QTimer(self)
+        self._quiet.setSingleShot(True)
+        self._quiet.setInterval(QUIET_MS)
+        self._quiet.timeout.connect(self._look_again)
+        self._settle_soon = QTimer(self)
+        self._settle_soon.setSingleShot(True)
+        self._settle_soon.timeout.connect(self._stay)
+        self.opening = Work(self, self._opened, self._not_opened)
+        self._wanted: Case | None = None
+        self._add_mine: Case | None = None
+        self._new: Layer | None = None  # just added to another case: that napari selects it is no wish of the user
+        self._listening: list[tuple[Any, Any]] = []
+        self._listen(viewer.layers.events.inserted, self._inserted)
+        self._listen(viewer.layers.events.removed, self._removed)
+        self._listen(viewer.layers.selection.events.active, self._selected)
+        for layer in [*viewer.layers]:
+            self._adopt(layer)
+        self._selected()
+
+    def _listen(self, emitter: Any, callback: Any) -> None:
+        emitter.connect(callback)
+        self._listening.append((emitter, callback))
+
+    # --- which layer belongs where -----------------------------------------------------------------------------
+
+    def case_of(self, layer: Layer | None) -> Case | None:
+        """The case that a layer belongs to; None for one that belongs to no image."""
+        layer = real(layer)
+        return next((case for case in self.cases if layer is not None and layer in case.all_layers), None)
+
+    def _adopt(self, layer: Layer) -> None:
+        if is_source_image(layer):
+            case = self._add_mine or Case(layer.name)
+            case.image = layer
+            if case not in self.cases:
+                self.cases.append(case)
+            self._listen(layer.events.name, self._renamed)
+        else:
+            owner = self._add_mine or owner_of(layer, self.cases, self.current)
+            if owner is None:
+                return
+            owner.layers.append(layer)
+            self._follow(layer)
+        self.look_at(self.case_of(layer))
+
+    def _follow(self, layer: Layer) -> None:
+        if not isinstance(layer, Labels):
+            return
+        if layer.source.path and "predicted" not in layer.metadata.get(KEY, {}):
+            note_saved(layer, layer.data)
+        for emitter in (layer.events.labels_update, layer.events.paint, layer.events.data):
+            self._listen(emitter, self._painted)
+
+    def _inserted(self, event: Any) -> None:
+        self._adopt(event.value)
+        case = self.case_of(event.value)
+        if self.one_at_a_time and case is not None and case is not self.current and event.value is not case.image:
+            event.value.visible, self._new = False, event.value
+            self._settle_soon.start(0)
+        self.changed.emit()
+
+    def _stay(self) -> None:
+        """A result of another case was added and napari selected it: what is on show stays."""
+        self._new = None
+        if self.one_at_a_time and self.current is not None and self.current.image in self.viewer.layers:
+            self._show(self.current)
+
+    def _removed(self, event: Any) -> None:
+        case = self.case_of(event.value)
+        self._leave(event.value)
+        if case is None:
+            return
+        if event.value is case.image:
+            case.image = None
+            self._close(case)
+        else:
+            case.layers.remove(event.value)
+        self.look_at(case)
+        self.changed.emit()
+
+    def _leave(self, layer: Layer) -> None:
+        gone = [(emitter, callback) for emitter, callback in self._listening if emitter.source is layer]
+        for emitter, callback in gone:
+            emitter.disconnect(callback)
+            self._listening.remove((emitter, callback))
+
+    def _close(self, case: Case) -> None:
+        """The image of a case is gone: so is the case, except where it is a file of the folder."""
+        if case.item is None:
+            self.cases.remove(case)
+        if case is self.current:
+            self.current = None
+            self.moved.emit()
+
+    def _renamed(self, event: Any) -> None:
+        case = self.case_of(event.source)
+        if case is not None:
+            case.name = event.source.name
+            self.changed.emit()
+
+    # --- states ------------------------------------------------------------------------------------------------
+
+    def _painted(self, event: Any) -> None:
+        if event.source not in self._touched:
+            self._touched.append(event.source)
+        self._quiet.start()
+
+    def _stored(self, layer: Labels) -> None:
+        self.look_at(self.case_of(layer))
+        self.changed.emit()
+
+    def _look_again(self) -> None:
+        touched, self._touched = self._touched, []
+        for layer in touched:
+            self.look_at(self.case_of(layer))
+        self.changed.emit()
+
+    def look_at(self, case: Case | None) -> None:
+        """Find state and number of a case again; a file that is not open keeps what is known of it."""
+        if case is None or case.image is None:
+            return
+        mask = case.mask
+        if mask is not None:
+            follow_undo(mask)
+        case.state, case.number = state_of(mask), headline(mask)
+
+    def settle(self) -> None:
+        """Look at everything that was painted, now."""
+        self._quiet.stop()
+        self._look_again()
+
+    # --- moving ------------------------------------------------------------------------------------------------
+
+    def step(self, by: int) -> None:
+        """Go to the next (1) or previous (-1) case; at the end it is said."""
+        if not self.cases:
+            self.said.emit("No case yet: open images, or a folder.", "warn")
+            return
+        here = self._wanted or self.current
+        at = self.cases.index(here) + by if here in self.cases else 0
+        if not 0 <= at < len(self.cases):
+            self.said.emit("This is the last case." if by > 0 else "This is the first case.", "plain")
+            return
+        self.go(self.cases[at])
+
+    def alone(self) -> None:
+        """Show the current case alone, where there are several: masks of others would lie on it."""
+        if len(self.cases) > 1 and self.current is not None and not self.one_at_a_time:
+            self.go(self.current)
+
+    def go(self, case: Case) -> None:
+        """Show a case alone; a file that is not open yet is read in the background first."""
+        if self.current is not None and self.current is not case:
+            self.settle()
+            self.leaving.emit(self.current)
+        self.one_at_a_time = True
+        if case.image is None and case.item is not None:
+            self._wanted = case
+            self.opening.start_call(read_case, case.item, case.mask_file)
+            return
+        self._wanted = None
+        self.opening.cancel()
+        self._show(case)
+
+    def _opened(self, layers: list[Any]) -> None:
+        case, self._wanted = self._wanted, None
+        if case is None:
+            return
+        self.add_layers(case, layers)
+        self._show(case)
+
+    def add_layers(self, case: Case, layers: list[Any]) -> None:
+        """Add what `read_case` gave: the image, and the mask where there is one and none is open."""
+        self._add_mine, self._moving, state = case, True, case.state
+        try:
+            image = self.viewer.add_layer(Layer.create(*layers[0]))
+            for data, attributes, _ in layers[1:] if case.mask is None else []:
+                self.viewer.add_layer(mask_layer(case.about, state, image, data, attributes))
+        finally:
+            self._add_mine, self._moving = None, False
+        self.look_at(case)
+
+    def _not_opened(self, error: BaseException) -> None:
+        self._wanted = None
+        self.said.emit(str(error), "bad")
+
+    def _show(self, case: Case) -> None:
+        """Hide every other case, show this one as it was left."""
+        self._moving = True
+        try:
+            show_alone(self.viewer, case, self.current, self.cases)
+        finally:
+            self._moving = False
+        self.current = case
+        self.moved.emit()
+        self.changed.emit()
+
+    def _selected(self, event: Any = None) -> None:
+        """Another layer was selected: its case is the current one, and on show alone once cases are gone through."""
+        active = self.viewer.layers.selection.active
+        case = self.case_of(active)
+        if self._moving or case is None or case is self.current or (active is self._new and active is not None):
+            return
+        if self.one_at_a_time:
+            self.go(case)
+        else:
+            self.current = case
+            self.moved.emit()
+
+    def open_folder(self, folder: str | Path) -> None:
+        """List every image of a folder as a case, and show the one that was left last, else the first; cases that are
+        open stay in the list. Raises UnreadableInput for a damaged list of the folder."""
+        cases, problems = cases_of(folder)
+        left_at = restore(Path(folder), cases)
+        known = {path_of(c.image) for c in self.cases if c.image is not None}
+        known |= {c.item.path for c in self.cases if c.item is not None}
+        new = [case for case in cases if case.item is not None and case.item.path not in known]
+        self.folder = Path(folder)
+        self.cases += new
+        self.changed.emit()
+        if problems:
+            self.said.emit(" ".join(problems[:3]), "warn")
+        if new:
+            self.go(next((case for case in new if case.name == left_at), new[0]))
+
+    def stop(self) -> None:
+        """Let go of the viewer; what is hidden stays hidden."""
+        self.opening.cancel()
+        self._quiet.stop()
+        self._settle_soon.stop()
+        self.keeper.stored.disconnect(self._stored)
+        for emitter, callback in self._listening:
+            emitter.disconnect(callback)
+        self._listening.clear()
+        let_keeper_go(self.viewer)

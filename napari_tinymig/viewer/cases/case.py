@@ -1,0 +1,62 @@
+"""One case: an image and everything that belongs to it, and how far its mask has come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from napari.layers import Labels, Layer
+
+from ...formats import InputItem
+from ..masks.mask_state import State
+from ..napari_io.layers import KEY
+
+
+def is_made_by_a_panel(layer: Layer) -> bool:
+    """True for maps and what-if copies, which are neither a user's image nor the mask of one."""
+    return any(str(key).startswith(f"{KEY}-") for key in layer.metadata)
+
+
+@dataclass
+class View:
+    """Where a user left a case: camera and slice."""
+
+    center: tuple[float, ...]
+    zoom: float
+    step: tuple[int, ...]
+
+
+@dataclass(eq=False)
+class Case:
+    """An image with its masks, prompts and maps; or a file of an opened folder that is not open yet.
+
+    name: of the image. item: the file, where it comes from a folder. image: its layer, None while it is not open.
+    layers: all that belongs to it, oldest first. number: headline number of the mask, with unit. target: where the mask
+    of a file goes. mask_file: where its mask lies now. about: what is known of that mask (model, task, who and when),
+    plain values. hidden: ids of the layers that the user had hidden when the case was left.
+    """
+
+    name: str
+    item: InputItem | None = None
+    image: Layer | None = None
+    layers: list[Layer] = field(default_factory=list)
+    state: State = "new"
+    number: str = ""
+    target: Path | None = None
+    mask_file: Path | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+    view: View | None = None
+    hidden: set[Any] = field(default_factory=set)
+
+    @property
+    def mask(self) -> Labels | None:
+        """The newest mask of the case: one that was made for a task, else any labels layer."""
+        labels = [layer for layer in self.layers if isinstance(layer, Labels) and not is_made_by_a_panel(layer)]
+        made = [layer for layer in labels if layer.metadata.get(KEY, {}).get("task")]
+        return (made or labels or [None])[-1]
+
+    @property
+    def all_layers(self) -> list[Layer]:
+        """The image, where it is open, and what belongs to it."""
+        return self.layers if self.image is None else [self.image, *self.layers]

@@ -1,0 +1,37 @@
+"""One case on show: every layer of the others hidden, this one as it was left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from .case import Case, View
+
+
+def show_alone(viewer: Any, case: Case, before: Case | None, cases: Iterable[Case]) -> None:
+    """Hide all layers of every other case; show those of `case` that were not hidden, with its camera and slice.
+    before: the case on show so far, whose view is remembered."""
+    if before is not None and before is not case:
+        _remember(viewer, before)
+    for other in cases:
+        for layer in other.all_layers if other is not case else []:
+            layer.visible = False
+    for layer in case.all_layers:
+        layer.visible = layer.unique_id not in case.hidden
+    viewer.layers.selection.active = case.mask or case.image
+    if case is not before:
+        _restore_view(viewer, case)
+
+
+def _remember(viewer: Any, case: Case) -> None:
+    case.hidden = {layer.unique_id for layer in case.all_layers if not layer.visible}
+    case.view = View(tuple(viewer.camera.center), float(viewer.camera.zoom), tuple(viewer.dims.current_step))
+
+
+def _restore_view(viewer: Any, case: Case) -> None:
+    if case.view is None:
+        viewer.reset_view(layers=[case.image])
+        return
+    viewer.camera.center, viewer.camera.zoom = case.view.center, case.view.zoom
+    if len(case.view.step) == viewer.dims.ndim:
+        viewer.dims.current_step = case.view.step

@@ -1,0 +1,40 @@
+"""What the Segment panel begins with: what to open first, and which tasks there are."""
+
+from __future__ import annotations
+
+from ...models.registry import Entry, list_models
+from ...tasks.table import TASKS
+from ...tasks.task import Task
+from ..parts.panel import Panel
+from ..parts.style import EmptyState, Section, button, row
+
+NOTHING_OPEN = "Open a photograph or a scan (drag a file into the window), or try a drawn sample:"
+
+
+def first_steps(panel: Panel) -> tuple[EmptyState, Section]:
+    """What to do while no image is open, and the samples to try, at the end of a panel."""
+    empty = EmptyState(NOTHING_OPEN)
+    panel.column.addWidget(empty)
+    samples = panel.add_section()
+    samples.add(
+        row(
+            button("fundus sample", lambda: panel.viewer.open_sample("napari-tinymig", "fundus")),
+            button("prostate sample", lambda: panel.viewer.open_sample("napari-tinymig", "prostate")),
+            stretch=None,
+        )
+    )
+    return empty, samples
+
+
+def segmenters() -> list[Entry]:
+    """Every installed model that segments."""
+    return [e for e in list_models() if e.header and e.header.kind == "segmenter" and e.header.task]
+
+
+def known_tasks(entries: list[Entry]) -> list[Task]:
+    """Built-in tasks, and those of the user's own models."""
+    tasks = dict(TASKS)
+    for entry in entries:
+        if entry.header is not None and entry.header.task is not None:
+            tasks.setdefault(entry.header.task.name, entry.header.task)
+    return list(tasks.values())
