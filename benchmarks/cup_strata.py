@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from napari_tinymig.api import load_model, segment
+from napari_tinymig.measures.overlap import dice
 
 EDGES = (0.0, 0.4, 0.5, 0.6, 0.7, 1.01)
 Rows = NDArray[np.float64]
@@ -28,12 +29,6 @@ def ratio(labels: NDArray[np.uint8]) -> float:
     """Height of the cup over height of the disc; NaN without a disc, 0 without a cup."""
     disc, cup = (np.flatnonzero(mask.any(1)) for mask in (labels >= 1, labels == 2))
     return float((np.ptp(cup) + 1) / (np.ptp(disc) + 1)) if len(disc) and len(cup) else 0.0 if len(disc) else np.nan
-
-
-def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
-    """Overlap of two masks; 1 where both are empty."""
-    total = np.count_nonzero(a) + np.count_nonzero(b)
-    return 2 * np.count_nonzero(a & b) / total if total else 1.0
 
 
 def auroc(score: Rows, positive: NDArray[np.bool_]) -> float:

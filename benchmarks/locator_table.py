@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from napari_tinymig.api import load_model, segment
+from napari_tinymig.measures.overlap import dice
 from napari_tinymig.predict.predictor import Predictor
 
 Eye = tuple[str, NDArray[np.uint8], NDArray[np.uint8]]
@@ -57,12 +58,6 @@ def beside(eye: Eye) -> NDArray[np.uint8] | None:
     _, _, x0, x1 = extents(label > 0)
     part = pixels[:, : max(0, x0 - 8)] if x0 > pixels.shape[1] - x1 else pixels[:, x1 + 8 :]
     return np.ascontiguousarray(part) if part.shape[1] > 0.35 * pixels.shape[1] else None
-
-
-def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
-    """Overlap of two masks; 1 where both are empty."""
-    total = np.count_nonzero(a) + np.count_nonzero(b)
-    return 2 * np.count_nonzero(a & b) / total if total else 1.0
 
 
 def row(title: str, some: Iterable[Eye], model: Predictor) -> None:

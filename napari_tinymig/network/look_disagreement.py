@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.geometry import Box, place, restore, square_box
+from ..measures.overlap import dice
 from ..recipes.student import ModelHeader
 from .labels_from_logits import region_logits, region_probabilities
 from .run import Network
@@ -53,7 +54,7 @@ def further_looks(network: Network, header: ModelHeader, frame: SeenFrame) -> Fu
     answers = [first] + [back(region_logits(raw, header)) for raw, back in zip(output.logits, undo)]
     probabilities = np.stack([region_probabilities(a, header) for a in answers])  # (L, R, s, s)
     agreement = {
-        region.name: float(np.mean([_dice(first[i] > 0, a[i] > 0) for a in answers[1:]]))
+        region.name: float(np.mean([dice(first[i] > 0, a[i] > 0) for a in answers[1:]]))
         for i, region in enumerate(header.task.regions)
     }
     spread = 2 * probabilities.std(0).max(0)
@@ -78,8 +79,3 @@ def _looked(
         return np.where(np.isnan(seen), first, seen)
 
     return np.ascontiguousarray(grid[:, flip]), np.ascontiguousarray(inside[:, flip]), back
-
-
-def _dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
-    total = int(a.sum()) + int(b.sum())
-    return 2 * int((a & b).sum()) / total if total else 1.0

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..base.geometry import Box, place, whole_box
 from ..base.records import Prediction, Scan
+from ..measures.overlap import dice
 from ..shift.corruptions import CORRUPTIONS, TWO_SIDED, corrupt, corrupt_all
 from ..tasks.task import Task
 from .survey import frames_of
@@ -95,8 +96,7 @@ class WhatIf:
         out = {}
         for region in self.task.regions:
             a, b = np.isin(labels, region.labels), np.isin(reference, region.labels)
-            total = int(a.sum()) + int(b.sum())
-            out[region.name] = 2 * int((a & b).sum()) / total if total else 1.0
+            out[region.name] = dice(a, b)
         return out
 
     def curve(

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ..measures.overlap import dice
+
 TEMPERATURES = np.round(np.geomspace(0.4, 4.0, 13), 3)
 """Temperatures among which calibration chooses."""
 BINS = 10
@@ -31,8 +33,7 @@ def compare_with_truth(logits: NDArray[Any], truth: NDArray[np.bool_], names: tu
     heights = []
     for name, z, t in zip(names, logits, truth):
         mask = z >= 0
-        total = int(mask.sum()) + int(t.sum())
-        out[f"{name}_dice"] = 2 * int((mask & t).sum()) / total if total else 1.0
+        out[f"{name}_dice"] = dice(mask, t)
         out[f"{name}_area"] = float(t.mean())
         rows = np.flatnonzero(t.any(1))
         heights.append(int(rows[-1] - rows[0] + 1) if rows.size else 0)

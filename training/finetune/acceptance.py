@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_tinymig.measures.overlap import dice
 from napari_tinymig.tasks.task import Task
 
 MARGIN = 0.10
@@ -34,8 +35,7 @@ def region_dice(
         x, y = np.isin(a, region.labels), np.isin(b, region.labels)
         if known is not None:
             x, y = x & known, y & known
-        total = int(x.sum()) + int(y.sum())
-        out[region.name] = 2 * int((x & y).sum()) / total if total else 1.0
+        out[region.name] = dice(x, y)
     return out
 
 
