@@ -214,7 +214,7 @@ def test_a_folder_that_may_not_be_written(tmp_path):
 
 
 def test_a_mask_that_is_a_photograph(tmp_path):
-    with pytest.raises(UnsupportedInput, match="colour picture"):
+    with pytest.raises(UnsupportedInput, match="is it an image"):
         read_mask(fill(tmp_path, "a.png"))
     with pytest.raises(UnsupportedInput, match="is it an image"):
         read_mask(fill(tmp_path, "a.nii.gz"), allowed=(0, 1))

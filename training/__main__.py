@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
-import json
 import logging
 import os
 import shutil
@@ -27,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_tinymig.base.errors import MissingExtra, TinyMIGError
+from napari_tinymig.base.plain_json import parse_json
 from napari_tinymig.base.records import Message
 from napari_tinymig.base.safe_files import FolderLock
 
@@ -121,7 +121,7 @@ class Wire:
 def read_job(path: Path) -> tuple[Callable[[dict[str, Any], Callable[[], bool]], Iterator[Message]], dict[str, Any]]:
     """The function and the whole record of a job file. ValueError says what is wrong with it."""
     try:
-        job = json.loads(path.read_text(encoding="utf-8"))
+        job = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as e:
         raise ValueError(f"cannot read the job file {path}: {e}") from e
     kind = job.get("kind") if isinstance(job, dict) else None

@@ -14,14 +14,15 @@ import json
 import re
 import shutil
 from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any, Literal
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from ..base.errors import OutputRefused, UnreadableInput
+from ..base.plain_json import parse_json
 from ..base.records import Scan
 from ..base.safe_files import FolderLock, write_atomic
 from ..formats import parse_label_map
@@ -40,12 +41,21 @@ class AnnotationConflict(OutputRefused):
     """The image already has another mask; adding again needs `replace=True`, and the old mask goes to history/."""
 
 
+def _inside(name: str) -> str:
+    """A path that stays inside its folder. Raises ValueError for any other: a set from elsewhere reaches no file
+    outside."""
+    paths = (PurePosixPath(name), PureWindowsPath(name))
+    if not name or "\0" in name or any(p.is_absolute() or p.drive or p.root or ".." in p.parts for p in paths):
+        raise ValueError(f"the path '{name[:80]}' leads out of the set; expected one inside, such as images/a.png")
+    return name
+
+
 class Case(Frozen):
     """One annotated image of a set."""
 
     stem: str = Field(description="File stem of image and label.")
-    image: str = Field(description="Path of the image inside the set.")
-    label: str = Field(description="Path of the mask inside the set.")
+    image: Annotated[str, AfterValidator(_inside)] = Field(description="Path of the image inside the set.")
+    label: Annotated[str, AfterValidator(_inside)] = Field(description="Path of the mask inside the set.")
     role: Role = Field("auto", description="train, val, or auto: decided by the run (2-fold).")
     include: bool = Field(True, description="False: kept, but not used.")
     who: str = Field("", description="Name of the annotator.")
@@ -81,7 +91,7 @@ def read_cases(folder: str | Path) -> list[Case]:
     if not path.exists():
         return [Case(stem=stem, image=image, label=label) for stem, image, label in plain_pairs(folder)]
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = parse_json(path.read_text(encoding="utf-8"))
         if int(raw["version"]) > VERSION:
             raise UnreadableInput(f"{path} was written by a newer version; update napari-tinymig")
         return [Case.model_validate(c) for c in raw["cases"]]
@@ -99,7 +109,7 @@ def is_set(folder: str | Path) -> bool:
 def task_of_set(folder: str | Path) -> str:
     """The task that an annotation set names; '' for a plain folder, a new one, or a list that cannot be read."""
     try:
-        return str(json.loads((Path(folder) / FILE).read_text(encoding="utf-8"))["task"])
+        return str(parse_json((Path(folder) / FILE).read_text(encoding="utf-8"))["task"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 
@@ -176,7 +186,7 @@ class AnnotationSet:
     def _check_task(self) -> None:
         path = self.folder / FILE
         if path.exists():
-            found = json.loads(path.read_text(encoding="utf-8")).get("task")
+            found = parse_json(path.read_text(encoding="utf-8")).get("task")
             if found != self.task.name:
                 raise OutputRefused(
                     f"{self.folder} holds masks of the task '{found}', not '{self.task.name}'; choose another folder"

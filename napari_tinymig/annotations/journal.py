@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.errors import OutputRefused, UnreadableInput
+from ..base.plain_json import parse_json
 from ..base.safe_files import FolderLock, is_locked, sync_folder, write_atomic
 
 VERSION = 1
@@ -193,7 +194,7 @@ def read_journal(path: Path) -> Recovery:
     try:
         raw = path.read_bytes()
         line, _, _ = raw.partition(b"\n")
-        about = json.loads(line)
+        about = parse_json(line)
         shape = tuple(int(n) for n in about["shape"])
         records = int(about["records"]) - 1  # those that the keyframe stands for
     except (OSError, ValueError, KeyError, TypeError) as e:

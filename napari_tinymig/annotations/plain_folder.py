@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
 from ..base.errors import UnreadableInput
+from ..base.plain_json import parse_json
 from ..formats import find_inputs
 from ..formats.kinds import stem_of, suffix_of
 
@@ -46,7 +46,7 @@ def without_mask(folder: Path) -> str:
 
 def listed_pairs(folder: Path) -> Iterator[tuple[str, Path, Path | None]]:
     """nnU-Net raw (imagesTr/NAME_0000.ext, labelsTr/NAME.ext) or Decathlon (dataset.json 'training' list)."""
-    listed = json.loads((folder / "dataset.json").read_text()) if (folder / "dataset.json").is_file() else {}
+    listed = parse_json((folder / "dataset.json").read_text()) if (folder / "dataset.json").is_file() else {}
     if isinstance(listed.get("training"), list):
         for row in listed["training"]:
             if isinstance(row, dict) and "image" in row:

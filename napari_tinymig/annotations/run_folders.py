@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime
-import json
 import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..base.errors import ModelFileError, OutputRefused
+from ..base.plain_json import parse_json
 from ..models.file import read_header
 from ..models.registry import list_models, user_folder
 
@@ -51,7 +51,7 @@ def is_finished(out: Path) -> bool:
     """True if the run of this folder came to its end by itself, and its model is there."""
     try:
         last = (out / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1]
-        return json.loads(last)["kind"] == "done" and (out / BEST).is_file()
+        return parse_json(last)["kind"] == "done" and (out / BEST).is_file()
     except (OSError, ValueError, LookupError, TypeError):
         return False
 
@@ -92,7 +92,7 @@ def mark_seen(path: Path) -> None:
 def _taught_by(run: Path) -> Path | None:
     """The set that a run's job names."""
     try:
-        return Path(json.loads((run / "job.json").read_text(encoding="utf-8"))["settings"]["data"])
+        return Path(parse_json((run / "job.json").read_text(encoding="utf-8"))["settings"]["data"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .findings import Findings
+from .plain_json import parse_json
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ class Message:
     def from_json(cls, line: str) -> Message:
         """The message of one line; null values come back as NaN. Raises ValueError for anything else."""
         try:
-            raw = json.loads(line)
+            raw = parse_json(line)
             values = {k: (math.nan if v is None else float(v)) for k, v in raw["values"].items()}
             return cls(raw["kind"], int(raw["step"]), int(raw["total"]), values, str(raw["text"]))
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as e:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from .errors import OutputRefused
+from .plain_json import parse_json
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -118,7 +119,7 @@ class FolderLock:
 
     def _read_owner(self) -> str:
         try:
-            raw = json.loads(self._owner.read_text(encoding="utf-8"))
+            raw = parse_json(self._owner.read_text(encoding="utf-8"))
             return f"user {raw['user']}, computer {raw['host']}, process {raw['pid']}"
         except (OSError, ValueError, KeyError, TypeError):
             return "its owner left no name"

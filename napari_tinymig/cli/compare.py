@@ -73,6 +73,8 @@ def _compare_one(
     first, second = open_mask(one, maps[0]), open_mask(two, maps[1])
     task = task or task_of_mask(one, first, wanted)
     for path, mask in ((one, first), (two, second)):
+        for note in mask.notes:
+            typer.echo(f"{path.name}: {note}")
         check_codes(path, mask, task)
     x, y = first.labels, second.labels
     if x.shape != y.shape and x.size == y.size:  # one slice as (H, W) here and (1, H, W) there

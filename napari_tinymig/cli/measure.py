@@ -15,7 +15,9 @@ def measure(
     masks: list[Path] = typer.Argument(..., help="Mask files or folders of them."),
     out: Path = typer.Option(..., "-o", "--out", help="Folder for measurements.csv."),
     task: str = typer.Option("auto", help=f"auto (recorded beside the mask, else by its shape), {listed(TASKS)}."),
-    labels: str | None = typer.Option(None, help="Foreign label codes, e.g. 0:2,128:1,255:0."),
+    labels: str | None = typer.Option(
+        None, help="Foreign label codes, e.g. 0:2,128:1,255:0, or colours, e.g. '#ff0000:1'."
+    ),
     psa: float | None = typer.Option(None, min=0, help="PSA in ng/mL, for PSA density (adds a column)."),
 ) -> None:
     """Write measurements.csv for masks that were made or mended elsewhere."""
@@ -30,10 +32,12 @@ def measure(
     table = Table(out / TABLE, (*table_columns(), "psa_density") if psa is not None else table_columns())
     failed = 0
     for path in paths:
-        row = measure_row(path, task, codes, psa)
+        row, notes = measure_row(path, task, codes, psa)
         table.put(row)
         failed += row["status"] == "failed"
         typer.echo(_line(path, row))
+        for note in notes:
+            typer.echo(f"{path.name}: {note}")
     table.order(map(str, paths))
     table.write()
     typer.echo(f"{len(paths) - failed} measured, {failed} failed; see {out / TABLE}")
@@ -41,8 +45,11 @@ def measure(
         raise typer.Exit(SOME_FAILED)
 
 
-def measure_row(path: Path, task: str, codes: dict[int, int] | None, psa: float | None) -> dict[str, Any]:
-    """The table row of one mask, with its number in 'words'; a mask that cannot be read is a row 'failed'."""
+def measure_row(
+    path: Path, task: str, codes: dict[int, int] | None, psa: float | None
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The table row of one mask, with its number in 'words', and notes on how it was read; one that cannot be read is
+    a row 'failed'."""
     import time
 
     from ..base.errors import TinyMIGError
@@ -61,11 +68,11 @@ def measure_row(path: Path, task: str, codes: dict[int, int] | None, psa: float 
         check_codes(path, mask, chosen)
         found = numbers.measure(mask.labels, chosen, mask.spacing_mm, psa)
     except TinyMIGError as e:
-        return row | {"error": str(e)}
+        return row | {"error": str(e)}, ()
     row |= cells(found) | {"words": headline_words(found, chosen.measures, chosen.regions[0].name)[0]}
     row |= {"diameters_mm": diameters(found), "task": chosen.name, "model": "as given"}
     row |= {"status": "ok" if mask.labels.any() else "not_found", "seconds": round(time.perf_counter() - start, 4)}
-    return row
+    return row, mask.notes
 
 
 def _line(path: Path, row: dict[str, Any]) -> str:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from ..base.errors import UnreadableInput
 from .find import find_images, find_inputs
+from .foreign_masks.legend import apply_label_map, parse_label_map
 from .kinds import stem_of, suffix_of
-from .read_masks import LOADERS, apply_label_map, open_mask, parse_label_map, read_mask
+from .read_masks import LOADERS, open_mask, read_mask
 from .scan_file import InputItem, MaskFile, ScanFile, as_photograph, as_volume, eight_bit, volume_file
 from .stored_grid import stored_labels
 from .write_masks import mask_path, mask_paths, write_atomically, write_mask, write_volume

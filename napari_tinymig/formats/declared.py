@@ -94,6 +94,11 @@ def mask_suffixes() -> tuple[str, ...]:
     return tuple(s for f in FORMATS.values() for s in f.suffixes if s not in f.lossy)
 
 
+def lossy_suffixes() -> tuple[str, ...]:
+    """Every suffix that is read and smears label numbers."""
+    return tuple(s for f in FORMATS.values() for s in f.lossy)
+
+
 def options() -> dict[str, str]:
     """Word after --format -> suffix of the masks."""
     return {f.option: f.writes[0] for f in FORMATS.values() if f.option}

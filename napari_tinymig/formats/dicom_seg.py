@@ -20,6 +20,7 @@ from .dicom_slices.pixels import pixel_values
 from .scan_file import ScanFile, StoredVolume
 from .stored_grid import stored_labels
 
+RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
 SEG_STORAGE = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 
 
@@ -111,11 +112,34 @@ def _description(hd: Any, number: int, task: Task | None, algorithm: str, versio
 
 def is_dicom_seg(path: Path) -> bool:
     """Whether a DICOM file is a segmentation."""
+    return _class_of(path) in SEG_STORAGE
+
+
+def is_contours(path: Path) -> bool:
+    """Whether a DICOM file holds contours (RTSTRUCT)."""
+    return _class_of(path) == RTSTRUCT
+
+
+def series_of(path: Path) -> str:
+    """The UID of the series a DICOM file belongs to."""
+    return str(pydicom.dcmread(path, specific_tags=["SeriesInstanceUID"]).get("SeriesInstanceUID", ""))
+
+
+def referenced_series(path: Path) -> set[str]:
+    """UIDs of the series that an RTSTRUCT says its contours were drawn on."""
+    found: set[str] = set()
+    for frame in pydicom.dcmread(path).get("ReferencedFrameOfReferenceSequence") or []:
+        for study in frame.get("RTReferencedStudySequence") or []:
+            found |= {str(s.SeriesInstanceUID) for s in study.get("RTReferencedSeriesSequence") or []}
+    return found
+
+
+def _class_of(path: Path) -> str:
     try:
         dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
     except (OSError, pydicom.errors.InvalidDicomError):
-        return False
-    return str(dataset.get("SOPClassUID", "")) in SEG_STORAGE
+        return ""
+    return str(dataset.get("SOPClassUID", ""))
 
 
 def load_dicom_seg(path: Path, like: ScanFile | None = None) -> StoredVolume:

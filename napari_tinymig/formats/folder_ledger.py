@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from ..base.plain_json import parse_json
 from ..base.safe_files import write_atomic
 
 LEDGER = "details.jsonl"
@@ -29,8 +30,8 @@ def read_ledger(folder: Path) -> dict[str, dict[str, Any]]:
     out: dict[str, dict[str, Any]] = {}
     for line in lines:
         try:
-            entry = json.loads(line)
-        except (ValueError, RecursionError):
+            entry = parse_json(line)
+        except ValueError:
             continue
         if (
             isinstance(entry, dict)
@@ -95,9 +96,9 @@ def remove_note(mask: Path) -> None:
 def left_by_a_killed_run(mask: Path) -> bool:
     """Whether `mask` is, byte for byte, what a run wrote that ended before its ledger knew it."""
     try:
-        note = json.loads(_note_of(mask).read_bytes())
+        note = parse_json(_note_of(mask).read_bytes())
         return bool(note["content"] == bytes_hash(mask.read_bytes()))
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    except (OSError, ValueError, TypeError, KeyError):
         return False
 
 
@@ -105,10 +106,10 @@ def forget_old_notes(folder: Path, done: dict[str, dict[str, Any]]) -> None:
     """Remove the notes in `folder` whose mask the ledger knows, is not there, or was changed by somebody since."""
     for path in folder.glob(f".*{_NOTE}"):
         try:
-            note = json.loads(path.read_bytes())
+            note = parse_json(path.read_bytes())
             mask = folder / Path(note["mask"]).name
             known = done.get(mask.name, {}).get("content") == note["content"]
-        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        except (OSError, ValueError, TypeError, KeyError):
             known = True
         if known or not left_by_a_killed_run(mask):
             with contextlib.suppress(OSError):

@@ -11,8 +11,9 @@ from ..base.errors import UnreadableInput
 from ..tasks.table import TASKS, usual_task
 from ..tasks.task import Task
 from . import MaskFile, stem_of, suffix_of
-from .declared import mask_suffixes
+from .declared import lossy_suffixes, mask_suffixes
 from .folder_ledger import read_ledger
+from .kinds import format_of
 
 
 def find_masks(paths: Sequence[str | Path]) -> list[Path]:
@@ -26,7 +27,10 @@ def find_masks(paths: Sequence[str | Path]) -> list[Path]:
         if not given.is_dir():
             raise UnreadableInput(f"{given} does not exist; expected a mask file or a folder of masks; check the path.")
         files = [p for p in sorted(given.iterdir()) if p.is_file() and not p.name.startswith(".")]
-        files = [p for p in files if suffix_of(p) in mask_suffixes() and not stem_of(p).endswith("_overlay")]
+        files = [p for p in files if not stem_of(p).endswith("_overlay")]
+        lossless = [p for p in files if suffix_of(p) in mask_suffixes() and not _is_dicom_image(p)]
+        # beside masks, files that cannot hold numbers are the photographs
+        files = lossless or [p for p in files if suffix_of(p) in lossy_suffixes()]
         named = [p for p in files if stem_of(p).endswith("_mask")]
         if not files:
             raise UnreadableInput(f"{given} holds no mask; expected PNG, NIfTI, NRRD or MHA files; check the path.")
@@ -34,9 +38,18 @@ def find_masks(paths: Sequence[str | Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
+def _is_dicom_image(path: Path) -> bool:
+    """Whether a file is DICOM and neither a segmentation nor contours: a slice of the image beside its mask."""
+    if format_of(path) != "dicom":
+        return False
+    from .dicom_seg import is_contours, is_dicom_seg
+
+    return not is_dicom_seg(path) and not is_contours(path)
+
+
 def case_name(path: Path) -> str:
-    """The name two readers' masks of one image share: the stem without '_mask'."""
-    return stem_of(path).removesuffix("_mask")
+    """The name two readers' masks of one image share: the stem without '_mask', or '.seg' of 3D Slicer."""
+    return stem_of(path).removesuffix(".seg").removesuffix("_mask")
 
 
 def pair_masks(a: Path, b: Path) -> tuple[list[tuple[str, Path, Path]], list[str]]:
@@ -66,7 +79,8 @@ def check_codes(path: Path, mask: MaskFile, task: Task) -> None:
     unknown = [int(v) for v in np.unique(mask.labels) if int(v) not in task.class_names]
     if unknown:
         shown = ", ".join(map(str, unknown[:6]))
+        example = ",".join(f"{int(v)}:{i}" for i, v in enumerate(np.unique(mask.labels)[:6]))
         raise UnreadableInput(
             f"{path.name} holds the label codes {shown}; task '{task.name}' knows "
-            f"{', '.join(map(str, task.class_names))}; say what they mean, e.g. --labels {unknown[0]}:1."
+            f"{', '.join(map(str, task.class_names))}; say what they mean, e.g. --labels {example}."
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..base.errors import UnsupportedInput
 from ..base.geometry import Geometry
+from .foreign_masks.segments import named_structures, one_layer, segments_of
 from .kinds import inside_folder
 from .nifti import three_axes
 from .scan_file import MAX_VOLUME_VOXELS, InputItem, ScanFile, StoredVolume, reading, refuse_large, volume_file
@@ -63,8 +65,31 @@ def load_nrrd(path: Path) -> StoredVolume:
         _check_data_file(path, str(header.get("data file", header.get("datafile"))))
     geometry = nrrd_geometry(_of_axes(header, space), shape, len(space))
     array = np.asarray(nrrd.read(str(path), index_order="F")[0])
-    kept = {key: header[key] for key in _KEPT if key in header}
-    return StoredVolume(array.reshape(shape, order="F"), geometry, sizes, array.dtype, kept, "nrrd")
+    return StoredVolume(array.reshape(shape, order="F"), geometry, sizes, array.dtype, _kept(header), "nrrd")
+
+
+def load_segments(path: Path) -> StoredVolume:
+    """A mask: as `load_nrrd`, or a segmentation of 3D Slicer, its layers put into one; a note names its segments."""
+    header = dict(nrrd.read_header(str(path)))
+    segments = segments_of(header)
+    sizes = tuple(int(n) for n in header["sizes"])
+    space = _space_axes(header, sizes)
+    if not segments or len(sizes) != 4 or space != [1, 2, 3] or sizes[0] == 1:
+        return replace(load_nrrd(path), notes=named_structures({value: name for name, _, value in segments}))
+    shape = (sizes[1], sizes[2], sizes[3])
+    refuse_large(math.prod(sizes), " x ".join(map(str, sizes)), path.name, MAX_VOLUME_VOXELS)
+    if "data file" in header or "datafile" in header:
+        _check_data_file(path, str(header.get("data file", header.get("datafile"))))
+    geometry = nrrd_geometry(_of_axes(header, space), shape, 3)
+    labels = one_layer(np.asarray(nrrd.read(str(path), index_order="F")[0]), segments, path.name)
+    kept = _of_axes(_kept(header), space)
+    kept.pop("kinds", None)
+    notes = named_structures({i: name for i, (name, _, _) in enumerate(segments, 1)})
+    return StoredVolume(labels, geometry, shape, labels.dtype, kept, "nrrd", notes)
+
+
+def _kept(header: dict[str, Any]) -> dict[str, Any]:
+    return {key: header[key] for key in _KEPT if key in header}
 
 
 def _space_axes(header: dict[str, Any], sizes: tuple[int, ...]) -> list[int]:

@@ -4,60 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..base.errors import UnreadableInput, UnsupportedInput
 from ..base.records import Scan
+from .foreign_masks.legend import apply_label_map, names_colours
+from .foreign_masks.other_grids import in_place, shrunk
+from .foreign_masks.smeared import settled_codes
 from .kinds import format_of, stem_of
 from .photographs import decode_picture_file, turn_upright
 from .scan_file import MaskFile, ScanFile, StoredVolume, reading
 
-
-def parse_label_map(text: str) -> dict[int, int]:
-    """'0:2,128:1,255:0' as {0: 2, 128: 1, 255: 0}: foreign code -> ours. Raises ValueError with the right form."""
-    wrong = f"label map '{text}' is not understood; expected foreign:ours pairs such as 0:2,128:1,255:0, each 0-255"
-    pairs: dict[int, int] = {}
-    for part in text.split(","):
-        try:
-            foreign, ours = (int(v) for v in part.split(":"))
-        except ValueError as e:
-            raise ValueError(f"{wrong} (at '{part}').") from e
-        if foreign in pairs or not 0 <= ours <= 255:
-            raise ValueError(f"{wrong} (at '{part}').")
-        pairs[foreign] = ours
-    return pairs
+__all__ = ["mask_scan_file", "open_mask", "read_mask"]
 
 
-def apply_label_map(
-    codes: NDArray[Any], label_map: Mapping[int, int] | None, allowed: Iterable[int] | None, name: str
-) -> NDArray[np.uint8]:
-    """Codes turned into our labels (uint8, same shape). Raises UnsupportedInput naming codes that are unknown."""
-    if np.issubdtype(codes.dtype, np.floating):
-        if not np.isfinite(codes).all() or (codes != np.round(codes)).any():
-            raise UnsupportedInput(f"{name} holds fractions or NaN; expected whole label numbers; is it an image?")
-        codes = codes.astype(np.int64)
-    found = np.unique(codes)
-    known = set(label_map) if label_map else set(allowed) if allowed is not None else set(range(256))
-    unknown = [int(c) for c in found if int(c) not in known]
-    if unknown:
-        shown = ", ".join(map(str, unknown[:8])) + (f" and {len(unknown) - 8} more" if len(unknown) > 8 else "")
-        hint = "is it an image or a JPEG?" if len(unknown) > 8 else f"say what they mean: --labels {_example(found)}"
-        raise UnsupportedInput(
-            f"{name} holds the label codes {shown}; expected {', '.join(map(str, sorted(known)))}; {hint}"
-        )
-    if not label_map:
-        return codes.astype(np.uint8)
-    out = np.zeros(codes.shape, np.uint8)
-    for foreign, ours in label_map.items():
-        out[codes == foreign] = ours
-    return out
-
-
-def _example(found: NDArray[Any]) -> str:
-    return ",".join(f"{int(code)}:{i}" for i, code in enumerate(found[:8]))
+_GREY_JPEG_SPREAD = 12  # what compression alone makes of three equal channels
 
 
 def read_mask(
@@ -69,9 +32,9 @@ def read_mask(
 ) -> NDArray[np.uint8]:
     """Labels of a mask file: (H, W) of a picture, upright; (D, H, W) in patient order of a volume or DICOM-SEG.
 
-    label_map: foreign code -> ours. allowed: codes that may occur where no map is given (default 0-255). like: the
-    image it belongs to; its grid is then demanded. Raises UnreadableInput, or UnsupportedInput naming unknown codes
-    or another grid.
+    label_map: foreign code -> ours, see `parse_label_map`. allowed: codes that may occur where no map is given (default
+    0-255). like: the image it belongs to; its grid is then demanded. Raises UnreadableInput, or UnsupportedInput naming
+    unknown codes or another grid.
     """
     return open_mask(path, label_map, allowed=allowed, like=like).labels
 
@@ -96,12 +59,15 @@ def open_mask(
                 f"{path.name} is of a type that is not read as a mask; expected PNG, NIfTI, NRRD or MHA."
             )
         stored = LOADERS[kind](path, like)
+        if like is not None and like.geometry is not None:
+            stored = in_place(stored, like.geometry, path.name)
         codes = stored.geometry.to_canonical(stored.array)
         labels = np.ascontiguousarray(apply_label_map(codes, label_map, allowed, path.name))
         if like is not None:
             _same_grid(labels.shape, like, path.name)
             _same_place(stored, like, path.name)
-        return MaskFile(path, stem_of(path), labels, stored.geometry.spacing_mm, stored.geometry, stored)
+        spacing = stored.geometry.spacing_mm
+        return MaskFile(path, stem_of(path), labels, spacing, stored.geometry, stored, notes=stored.notes)
 
 
 def _nifti(path: Path, like: ScanFile | None) -> StoredVolume:
@@ -111,9 +77,9 @@ def _nifti(path: Path, like: ScanFile | None) -> StoredVolume:
 
 
 def _nrrd(path: Path, like: ScanFile | None) -> StoredVolume:
-    from .nrrd import load_nrrd
+    from .nrrd import load_segments
 
-    return load_nrrd(path)
+    return load_segments(path)
 
 
 def _metaimage(path: Path, like: ScanFile | None) -> StoredVolume:
@@ -122,44 +88,69 @@ def _metaimage(path: Path, like: ScanFile | None) -> StoredVolume:
     return load_metaimage(path)
 
 
-def _dicom_seg(path: Path, like: ScanFile | None) -> StoredVolume:
-    from .dicom_seg import load_dicom_seg
+def _dicom(path: Path, like: ScanFile | None) -> StoredVolume:
+    """A DICOM-SEG, or contours on `like` or on the series in the file's own folder."""
+    from .dicom_seg import is_contours, load_dicom_seg
 
-    return load_dicom_seg(path, like)
+    if not is_contours(path):
+        return load_dicom_seg(path, like)
+    from .foreign_masks.contours import load_contours
+
+    return load_contours(path, like or _series_beside(path))
 
 
 LOADERS: dict[str, Callable[[Path, ScanFile | None], StoredVolume]] = {
     "nifti": _nifti,
     "nrrd": _nrrd,
     "mha": _metaimage,
-    "dicom": _dicom_seg,
+    "dicom": _dicom,
 }
 """Format -> its stored volume, from (path, the image that a mask belongs to)."""
+
+
+def _series_beside(path: Path) -> ScanFile | None:
+    """The DICOM series in the folder of `path` that it names, or the only one."""
+    from .dicom import read_dicom
+    from .dicom_seg import referenced_series, series_of
+    from .find import find_inputs
+
+    items = [i for i in find_inputs([path.parent]) if i.format == "dicom" and not i.problem and path not in i.files]
+    named = referenced_series(path)
+    items = [i for i in items if series_of(i.files[0]) in named] or items
+    return read_dicom(items[0]) if len(items) == 1 else None
 
 
 def _picture_mask(
     path: Path, label_map: Mapping[int, int] | None, allowed: Iterable[int] | None, like: ScanFile | None
 ) -> MaskFile:
-    codes, orientation, _ = decode_picture_file(path, labels=True)
-    if codes.ndim == 3:
-        if not ((codes[..., 0] == codes[..., 1]) & (codes[..., 0] == codes[..., 2])).all():
-            raise UnsupportedInput(
-                f"{path.name} is a colour picture; expected a grey or indexed one whose values are label numbers; "
-                "convert it first."
-            )
-        codes = codes[..., 0]
-    labels = apply_label_map(codes, label_map, allowed, path.name)
+    codes, orientation, kind = decode_picture_file(path, labels=not names_colours(label_map))
+    if codes.ndim == 3 and not names_colours(label_map):
+        spread = int((codes.max(-1).astype(np.int32) - codes.min(-1)).max())
+        if spread <= (_GREY_JPEG_SPREAD if kind in ("jpeg", "webp") else 0):
+            codes = codes[..., 1]
+    elif codes.ndim == 2 and names_colours(label_map):
+        codes = np.repeat(codes[..., None], 3, 2)
+    known = label_map or allowed
+    settled, note = settled_codes(codes, known, path.name)
+    labels = apply_label_map(settled, label_map, allowed, path.name)
     upright = np.ascontiguousarray(turn_upright(labels, orientation))
+    notes = (note,) if note else ()
     if like is None:
-        return MaskFile(path, stem_of(path), upright, None, None, None, orientation)
+        return MaskFile(path, stem_of(path), upright, None, None, None, orientation, notes)
     grid = like.scan.grid_shape[-2:]
     if upright.shape != grid and orientation == 1 and like.exif_orientation >= 5:
         # painted by a program that ignores the photograph's tag: its grid is the stored one
         turned = turn_upright(labels, like.exif_orientation)
         upright = np.ascontiguousarray(turned) if turned.shape == grid else upright
+    if (small := shrunk(upright, grid)) is not None:
+        notes = (
+            *notes,
+            f"Its {upright.shape[1]} x {upright.shape[0]} pixels are blocks of one label each; read on the image.",
+        )
+        upright = small
     _same_grid(upright.shape, like, path.name)
     spacing = None if like.scan.spacing_mm is None else like.scan.spacing_mm[-2:]
-    return MaskFile(path, stem_of(path), upright, spacing, None, None, orientation)
+    return MaskFile(path, stem_of(path), upright, spacing, None, None, orientation, notes)
 
 
 def _same_grid(shape: tuple[int, ...], like: ScanFile, name: str) -> None:

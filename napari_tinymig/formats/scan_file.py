@@ -83,7 +83,7 @@ class MaskFile:
 
     labels: uint8, (H, W) upright for pictures, (D, H, W) in patient order for volumes. spacing_mm: (row, column) or
     (slice, row, column), None = unknown. geometry: of volumes, None for pictures. stored: the file's own grid, for
-    writing the mended mask back.
+    writing the mended mask back. notes: what had to be made of a foreign mask, for the user.
     """
 
     path: Path
@@ -93,11 +93,13 @@ class MaskFile:
     geometry: Geometry | None
     stored: StoredVolume | None = None
     exif_orientation: int = 1
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class StoredVolume:
-    """A volume as its file holds it: array (i, j, k), geometry, the shape the file gives it, what the writer needs."""
+    """A volume as its file holds it: array (i, j, k), geometry, the shape the file gives it, what the writer needs, and
+    notes for the user."""
 
     array: NDArray[Any]
     geometry: Geometry
@@ -105,6 +107,7 @@ class StoredVolume:
     file_dtype: np.dtype[Any]
     header: Any
     format: Format
+    notes: tuple[str, ...] = ()
 
 
 def volume_file(item: InputItem, stored: StoredVolume) -> ScanFile:
@@ -119,7 +122,7 @@ def volume_file(item: InputItem, stored: StoredVolume) -> ScanFile:
         stored_dtype=stored.file_dtype,
         geometry=stored.geometry,
         header=stored.header,
-        notes=notes,
+        notes=(*stored.notes, *notes),
         files=item.files or (item.path,),
     )
 

@@ -1,7 +1,7 @@
 """One model = one .safetensors: weight tensors, the ONNX bytes made from them, and a JSON header. Never pickle.
 
 Layout: tensors by their training names; the tensor 'onnx' (U8) holds the ONNX graph; metadata 'tinymig' is the JSON of
-`config.ModelHeader`, 'header_sha256' its hash (absent in older files); 'onnx_sha256' is the hash of the graph;
+`config.ModelHeader`, 'header_sha256' its hash; 'onnx_sha256' is the hash of the graph;
 'onnx_weights_sha256' names the weights it was made from.
 """
 
@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from safetensors.numpy import save
 
 from ..base.errors import ModelFileError
+from ..base.plain_json import parse_json
 from ..base.safe_files import write_atomic
 from ..recipes.student import HEADER_SCHEMA, ModelHeader
 
@@ -113,6 +114,10 @@ def read_model_file(path: str | Path) -> ModelFile:
     digest = hashlib.sha256()
     for name in sorted(set(tensors) - {ONNX_TENSOR}):
         entry = tensors[name]
+        if entry["dtype"] not in DTYPES:
+            raise ModelFileError(
+                f"{path} holds weights of type {entry['dtype']}; expected {', '.join(DTYPES)}; {ADVICE}."
+            )
         _feed(digest, name, entry["dtype"], entry["shape"], entry["data"])
     found = digest.hexdigest()
     if not found == header.weights_sha256 == metadata.get("onnx_weights_sha256"):
@@ -148,7 +153,7 @@ def _array(entry: dict[str, Any]) -> NDArray[Any]:
 
 def _model_id(metadata: dict[str, str]) -> str:
     """'name@hash8': the hash covers header, graph and weights, so that equal ids give equal masks."""
-    header = json.loads(metadata["tinymig"])
+    header = parse_json(metadata["tinymig"])
     name = header.pop("name", "?")
     text = json.dumps([header, metadata.get("onnx_sha256"), metadata.get("onnx_weights_sha256")], sort_keys=True)
     return f"{name}@{hashlib.sha256(text.encode()).hexdigest()[:8]}"
@@ -171,7 +176,7 @@ def _read_bytes(path: Path) -> bytes:
 def _metadata(text: bytes, path: Path) -> dict[str, str]:
     foreign = f"{path} is not a napari-tinymig model; expected a .safetensors written by tinymig; {ADVICE}."
     try:
-        metadata = json.loads(text).get("__metadata__", {})
+        metadata = parse_json(text).get("__metadata__", {})
     except (ValueError, AttributeError) as e:
         raise ModelFileError(foreign) from e
     if not isinstance(metadata, dict) or "tinymig" not in metadata:
@@ -192,9 +197,9 @@ def _parse(raw: bytes, path: Path) -> tuple[dict[str, str], dict[str, dict[str, 
 
 def _header(metadata: dict[str, str], path: Path) -> ModelHeader:
     try:
-        raw = json.loads(metadata["tinymig"])
+        raw = parse_json(metadata["tinymig"])
         version = int(raw["schema_version"])
-    except (ValueError, KeyError, TypeError) as e:
+    except (ValueError, KeyError, TypeError, OverflowError) as e:
         raise ModelFileError(f"{path} has a damaged header; {ADVICE}.") from e
     if version > HEADER_SCHEMA:
         raise ModelFileError(
@@ -202,7 +207,7 @@ def _header(metadata: dict[str, str], path: Path) -> ModelHeader:
             "update with: pip install --upgrade napari-tinymig."
         )
     recorded = metadata.get("header_sha256")
-    if recorded and hashlib.sha256(metadata["tinymig"].encode()).hexdigest() != recorded:
+    if hashlib.sha256(metadata["tinymig"].encode()).hexdigest() != recorded:
         raise ModelFileError(f"{path} is damaged: its header does not match its recorded hash; {ADVICE}.")
     try:
         return ModelHeader.model_validate(raw)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..base.errors import ModelFileError, OutputRefused
+from ..base.plain_json import parse_json
 from ..base.safe_files import write_atomic
 from .file import read_model_file, write_model_file
 from .registry import (
@@ -180,7 +181,7 @@ def tree() -> list[tuple[int, Entry]]:
 def history() -> dict[str, list[str]]:
     """Task -> former defaults, oldest first; '' stands for the bundled model."""
     try:
-        raw = json.loads((user_folder() / HISTORY).read_text(encoding="utf-8"))
+        raw = parse_json((user_folder() / HISTORY).read_text(encoding="utf-8"))
         return {str(t): [str(n) for n in names] for t, names in raw.items()}
     except (OSError, ValueError, AttributeError, TypeError):
         return {}

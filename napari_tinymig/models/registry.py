@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..base.errors import ModelFileError, OutputRefused, did_you_mean
+from ..base.plain_json import parse_json
 from ..base.safe_files import write_atomic
 from ..recipes.student import ModelHeader
 from .file import ModelFile, read_header, read_model_file
@@ -94,7 +95,7 @@ def open_model(name_or_path: str | Path) -> ModelFile:
 def defaults() -> dict[str, str]:
     """Task -> model name, as the user has set it; tasks without a choice use the bundled model of their own name."""
     try:
-        raw = json.loads((user_folder() / DEFAULTS).read_text(encoding="utf-8"))
+        raw = parse_json((user_folder() / DEFAULTS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return {str(k): str(v) for k, v in raw.items()} if isinstance(raw, dict) else {}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ..base.errors import UnreadableInput
+from ..base.plain_json import parse_json
 from ..base.safe_files import write_atomic
 
 Kind = Literal["click", "scribble", "box", "next", "edit"]
@@ -83,7 +84,7 @@ def read_prompts(path: str | Path) -> tuple[list[Prompt], dict[str, Any]]:
     """
     path = Path(path)
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = parse_json(path.read_text(encoding="utf-8"))
     except OSError as e:
         raise UnreadableInput(f"{path} cannot be read ({e.strerror}); expected a JSON file of prompts.") from e
     except ValueError as e:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from napari_tinymig.base.plain_json import parse_json
 from napari_tinymig.recipes.classify import BackboneCard, BackboneSpec, ProbeDataSpec
 
 from .images import Item, Pixels, content_hash, load_pixels, shown_name
@@ -63,7 +64,7 @@ class FeatureCache:
         path = self.folder / f"features-{_card_key(card, data)}.safetensors"
         try:
             with safe_open(path, "np") as stream:
-                hashes = json.loads((stream.metadata() or {})["hashes"])
+                hashes = parse_json((stream.metadata() or {})["hashes"])
                 rows, kinds = stream.get_tensor("features"), stream.get_tensor("kinds")
         except (OSError, SafetensorError, KeyError, ValueError):
             return {}

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from napari_tinymig.annotations.run_folders import PLAN
 from napari_tinymig.base.errors import ModelFileError
+from napari_tinymig.base.plain_json import parse_json
 from napari_tinymig.base.safe_files import write_atomic
 
 SHARES = (0.25, 0.5, 0.75, 1.0)
@@ -49,7 +50,7 @@ def load_plan(folder: Path, model_id: str, data: list[str]) -> Plan | None:
     if not path.exists():
         return None
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = parse_json(path.read_text(encoding="utf-8"))
         plan = Plan(**raw | {"folds": [tuple(f) for f in raw["folds"]]})
     except (OSError, ValueError, KeyError, TypeError) as e:
         raise ModelFileError(f"{path} is damaged ({str(e)[:80]}); start a new run in another folder") from e

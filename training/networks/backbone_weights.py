@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import logging
 import os
 import sys
@@ -18,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from napari_tinymig.base.errors import HubUnreachable, ModelFileError
+from napari_tinymig.base.plain_json import parse_json
 
 from ..machine.weights_folder import WEIGHTS_FOLDER
 
@@ -40,7 +40,7 @@ def file_hints(path: Path) -> dict[str, Any]:
     for key, ours in (("input_mean", "mean"), ("input_std", "std"), ("input_size", "input_size")):
         if key in said:
             try:
-                hints[ours] = tuple(json.loads(said[key]))
+                hints[ours] = tuple(parse_json(said[key]))
             except (ValueError, TypeError):
                 log.warning("%s: metadata '%s' is not a list; ignored", path, key)
     return hints

@@ -21,6 +21,7 @@ from safetensors.torch import load_file, safe_open, save_file
 from torch import Generator, Tensor, nn
 
 from napari_tinymig.base.errors import ModelFileError, OutputRefused
+from napari_tinymig.base.plain_json import parse_json
 from napari_tinymig.base.records import Message
 from napari_tinymig.recipes.student import Recipe
 from napari_tinymig.recipes.train import OptimSpec
@@ -212,7 +213,7 @@ class Run:
         try:
             with safe_open(path, "pt") as stored:
                 meta = stored.metadata() or {}
-            tensors, progress = load_file(path), Progress(**json.loads(meta["progress"]))
+            tensors, progress = load_file(path), Progress(**parse_json(meta["progress"]))
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as e:
             raise ModelFileError(
                 f"{path} is damaged ({str(e)[:80]}); expected the checkpoint of a run; delete this file, which gives "

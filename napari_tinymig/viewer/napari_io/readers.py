@@ -113,7 +113,10 @@ def _layer(item: InputItem) -> LayerData:
     if item.problem:
         raise UnreadableInput(item.problem)
     if _is_mask_file(item):
-        scan_file = mask_scan_file(open_mask(item.path))
+        mask = open_mask(item.path)
+        for note in mask.notes:
+            warnings.warn(f"{mask.name}: {note}", stacklevel=2)
+        scan_file = mask_scan_file(mask)
         labels = scan_file.scan.pixels[0] if scan_file.geometry is None else scan_file.scan.pixels
         return labels.astype(np.uint8), layer_attributes(scan_file), "labels"
     scan_file = open_input(item)

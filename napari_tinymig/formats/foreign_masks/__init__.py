@@ -1,0 +1,1 @@
+"""Masks as other programs leave them: codes and colours, smeared edges, segments, contours, other grids."""
