@@ -40,7 +40,8 @@ LOCKS = (".tinymig-lock", ".tinymig-lock.json")
 
 
 def draw_inputs(folder: Path, count: int = 3) -> None:
-    """Photographs of drawn eyes in eyes/, two readers' masks in a/ and b/."""
+    """Photographs of drawn eyes in eyes/, two readers' masks in a/ and b/, a click in clicks.json."""
+    (folder / "clicks.json").write_text('[{"kind": "click", "positions": [[150, 250]], "label": 1}]')
     y, x = np.mgrid[:300, :400]
     for name in ("eyes", "a", "b"):
         (folder / name).mkdir()
@@ -62,7 +63,7 @@ COMMANDS: dict[str, list[str]] = {
     "segment_overwrite": ["segment", "eyes", "-o", "out", "--task", "optic", "--overlay", "--overwrite"],
     "measure": ["measure", "a", "-o", "out"],
     "compare": ["compare", "a", "b", "-o", "out"],
-    "prompt": ["prompt", "eyes/0.png", "--prompts", "clicks.json", "-o", "out"],
+    "prompt": ["prompt", "eyes/0.png", "--prompts", "clicks.json", "-o", "out", "--task", "any"],
 }
 
 
@@ -246,8 +247,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch).resolve()
         draw_inputs(folder, args.photographs)
-        click = {"start": "empty", "task": "any", "prompts": [{"kind": "click", "position": [150, 250], "label": 1}]}
-        (folder / "clicks.json").write_text(json.dumps(click))
         for name in args.commands:
             rows += judge(name, folder, args)
     for name, what in dict.fromkeys((r["command"], r["what"]) for r in rows):
@@ -255,16 +254,23 @@ def main() -> None:
         healed, traces = sum(bool(r["healed"]) for r in mine), sum(bool(r["traceback"]) for r in mine)
         print(f"{name}, {what}: {len(mine)} times, {healed} healed by the same command, {traces} tracebacks")
     if args.out is not None:
-        path = args.out / "interrupted.csv"
-        fields = ["command", "what", "moment", "ended", "traceback", "again", "differ", "healed"]
-        old = list(csv.DictReader(path.open(newline="", encoding="utf-8"))) if path.is_file() else []
-        new = {(r["command"], r["what"]) for r in rows}
-        with path.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, fields, extrasaction="ignore", lineterminator="\n")
-            writer.writeheader()
-            writer.writerows([r for r in old if (r["command"], r["what"]) not in new])
-            writer.writerows(rows)
+        add_to_table(args.out / "interrupted.csv", rows)
     raise SystemExit(not all(r["healed"] and not r["traceback"] for r in rows))
+
+
+def add_to_table(path: Path, rows: list[dict[str, object]]) -> None:
+    """Put the trials into the table, in the place of earlier ones of the same command and kind."""
+    fields = ["command", "what", "moment", "ended", "traceback", "again", "differ", "healed"]
+    old = []
+    if path.is_file():
+        with path.open(newline="", encoding="utf-8") as stream:
+            old = list(csv.DictReader(stream))
+    new = {(r["command"], r["what"]) for r in rows}
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, fields, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows([r for r in old if (r["command"], r["what"]) not in new])
+        writer.writerows(rows)
 
 
 if __name__ == "__main__":
