@@ -99,7 +99,7 @@ def test_other_modalities_and_body_parts_are_refused_with_advice(metadata):
         task_by_metadata(Scan(np.zeros((5, 20, 20), np.int16)), metadata)
 
 
-def test_the_shipped_gate_knows_drawn_eyes_and_always_names_a_class():
+def test_the_shipped_gate_knows_drawn_eyes_and_refuses_a_page_of_print():
     from napari_tinymig.samples.drawn import fundus_sample
 
     gate = TaskGate()
@@ -107,8 +107,7 @@ def test_the_shipped_gate_knows_drawn_eyes_and_always_names_a_class():
     assert gate.task_of(fundus_sample(400, seed=2, eye="left").scan) == "optic"
     page = np.full((400, 300, 3), 252, np.uint8)
     page[::14, 20:280] = 30
-    name, _ = gate.look(Scan(page))
-    assert name in ("optic", "prostate", "polyp", "none")
+    assert gate.look(Scan(page))[0] == "none", "a page of print is no image of a known task"
 
 
 def test_further_looks_agree_with_the_first_where_nothing_changes(make_model):

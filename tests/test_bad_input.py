@@ -55,7 +55,15 @@ def sentence_of(path, kind=TinyMIGError):
 
 @pytest.mark.parametrize("name", GOOD)
 def test_the_good_files_of_these_tests_are_good(tmp_path, name):
-    open_input(fill(tmp_path, name))
+    pixels = open_input(fill(tmp_path, name)).scan.pixels
+    if name.startswith(("a.nii", "a.nrrd", "a.mha", "za.mha")):
+        assert pixels.size == VOLUME.size
+        assert np.array_equal(np.sort(pixels, axis=None), np.sort(VOLUME, axis=None))
+    else:
+        assert pixels.shape == PICTURE.shape
+        lossy = name in ("a.jpg", "a.webp")
+        assert np.array_equal(pixels, PICTURE) or lossy
+        assert pixels.mean() == pytest.approx(PICTURE.mean(), abs=5 if lossy else 0)
 
 
 @pytest.mark.parametrize("name", GOOD)

@@ -1,11 +1,16 @@
 """The commands around the main job, as a user runs them: models, doctor, help, view, and how words are read."""
 
+import importlib.metadata
+import platform
+import re
 import subprocess
 import sys
 
 import pytest
 from cli_parts import photograph
 
+from napari_tinymig.models.registry import list_models
+from napari_tinymig.network.run import usable_threads
 from napari_tinymig.recipes.student import InputSpec
 from napari_tinymig.tasks.optic import OPTIC
 
@@ -40,8 +45,14 @@ def test_models_are_listed_described_verified_added_and_removed(tinymig, tmp_pat
 def test_version_doctor_and_help(tinymig):
     assert tinymig("--version", code=0).stdout.startswith("napari-tinymig ")
     doctor = tinymig("doctor", code=0).stdout
-    assert "onnxruntime" in doctor
-    assert "device" in doctor
+    versions = {n: importlib.metadata.version(n) for n in ("numpy", "onnxruntime", "pydicom")}
+    assert all(f" {name} {version}" in doctor for name, version in versions.items())
+    assert f"Python {platform.python_version()} at {sys.executable}" in doctor
+    assert f"{usable_threads()} usable cores" in doctor
+    assert re.search(r"^device (CPU|CUDA|MPS)\b", doctor, re.MULTILINE)
+    models = {e.name: e.model_id for e in list_models()}
+    assert {"optic", "prostate", "polyp"} <= set(models)
+    assert all(f"  {name}: {model_id}, " in doctor for name, model_id in models.items())
     listed = tinymig("--help", code=0).stdout
     assert all(c in listed for c in ("demo", "segment", "measure", "compare", "view", "models", "doctor"))
     assert "--overwrite" in tinymig("segment", "--help", code=0).stdout

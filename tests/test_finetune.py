@@ -76,7 +76,12 @@ def test_the_messages_tell_the_whole_story(tuned):
     assert {"step", "epoch", "preview", "validation"} <= set(kinds)
     step = next(m for m in messages if m.kind == "step")
     assert step.total == 3 * 40, "two folds and the whole"
-    assert messages[-1].values["keep"] in (0.0, 1.0)
+    written = json.loads((out / "gate.json").read_text())
+    assert (
+        messages[-1].values["keep"]
+        == float(written["keep"])
+        == float(not written["reasons"][0].startswith(("Refused", "Not made")))
+    )
     lines = (out / "log.jsonl").read_text().splitlines()
     assert len(lines) == len(messages)
     assert (out / "preview.png").stat().st_size > 1000
@@ -106,7 +111,7 @@ def test_plain_fine_tuning_forgets_more_than_the_guarded_one(parent, second, tmp
     tune(parent.path, second, tmp_path / "plain", steps=40, lr=3e-3, guard=False)
     plain = dice_on(tmp_path / "plain" / "best.safetensors", "first", range(300, 310))
     guarded = dice_on(tuned[1] / "best.safetensors", "first", range(300, 310))
-    assert np.mean(list(guarded.values())) >= np.mean(list(plain.values())) - 0.01
+    assert np.mean(list(guarded.values())) > np.mean(list(plain.values())) + 0.03
 
 
 def test_one_image_gives_a_model_but_no_promise(parent, tmp_path):
@@ -180,8 +185,11 @@ def test_sparse_labels_teach_only_where_they_are(parent, tmp_path):
             sparse = np.full_like(labels, 255)
             sparse[40:56] = labels[40:56]
             project.add(scan, sparse)
-    messages = tune(parent.path, tmp_path / "set", tmp_path / "run", steps=15)
+    messages = tune(parent.path, tmp_path / "set", tmp_path / "run", steps=40, lr=3e-3, guard=False)
     assert messages[-1].kind == "done"
+    after = dice_on(tmp_path / "run" / "best.safetensors", "second", range(200, 206))
+    assert after["cup"] > 0.8, "the sixteen rows that are labelled teach the cup (.53 before)"
+    assert after["disc"] > 0.9, "read as background, the other rows would take the disc away (.57)"
 
 
 def test_validation_cases_are_held_out_of_every_part(parent, tmp_path):

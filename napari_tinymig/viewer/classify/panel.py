@@ -55,12 +55,12 @@ class ClassifyPanel(Panel):
 
     def __init__(self, napari_viewer: napari.viewer.Viewer):
         super().__init__(napari_viewer)
+        self.work = Work(self, self._answered, self._failed, on_end=self._refresh)
         self._examples_section()
         self._run_section()
         self._use_section()
         self.answer = ClassAnswerSection(self, self.show_evidence)
         self.column.addWidget(self.answer)
-        self.work = Work(self, self._answered, self._failed, on_end=self._refresh)
         self.examples.changed.connect(self._refresh)
         self.layers.changed.connect(self._refresh)
         self._refresh()
@@ -120,8 +120,7 @@ class ClassifyPanel(Panel):
         self.empty = section.add(EmptyState("Train a classifier, or open one; then choose an image."))
 
     def theme_changed(self) -> None:
-        if hasattr(self, "run"):
-            self.run.set_colours(self.palette_colours)
+        self.run.set_colours(self.palette_colours)
 
     # --- what is chosen ----------------------------------------------------------------------------------------
 
@@ -146,7 +145,7 @@ class ClassifyPanel(Panel):
         self.go.setEnabled(not problem and not self.running)
         self.go.setToolTip(problem)
         ready = bool(self.classifier.text().strip()) and self.layers.layer is not None
-        busy = hasattr(self, "work") and self.work.running
+        busy = self.work.running
         self.ask.setEnabled(ready and not busy)
         self.ask.setText("Asking, in a process of its own..." if busy else "Classify")
         self.answer.evidence_button.setEnabled(not busy)

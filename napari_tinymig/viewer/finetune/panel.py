@@ -266,8 +266,7 @@ class FineTunePanel(Panel):
         self._refresh()
 
     def theme_changed(self) -> None:
-        if hasattr(self, "run"):
-            self.run.set_colours(self.palette_colours)
+        self.run.set_colours(self.palette_colours)
 
     def released(self) -> None:
         project.moved.disconnect(self._follow_project)

@@ -49,7 +49,7 @@ class Panel(QWidget):
         self._lay_out()
         self.setMinimumWidth(MIN_WIDTH)
         self.listen(napari_viewer.events.theme, self._follow_theme)
-        self._follow_theme()
+        self.setStyleSheet(style_sheet(self.palette_colours))
         # A closure over plain objects: by the time `destroyed` is sent, the panel's own methods are gone.
         self.destroyed.connect(lambda *_, listening=self._listening: _stop_listening(listening))
 
@@ -99,7 +99,7 @@ class Panel(QWidget):
         self.theme_changed()
 
     def theme_changed(self) -> None:
-        """Called after the theme changed; charts repaint here."""
+        """Called after the theme changed, never before the panel is built; charts repaint here."""
 
     def say(self, text: str, tone: Tone = "plain") -> None:
         """Show one sentence at the foot of the panel; '' hides it."""

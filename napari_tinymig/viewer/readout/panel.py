@@ -81,8 +81,7 @@ class ReadoutPanel(Panel):
         self._follow_layer()
 
     def theme_changed(self) -> None:
-        if hasattr(self, "rim"):
-            self.rim.set_colours(self.palette_colours)
+        self.rim.set_colours(self.palette_colours)
 
     def _follow_layer(self) -> None:
         for emitter in self._edit_events(self._listened):

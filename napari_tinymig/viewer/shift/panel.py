@@ -44,12 +44,12 @@ class ShiftPanel(Panel):
         super().__init__(napari_viewer)
         self._asked: Layer | None = None
         self.compared: Compared | None = None
-        self._image_section()
-        self._result_section()
-        self._sets_section()
         self.guessing = Work(self, self._guessed, self.say_error)
         self.work = Work(self, self._answered, self.say_error, on_end=self._refresh_state)
         self.comparing = Work(self, self._show_comparison, self.say_error, self._progressed, on_end=self._refresh_state)
+        self._image_section()
+        self._result_section()
+        self._sets_section()
         self.image.follow(self._image_changed, self._refresh_state)
 
     # --- parts -------------------------------------------------------------------------------------------------
@@ -116,10 +116,8 @@ class ShiftPanel(Panel):
                 card.hide()
 
     def _refresh_state(self, event: Any = None) -> None:
-        busy = hasattr(self, "work") and self.work.running
-        self.image.enable(self.go, "One prediction; the window stays free.", busy)
-        comparing = hasattr(self, "comparing") and self.comparing.running
-        self.compare_button.setText("Stop" if comparing else "Compare")
+        self.image.enable(self.go, "One prediction; the window stays free.", self.work.running)
+        self.compare_button.setText("Stop" if self.comparing.running else "Compare")
 
     # --- one image ---------------------------------------------------------------------------------------------
 

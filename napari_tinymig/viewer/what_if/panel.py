@@ -44,13 +44,13 @@ class WhatIfPanel(Panel):
         self.curves: Curves = {}
         self._wanted: dict[str, float] = {}
         self._shown: dict[str, float] | None = None
+        self.opening = Work(self, self._is_open, self.say_error, on_end=self._refresh_state)
+        self.trying = Work(self, self._show_try, self.say_error)
+        self.measuring = Work(self, self._show_curves, self.say_error, self._progressed, on_end=self._refresh_state)
         self._image_section()
         self._slider_section()
         self._result_section()
         self._curve_section()
-        self.opening = Work(self, self._bench_is_open, self.say_error, on_end=self._refresh_state)
-        self.trying = Work(self, self._show_try, self.say_error)
-        self.measuring = Work(self, self._show_curves, self.say_error, self._progressed, on_end=self._refresh_state)
         self.listen(napari_viewer.layers.events.removed, self._layer_removed)
         self.image.follow(self._refresh_state, self._refresh_state)
 
@@ -112,10 +112,8 @@ class WhatIfPanel(Panel):
     # --- choices -----------------------------------------------------------------------------------------------
 
     def _refresh_state(self, event: Any = None) -> None:
-        opening = hasattr(self, "opening") and self.opening.running
-        self.image.enable(self.go, "Adds layers of its own; your image stays as it is.", opening)
-        measuring = hasattr(self, "measuring") and self.measuring.running
-        self.measure_button.setText("Stop" if measuring else "Measure the curves")
+        self.image.enable(self.go, "Adds layers of its own; your image stays as it is.", self.opening.running)
+        self.measure_button.setText("Stop" if self.measuring.running else "Measure the curves")
 
     def _layer_removed(self, event: Any = None) -> None:
         if self.opened is not None and self.opened.layer not in self.viewer.layers:
@@ -149,7 +147,7 @@ class WhatIfPanel(Panel):
         self.opening.start_call(open_what_ifs, layer, scan_of(layer), models, index, truth)
         self._refresh_state()
 
-    def _bench_is_open(self, opened: Opened) -> None:
+    def _is_open(self, opened: Opened) -> None:
         self.opened = opened
         self._shown, self._wanted, self.curves = None, {}, {}
         for slider in self.sliders.values():
@@ -277,8 +275,7 @@ class WhatIfPanel(Panel):
     # --- life --------------------------------------------------------------------------------------------------
 
     def theme_changed(self) -> None:
-        if hasattr(self, "chart"):
-            self.chart.set_colours(self.palette_colours)
+        self.chart.set_colours(self.palette_colours)
 
     def released(self) -> None:
         for work in (self.opening, self.trying, self.measuring):
