@@ -23,6 +23,7 @@ from napari_tinymig.network.run import OnnxNetwork, resolve_device
 from napari_tinymig.predict.disc_locator import best_candidate, field_of_view
 from napari_tinymig.predict.predictor import Predictor
 from napari_tinymig.predict.quality import fundus_quality
+from napari_tinymig.predict.volume import left_out_notes
 from napari_tinymig.recipes.student import InputSpec
 from napari_tinymig.tasks.optic import OPTIC
 from napari_tinymig.tasks.polyp import POLYP
@@ -178,13 +179,14 @@ def test_one_slice_without_spacing_is_a_volume_without_millilitres(make_model):
     assert any("spacing of this image is unknown" in n for n in p.notes)
 
 
-def test_a_sagittal_stack_is_predicted_with_a_word_of_care(make_model):
-    predictor = Predictor(
-        make_model("t", PROSTATE, (1.0,), input=InputSpec(size=64, normalisation="percentile_z")), "cpu"
-    )
-    pixels, _ = prostate_volume(12)
-    p = predictor.predict(Scan(pixels, (0.6, 0.6, 3.6)))
-    assert any("sagittal stack" in n for n in p.notes)
+def test_a_volume_says_what_was_left_out_at_its_ends_and_beside_the_gland():
+    raw = np.zeros((6, 20, 20), bool)
+    raw[1:5, 5:15, 5:15] = True
+    kept = raw.copy()
+    raw[0, 9:11, 9:11], raw[5, 9:11, 9:11], raw[2, 0, :3] = True, True, True
+    says = left_out_notes(raw, kept)
+    assert says == ["Left out of the mask: 1 slice at the apex, 1 slice at the base, 3 voxels beside the largest body."]
+    assert left_out_notes(kept, kept) == []
 
 
 def test_probabilities_of_a_volume_have_its_shape(make_model):

@@ -15,10 +15,10 @@ from PIL import Image
 import napari_tinymig
 from napari_tinymig.base.errors import UnreadableInput, UnsupportedInput
 from napari_tinymig.base.records import Scan
+from napari_tinymig.base.stack import slice_axis
 from napari_tinymig.jobs import box_engine
 from napari_tinymig.prompts.begin import begin
 from napari_tinymig.prompts.maps import prompt_maps
-from napari_tinymig.prompts.planes import slice_axis
 from napari_tinymig.prompts.records import Prompt, read_prompts, write_prompts
 from napari_tinymig.prompts.session import PromptSession
 from napari_tinymig.prompts.zoom import View, view_around

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from .records import Placement
+from .stack import slice_axis
 
 Box = tuple[float, float, float, float]
 
@@ -275,12 +276,8 @@ class Geometry:
 
     @property
     def slice_axis(self) -> int:
-        """The patient-order axis (0 z, 1 y, 2 x) across the slices: the one with the largest voxel size, 0 if none
-        stands out by a quarter. 1 is a coronal and 2 a sagittal stack."""
-        spacing = self.spacing_mm
-        if spacing is None or max(spacing) < 1.25 * sorted(spacing)[1]:
-            return 0
-        return int(np.argmax(spacing))
+        """The patient-order axis across the slices, see the function of that name."""
+        return slice_axis(self.spacing_mm)
 
     def to_canonical(self, stored: NDArray[Any]) -> NDArray[Any]:
         """A view of a stored array (i, j, k) in patient order (z, y, x); no value is interpolated."""

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base.geometry import Box, fov_box, place, restore, whole_box
+from ..base.geometry import Box, fov_box, place, whole_box
 from ..base.records import Placement, Scan
+from ..base.stack import slice_axis
 from ..network.labels_from_logits import labels_of, region_probabilities, tidy_volume
 from ..network.look_disagreement import further_looks
 from ..network.normalise import neighbours
@@ -17,6 +18,7 @@ from ..network.run import Network
 from ..network.seen_frame import DecidedMask, SeenFrame, inside_frame, network_input
 from ..network.several_looks import NEARER_LOOK, averaged_logits
 from ..recipes.student import ModelHeader
+from .slabs import SLAB_MM, Slabs
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) frames."""
@@ -26,12 +28,11 @@ THICK = 3.0
 """Largest over smallest spacing above which nothing is smoothed or interpolated across slices."""
 
 
-def slice_box(scan: Scan, fov_mm: float | None) -> Box:
-    """The square field of every slice: centred, `fov_mm` wide where the spacing is known, else the whole frame."""
-    shape = scan.pixels.shape[1:]
-    if fov_mm is None or scan.spacing_mm is None:
+def slice_box(shape: tuple[int, int], spacing_mm: tuple[float, ...] | None, fov_mm: float | None) -> Box:
+    """The square field of slices (H, W): centred, `fov_mm` wide where the spacing is known, else the whole frame."""
+    if fov_mm is None or spacing_mm is None:
         return whole_box(shape)
-    return fov_box(shape, (scan.spacing_mm[1], scan.spacing_mm[2]), fov_mm)
+    return fov_box(shape, (spacing_mm[1], spacing_mm[2]), fov_mm)
 
 
 def predict_volume(
@@ -47,28 +48,52 @@ def predict_volume(
     Slices go through the network in batches of 8, then each once more, mirrored and from nearer. Each is placed
     in-plane by mm where the spacing is known and by frame where it is not. Across slices nothing is interpolated;
     where slices are nearly as thin as pixels (spacing ratio <= 3), the logits of neighbours are averaged, 1:2:1.
+    Sagittal and coronal stacks are answered in axial slabs, see `slabs`.
     """
     spec, task = header.input, header.task
     if task is None:
         raise ValueError(f"model '{header.name}' is a {header.kind}; expected a segmenter.")
-    placement = Placement(scan.pixels.shape[1:], slice_box(scan, spec.fov_mm), (spec.size, spec.size))
-    grid_logits, frames = _every_slice(network, header, scan.pixels, placement, progress)
+    slabs = Slabs.of(scan, spec.fov_mm)
+    header = header if slabs.plain else header.model_copy(update={"thresholds": {}})  # students doubt what is blurred
+    seen = slabs.seen(scan.pixels)
+    placement = Placement(
+        seen.shape[1:], slice_box(seen.shape[1:], scan.spacing_mm, spec.fov_mm), (spec.size, spec.size)
+    )
+    grid_logits, frames = _every_slice(network, header, seen, placement, progress)
     thin = scan.spacing_mm is not None and max(scan.spacing_mm) <= THICK * min(scan.spacing_mm)
     if len(scan.pixels) > 2 and thin:
         grid_logits = _smooth_through(grid_logits)
-    native_labels = np.stack([labels_of(restore(g, placement, fill=-60.0), task) for g in grid_logits])
-    answer = DecidedMask(tidy_volume(native_labels), frames=frames)
+
+    def native(z: int) -> NDArray[np.float32]:  # (R, H, W)
+        return slabs.row(grid_logits, placement, z, fill=-60.0)
+
+    raw = np.stack([labels_of(native(z), task) for z in range(slabs.depth)])
+    answer = DecidedMask(tidy_volume(raw), frames=frames)
+    answer.notes += left_out_notes(raw > 0, answer.labels > 0)
     if probabilities:
-        native = [restore(g, placement, fill=-60.0) for g in grid_logits]  # D of (R, H, W)
-        stacked = [region_probabilities(n, header).astype(np.float16) for n in native]
+        stacked = [region_probabilities(native(z), header).astype(np.float16) for z in range(slabs.depth)]
         answer.probabilities = np.stack(stacked, axis=1)  # (R, D, H, W)
     if uncertainty:
-        looks = [further_looks(network, header, f) for f in frames]
-        gaps = [look.disagreement for look, g in zip(looks, grid_logits) if (g > 0).any()]
-        answer.findings.look_disagreement = round(float(np.mean(gaps)), 4) if gaps else 0.0
-        answer.uncertainty_map = np.stack([restore(look.spread, placement) for look in looks]).astype(np.float16)
+        _add_uncertainty(answer, network, header, grid_logits, slabs, placement)
     answer.notes += _spacing_notes(scan.spacing_mm)
     return answer
+
+
+def _add_uncertainty(
+    answer: DecidedMask,
+    network: Network,
+    header: ModelHeader,
+    grid_logits: NDArray[np.float32],
+    slabs: Slabs,
+    placement: Placement,
+) -> None:
+    """Where further looks at the answer's frames disagree, on the volume's own voxels, and how much on the whole."""
+    looks = [further_looks(network, header, f) for f in answer.frames]
+    gaps = [look.disagreement for look, g in zip(looks, grid_logits) if (g > 0).any()]
+    answer.findings.look_disagreement = round(float(np.mean(gaps)), 4) if gaps else 0.0
+    spread = np.stack([look.spread for look in looks])
+    maps = [slabs.row(spread, placement, z) for z in range(slabs.depth)]
+    answer.uncertainty_map = np.stack(maps).astype(np.float16)
 
 
 def _every_slice(
@@ -98,11 +123,31 @@ def _spacing_notes(spacing_mm: tuple[float, ...] | None) -> list[str]:
     """What the user should know where the spacing is missing or the stack is not axial."""
     if spacing_mm is None:
         return ["The spacing of this image is unknown: volume and diameters cannot be given in mL and mm."]
-    across = spacing_mm.index(max(spacing_mm))
-    if across > 0 and max(spacing_mm) > 1.25 * sorted(spacing_mm)[1]:
-        plane = ("", "coronal", "sagittal")[across]
-        return [f"This is a {plane} stack; the model knows axial slices, so look at its mask with care."]
-    return []
+    across = slice_axis(spacing_mm)
+    if across == 0:
+        return []
+    plane, sides = (("coronal", "front and back"), ("sagittal", "left and right"))[across - 1]
+    return [
+        f"This is a {plane} stack: it was read as axial slabs of {SLAB_MM:g} mm and answered there. Its own slices are "
+        f"{max(spacing_mm):.1f} mm apart, so look at the borders to the {sides} with care."
+    ]
+
+
+def left_out_notes(raw: NDArray[np.bool_], kept: NDArray[np.bool_]) -> list[str]:
+    """What was taken from a raw gland (D, H, W) on the way to one body `kept`: slices at the apex (low indices), slices
+    at the base, bodies elsewhere."""
+    rows = np.flatnonzero(kept.any(axis=(1, 2)))
+    found = np.flatnonzero(raw.any(axis=(1, 2)))
+    if not rows.size:
+        return []
+    parts = []
+    for end, count in (("apex", np.count_nonzero(found < rows[0])), ("base", np.count_nonzero(found > rows[-1]))):
+        if count:
+            parts.append(f"{count} slice{'s' if count > 1 else ''} at the {end}")
+    away = np.count_nonzero(raw[rows[0] : rows[-1] + 1] & ~kept[rows[0] : rows[-1] + 1])
+    if away:
+        parts.append(f"{away} voxels beside the largest body")
+    return [f"Left out of the mask: {', '.join(parts)}."] if parts else []
 
 
 def _smooth_through(logits: NDArray[np.float32]) -> NDArray[np.float32]:

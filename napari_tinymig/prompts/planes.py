@@ -59,10 +59,3 @@ class Planes:
         count = 1 if len(self.shape) == 2 else self.shape[self.axis]
         ends = sorted(self.slice_of(p) for p in prompt.positions) if prompt.kind == "box" else []
         return (ends[0], ends[-1]) if ends and ends[0] != ends[-1] else (0, count - 1)
-
-
-def slice_axis(spacing_mm: Sequence[float] | None) -> int:
-    """The axis of a volume across its slices: the one of the largest spacing, 0 if none stands out by a quarter."""
-    if spacing_mm is None or max(spacing_mm) < 1.25 * sorted(spacing_mm)[1]:
-        return 0
-    return int(np.argmax(spacing_mm))

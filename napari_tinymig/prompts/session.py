@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..base.records import Prediction, Scan
+from ..base.stack import slice_axis
 from ..measures.clinical import measure
 from ..tasks.task import Task
 from .answer import Picture
@@ -20,7 +21,7 @@ from .follow import follow_outwards
 from .grey import slice_picture
 from .history import History
 from .network import BoxEngine, PromptEngine
-from .planes import Planes, slice_axis
+from .planes import Planes
 from .records import Prompt, PromptAnswer
 from .slice_answer import SliceState, answer_box, answer_points
 

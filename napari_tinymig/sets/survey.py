@@ -20,6 +20,7 @@ from ..base.records import Scan
 from ..models.file import ModelFile, read_model_file, write_model_file
 from ..network.seen_frame import SeenFrame
 from ..predict.predictor import Predictor
+from ..predict.slabs import Slabs
 from ..predict.volume import predict_volume
 from ..shift.corruptions import CORRUPTIONS, TWO_SIDED, corrupt
 from ..shift.fit import make_statistics
@@ -56,8 +57,11 @@ def survey_one(predictor: Predictor, known: Known, corruption: str = "") -> list
     frames = frames_of(predictor, known.scan)
     volume = known.scan.kind == "volume"
     records = []
+    truth = known.labels
+    if truth is not None and volume:
+        truth = Slabs.of(known.scan, predictor.header.input.fov_mm).seen_labels(truth)
     for z, frame in enumerate(frames):
-        labels = known.labels if known.labels is None or not volume else known.labels[z]
+        labels = truth if truth is None or not volume else truth[z]
         case = known.case or known.scan.name
         records.append(record_of(frame, predictor.header, known.scan, labels, case, known.held_out, corruption))
     return records
