@@ -157,6 +157,12 @@ def test_rooms_import_only_rooms_before_them():
     assert upward == set()
 
 
+def test_panels_and_commands_know_nothing_of_each_other():
+    sides = {("viewer", "cli"), ("cli", "viewer")}
+    pairs = {(short(me), short(other)) for me, others in graph().items() for other in others}
+    assert {(a, b) for a, b in pairs if (a.split(".")[0], b.split(".")[0]) in sides} == set()
+
+
 def test_no_circle():
     assert circles(graph()) == []
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QTimer
 
 from ...prompts.records import Prompt
+from ...tasks.colours import rgb
 from ..napari_io.layers import KEY, geometry_of, grid_shape
 
 if TYPE_CHECKING:
@@ -207,8 +208,7 @@ class PromptMarks:
 
 def lighter(colour: str, share: float = 0.6) -> str:
     """A hex colour mixed with white, to be seen on a mask of that colour."""
-    parts = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return "#" + "".join(f"{round(v + (255 - v) * share):02x}" for v in parts)
+    return "#" + "".join(f"{round(v + (255 - v) * share):02x}" for v in rgb(colour))
 
 
 def _symbol(label: int) -> str:

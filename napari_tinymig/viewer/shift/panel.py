@@ -234,8 +234,8 @@ class ShiftPanel(Panel):
 
     def save(self, folder: Path | None = None) -> None:
         """Write the report of the last comparison into a folder that the user chooses."""
-        from ...cli.shift import write_tables
         from ...reports.shift_page import write_page
+        from ...reports.shift_tables import write_tables
 
         if self.compared is None:
             return
