@@ -1,8 +1,7 @@
 """The annotation set: a project folder of images, mended masks, and who made which mask from what.
 
 Layout (the domain folder that the command line trains on): `images/<stem>.png|.nii.gz`, `labels/<stem>.png|.nii.gz`,
-`annotations.json`; earlier masks move to `history/`, never away. Labels are uint8 in the scan's shape; 255 = not
-labelled (ignored in training), so scribbles and single slices are annotations too.
+`annotations.json`; earlier masks move to `history/`. Labels are uint8 in the scan's shape; 255 = not labelled.
 """
 
 from __future__ import annotations
@@ -304,8 +303,8 @@ class AnnotationSet:
 
     def _save(self) -> None:
         cases = [c.model_dump() for c in self._cases.values()]
-        text = json.dumps({"version": VERSION, "task": self.task.name, "cases": cases}, indent=1)
-        write_atomic(self.folder / FILE, text.encode())
+        said = {"version": VERSION, "task": self.task.name, "cases": cases}
+        write_atomic(self.folder / FILE, json.dumps(said, indent=1).encode())
 
 
 def _suffix(scan: Scan) -> str:
