@@ -10,7 +10,8 @@ from napari_tinymig.training.networks.student import Student
 
 from napari_tinymig.models.file import ModelFile
 from napari_tinymig.recipes.student import InputSpec, ModelHeader, StudentSpec
-from napari_tinymig.tasks.task import OPTIC, Task
+from napari_tinymig.tasks.optic import OPTIC
+from napari_tinymig.tasks.task import Task
 
 SMALL = StudentSpec(widths=(8, 8, 8, 8), blocks=(1, 1, 1, 1), decoder=8)
 

@@ -19,7 +19,8 @@ from napari_tinymig.batch.folder import plan, run_all
 from napari_tinymig.batch.one_input import Options
 from napari_tinymig.formats import open_mask
 from napari_tinymig.recipes.student import ModelHeader
-from napari_tinymig.tasks.task import POLYP, PROSTATE
+from napari_tinymig.tasks.polyp import POLYP
+from napari_tinymig.tasks.prostate import PROSTATE
 
 BUNDLE_KEYS = (
     *("schema", "version", "monai_version", "pytorch_version", "numpy_version", "required_packages_version"),

@@ -376,7 +376,7 @@ def test_the_readout_names_the_mask_it_measures(viewer, models):
 
 
 def test_the_cup_slider_moves_the_cup_inside_its_disc_as_one_undoable_edit(viewer):
-    from napari_tinymig.tasks.task import OPTIC
+    from napari_tinymig.tasks.optic import OPTIC
     from napari_tinymig.viewer.napari_io.layers import result_layer
     from napari_tinymig.viewer.readout.panel import ReadoutPanel
 
