@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import math
 import os
 import platform
 import sys
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..base.errors import ModelFileError
+from ..base.threads import in_threads
 from ..models.file import ModelFile
 
 STAGES = 4
@@ -40,6 +43,11 @@ class Network(Protocol):
 
     def run(self, batch: NDArray[np.float32]) -> NetworkOutput:
         """Outputs for a batch (B, 3, s, s)."""
+
+
+def threads_of(network: Network) -> int:
+    """How many cores a network may be asked from at once; 1 for one that does not say (a GPU has one queue)."""
+    return int(getattr(network, "threads", 1))
 
 
 @dataclass(frozen=True)
@@ -88,19 +96,32 @@ def _cuda_driver() -> bool:
         return False
 
 
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+"""Linux: microseconds of CPU a container may use in each period, and the period; 'max' = no limit."""
+
+
 def usable_threads() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Cores this process may use: its affinity, and no more than a container's quota of CPU time."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, math.ceil(min(cores, _quota_cores(CPU_QUOTA))))
+
+
+def _quota_cores(file: Path) -> float:
+    """Cores' worth of CPU time that `file` (cgroup v2, cpu.max) allows; infinite where there is no limit."""
+    try:
+        quota, period = file.read_text(encoding="ascii").split()
+        return int(quota) / int(period)
+    except (OSError, ValueError):  # no cgroup v2 here, or 'max'
+        return math.inf
 
 
 class OnnxNetwork:
     """A student in ONNX Runtime on the CPU.
 
-    threads: None = every usable core, at most four (a tiny student gains nothing from more). Raises ModelFileError
-    for a graph that ONNX Runtime refuses or whose outputs are not those of the contract: 'logits', then per stage
-    'mean0'..'mean3' and 'std0'..'std3'.
+    threads: images of a batch that run at the same time, each on one core; None = every usable core, at most four.
+    One tiny image gains nothing from a second core (waking a thread costs what it saves), several do. Raises
+    ModelFileError for a graph that ONNX Runtime refuses or whose outputs are not those of the contract: 'logits', then
+    per stage 'mean0'..'mean3' and 'std0'..'std3'.
     """
 
     device = "cpu"
@@ -108,12 +129,11 @@ class OnnxNetwork:
     def __init__(self, model: ModelFile, threads: int | None = None):
         import onnxruntime as ort
 
+        self.threads = threads or min(4, usable_threads())
         options = ort.SessionOptions()
-        options.intra_op_num_threads = threads or min(4, usable_threads())
+        options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        # Idle worker threads must not spin: the viewer and the decoder need the cores between two frames.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = ort.InferenceSession(model.onnx, options, providers=["CPUExecutionProvider"])
         except Exception as e:  # onnxruntime's own error classes share no public base
@@ -128,8 +148,15 @@ class OnnxNetwork:
             )
 
     def run(self, batch: NDArray[np.float32]) -> NetworkOutput:
-        """Outputs for a batch (B, 3, s, s) float32."""
-        values: dict[str, Any] = dict(zip(self._outputs, self._session.run(None, {self._input: batch}), strict=True))
+        """Outputs for a batch (B, 3, s, s) float32; the same bits for every number of threads."""
+        parts = np.array_split(batch, max(1, min(self.threads, len(batch))))
+        answers = in_threads(self._ask, parts, self.threads)
+        whole = answers[0] if len(parts) == 1 else [np.concatenate(each) for each in zip(*answers)]
+        values = dict(zip(self._outputs, whole, strict=True))
         means = tuple(values[f"mean{i}"] for i in range(STAGES) if f"mean{i}" in values)
         stds = tuple(values[f"std{i}"] for i in range(STAGES) if f"std{i}" in values)
         return NetworkOutput(values["logits"], means, stds)
+
+    def _ask(self, batch: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        answers: list[NDArray[np.float32]] = self._session.run(None, {self._input: batch})
+        return answers

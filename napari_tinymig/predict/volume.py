@@ -1,4 +1,4 @@
-"""A volume through a 2-D student: slices with their neighbours, in batches, then one solid body in three dimensions."""
+"""A volume through a 2-D student: slices with neighbours, on all cores, then one solid body in three dimensions."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from ..base.geometry import Box, fov_box, place, whole_box
 from ..base.records import Placement, Scan
 from ..base.stack import slice_axis
+from ..base.threads import in_threads
 from ..network.labels_from_logits import labels_of, region_probabilities, tidy_volume
 from ..network.look_disagreement import further_looks
 from ..network.normalise import neighbours
-from ..network.run import Network
+from ..network.run import Network, threads_of
 from ..network.seen_frame import DecidedMask, SeenFrame, inside_frame, network_input
 from ..network.several_looks import NEARER_LOOK, averaged_logits
 from ..recipes.student import ModelHeader
@@ -45,9 +46,10 @@ def predict_volume(
 ) -> DecidedMask:
     """Labels (D, H, W) of a volume, decided on its own grid from resampled logits.
 
-    Slices go through the network in batches of 8, then each once more, mirrored and from nearer. Each is placed
-    in-plane by mm where the spacing is known and by frame where it is not. Across slices nothing is interpolated;
-    where slices are nearly as thin as pixels (spacing ratio <= 3), the logits of neighbours are averaged, 1:2:1.
+    Slices go through the network in batches of 8, then each once more, mirrored and from nearer; they share the
+    network's threads. Each is placed in-plane by mm where the spacing is known and by frame where it is not. Across
+    slices nothing is interpolated; where slices are nearly as thin as pixels (spacing ratio <= 3), the logits of
+    neighbours are averaged, 1:2:1.
     Sagittal and coronal stacks are answered in axial slabs, see `slabs`.
     """
     spec, task = header.input, header.task
@@ -67,7 +69,7 @@ def predict_volume(
     def native(z: int) -> NDArray[np.float32]:  # (R, H, W)
         return slabs.row(grid_logits, placement, z, fill=-60.0)
 
-    raw = np.stack([labels_of(native(z), task) for z in range(slabs.depth)])
+    raw = np.stack(in_threads(lambda z: labels_of(native(z), task), range(slabs.depth), threads_of(network)))
     answer = DecidedMask(tidy_volume(raw), frames=frames)
     answer.notes += left_out_notes(raw > 0, answer.labels > 0)
     if probabilities:
@@ -104,18 +106,24 @@ def _every_slice(
     progress: Progress | None,
 ) -> tuple[NDArray[np.float32], list[SeenFrame]]:
     """Logits (D, R, s, s), the mean of two looks at every slice, and the first looks."""
-    spec, inside = header.input, inside_frame(placement)
-    logits, frames = [], []
+    spec, inside, threads = header.input, inside_frame(placement), threads_of(network)
+
+    def see(z: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float32]]:
+        pixels = neighbours(volume, z, spec.context_slices)
+        grid = place(pixels, placement.box, spec.size)[0]
+        return pixels, grid, network_input(grid, inside, spec)
+
+    logits: list[NDArray[np.float32]] = []
+    frames: list[SeenFrame] = []
     for start in range(0, len(volume), BATCH):
-        stop = min(start + BATCH, len(volume))
-        slices = [neighbours(volume, z, spec.context_slices) for z in range(start, stop)]
-        grids = [place(s, placement.box, spec.size)[0] for s in slices]
-        output = network.run(np.stack([network_input(g, inside, spec) for g in grids]))
-        batch = [SeenFrame(g, inside, output, i, placement) for i, g in enumerate(grids)]
-        logits += [averaged_logits(s, frame, network, header, NEARER_LOOK) for s, frame in zip(slices, batch)]
+        seen = in_threads(see, range(start, min(start + BATCH, len(volume))), threads)
+        output = network.run(np.stack([ready for _, _, ready in seen]))
+        batch = [SeenFrame(grid, inside, output, i, placement) for i, (_, grid, _) in enumerate(seen)]
+        pairs = [(pixels, frame) for (pixels, _, _), frame in zip(seen, batch)]
+        logits += in_threads(lambda pair: averaged_logits(*pair, network, header, NEARER_LOOK), pairs, threads)
         frames += batch
         if progress:
-            progress(stop, len(volume))
+            progress(len(frames), len(volume))
     return np.stack(logits), frames
 
 
