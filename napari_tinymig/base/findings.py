@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Level = Literal["known ground", "some shift", "far away"]
+Level = Literal["known ground", "some shift", "far away", "drawn image"]
+"""The words for a shift, everywhere. Of a drawn image, the distance to images of patients says nothing."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class Findings:
     locator_confidence, disc_confidence: 0-1. gradable, quality: can disc and cup be graded, and the numbers behind it.
     cup_offset: with which cups were drawn, log-odds of the ratio. doubtful_objects: how many were not shown.
     look_disagreement: 1 - mean Dice between several looks. expected_dice: region -> (middle, low, high), an 80 % range.
-    intervals: measure -> (low, high), 90 % nominal.
+    intervals: measure -> (low, high), 90 % nominal. doubts: what in the mask is unlike anatomy, or too unsure, as
+    sentences (`measures.plausible`).
     """
 
     roi: tuple[float, float, float, float] | None = None
@@ -62,6 +64,7 @@ class Findings:
     shift: ShiftFindings | None = None
     expected_dice: dict[str, tuple[float, float, float]] = field(default_factory=dict)
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
 
     @property
     def far_away(self) -> bool:
@@ -70,7 +73,7 @@ class Findings:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values of what applies, by the names that tables, reports and layers have had since version 0.1.0."""
-        given = {k: _plain(v) for k, v in vars(self).items() if v is not None and v != {} and k != "shift"}
+        given = {k: _plain(v) for k, v in vars(self).items() if v is not None and v != {} and v != () and k != "shift"}
         return given | (self.shift.as_dict() if self.shift else {})
 
 

@@ -21,12 +21,13 @@ class Scan:
     pixels: photograph (H, W, 3) RGB, or volume (D, H, W) in any real dtype. A volume's rows run anterior to
     posterior, its columns patient right to left, its slices inferior to superior, wherever orientation is known.
     spacing_mm: (row, column) of a photograph or (slice, row, column) of a volume, positive; None = unknown.
-    name: the input's stem, for messages and tables.
+    name: the input's stem, for messages and tables. drawn: made by this package, no patient's image.
     """
 
     pixels: NDArray[Any]
     spacing_mm: tuple[float, ...] | None = None
     name: str = ""
+    drawn: bool = False
 
     def __post_init__(self) -> None:
         p = self.pixels

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ class Options:
     threads: int | None = None
     match: ColourMatch = "none"
     cup_offset: float | None = None
+    drawn: bool = False
 
     def fingerprint(self) -> dict[str, Any]:
         """What must be equal for a mask to count as done."""
@@ -132,7 +133,7 @@ def _finish(job: Job, row: dict[str, Any]) -> Outcome:
     predictor = ready(name, options.device, options.threads, options.match, options.cup_offset)
     row |= {"task": predictor.task.name, "model": predictor.model_id}
     _refuse_existing(job, digest, predictor.model_id)
-    scan = scan_for_task(scan_file.scan, predictor.task.input)
+    scan = replace(scan_for_task(scan_file.scan, predictor.task.input), drawn=options.drawn)
     prediction = predictor.predict(
         scan,
         roi="full" if options.roi == "full" else "auto",

@@ -30,12 +30,16 @@ def demo(
     drawn = draw_samples(out / "images", sample)
     jobs = []
     for task, path in drawn:
-        jobs += plan([path], out, Options(task=task, device="cpu", overlay=True, overwrite=True))
+        jobs += plan(
+            [path], out, Options(task=task, device="cpu", overlay=True, overwrite=True, drawn=sample != "retina")
+        )
+    if sample != "retina":
+        typer.echo("Drawn images, no patients': how far they are from a model's training images says nothing.")
     failed = False
     for outcome in run_all(with_threads(jobs), out):
         typer.echo(one_line(outcome))
         failed |= outcome.row["status"] == "failed"
-    typer.echo(f"Look at {out}/*_overlay.png and {out}/measurements.csv. Drawn images; research use only.")
+    typer.echo(f"Look at {out}/*_overlay.png and {out}/measurements.csv. Research use only.")
     if failed:
         raise typer.Exit(SOME_FAILED)
 

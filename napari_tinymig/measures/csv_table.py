@@ -31,12 +31,15 @@ CONTRACT = (
     "seconds",
     "error",
 )
-"""Columns that others rely on, in this order; other declared measures follow."""
+"""Columns that others rely on, in this order; other declared measures follow, then `TRUST`."""
+TRUST = ("shift_level", "doubts")
+"""shift_level: known ground, some shift, far away or drawn image, the words of `shift_score`. doubts: sentences that
+say why a mask should be looked at; empty = none."""
 
 
 def table_columns() -> tuple[str, ...]:
-    """The header of measurements.csv: the contract, then every declared measure with a column that is not in it."""
-    return (*CONTRACT, *(key for key in columns() if key not in CONTRACT))
+    """The header of measurements.csv: the contract, then every other declared measure with a column, then the words."""
+    return (*CONTRACT, *(key for key in columns() if key not in CONTRACT), *TRUST)
 
 
 PAUSE_S = 2.0
@@ -132,5 +135,7 @@ def row_of(prediction: Prediction) -> dict[str, Any]:
         "uncertainty": prediction.uncertainty,
         "shift_score": prediction.shift_score,
         "seconds": round(prediction.seconds, 4),
+        "shift_level": prediction.findings.shift.level if prediction.findings.shift else "",
+        "doubts": " ".join(prediction.findings.doubts),
         "error": " ".join(prediction.notes[:1]) if prediction.status == "not_found" else "",
     }

@@ -17,7 +17,8 @@ class Measure:
 
     key: its name in `Prediction.measures`. title: for people. unit: '', 'px', 'mm', 'mm²', 'mL'. digits: after the
     decimal point. column: it has a column of that key in measurements.csv. main: a row of the result card. report: a
-    row of the one-page report. short: the title where there is little room, if another.
+    row of the one-page report. short: the title where there is little room, if another. widest: 90 % range, in its
+    unit, beyond which the number is in doubt (chosen; of known eyes no ratio's is wider than 0.29).
     """
 
     key: str
@@ -28,6 +29,7 @@ class Measure:
     main: bool = False
     report: bool = True
     short: str = ""
+    widest: float = math.inf
 
     @property
     def name(self) -> str:
@@ -38,13 +40,13 @@ class Measure:
 DECLARED: dict[str, Measure] = {
     m.key: m
     for m in (
-        Measure("vcdr", "vertical cup-to-disc ratio", column=True, main=True, short="vertical CDR"),
+        Measure("vcdr", "vertical cup-to-disc ratio", column=True, main=True, short="vertical CDR", widest=0.4),
         Measure("hcdr", "horizontal cup-to-disc ratio", main=True, short="horizontal CDR"),
         Measure("area_ratio", "cup area / disc area"),
         Measure("disc_area_px", "disc area", "px", 0, column=True),
         Measure("cup_area_px", "cup area", "px", 0, column=True),
         Measure("disc_area_mm2", "disc area", "mm²", 2, column=True),
-        Measure("volume_ml", "gland volume", "mL", 1, column=True, main=True),
+        Measure("volume_ml", "gland volume", "mL", 1, column=True, main=True, widest=20),
         Measure("psa_density", "PSA density", "ng/mL²", 2, report=False),
         Measure("diameter_transverse_mm", "transverse diameter", "mm", 0),
         Measure("diameter_ap_mm", "antero-posterior diameter", "mm", 0),

@@ -14,6 +14,7 @@ from ..base.errors import UnsupportedInput
 from ..base.geometry import Box, whole_box
 from ..base.records import Prediction, Scan
 from ..measures.clinical import measure
+from ..measures.plausible import implausible
 from ..models.file import ModelFile
 from ..models.registry import open_model
 from ..network.run import Device, Network, OnnxNetwork, resolve_device
@@ -124,6 +125,7 @@ class Predictor:
             notes=answer.notes,
             findings=answer.findings,
         )
+        prediction.findings.doubts = implausible(answer.labels, self.task, prediction.measures)
         add_trust(prediction, self.header, answer.frames, scan)
         prediction.seconds = time.perf_counter() - start
         return prediction

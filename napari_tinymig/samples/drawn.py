@@ -64,7 +64,7 @@ def fundus_sample(side: int = 1024, seed: int = 7, cup_ratio: float = 0.5, eye: 
     truth = np.zeros((height, width), np.uint8)
     truth[disc_mask > 0.5] = 1
     truth[(cup_mask > 0.5) & (disc_mask > 0.5)] = 2
-    return Sample(Scan(pixels, None, f"demo_fundus_{eye}_eye"), truth, "optic")
+    return Sample(Scan(pixels, None, f"demo_fundus_{eye}_eye", drawn=True), truth, "optic")
 
 
 def _cup_of(disc: tuple[float, ...], ratio: float, sign: float) -> tuple[float, float, float, float]:
@@ -216,7 +216,7 @@ def prostate_sample(side: int = 256, slices: int = 20, seed: int = 3) -> Sample:
     signal = blurred * np.clip(bias, 0.4, 1.8)
     noisy = np.hypot(signal + rng.normal(0, 0.04, z.shape), rng.normal(0, 0.04, z.shape))
     pixels = np.clip(noisy * 620, 0, 4095).astype(np.int16)
-    return Sample(Scan(pixels, spacing, "demo_prostate_t2"), gland.astype(np.uint8), "prostate")
+    return Sample(Scan(pixels, spacing, "demo_prostate_t2", drawn=True), gland.astype(np.uint8), "prostate")
 
 
 def _inside(*terms: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -36,7 +36,7 @@ def polyp_sample(side: int = 384, seed: int = 5, size: float = 0.17) -> Sample:
     corner = np.clip((0.60 - np.hypot((y - middle[0]) * 1.0, (x - middle[1]) * 0.9)) * side / 3, 0, 1)
     pixels = (np.clip(image * corner[..., None], 0, 1) * 255 + 0.5).astype(np.uint8)
     truth = ((inside > 0.5) & (corner > 0.5)).astype(np.uint8)
-    return Sample(Scan(pixels, None, "demo_polyp"), truth, "polyp")
+    return Sample(Scan(pixels, None, "demo_polyp", drawn=True), truth, "polyp")
 
 
 def _wall(y: Plane, x: Plane, lumen: tuple[float, float], rng: np.random.Generator) -> Plane:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from ..base.records import Prediction, Scan
+from ..measures.plausible import too_wide
 from ..network.seen_frame import SeenFrame
 from ..recipes.student import ModelHeader
 from .distance import score_frames
@@ -14,6 +16,8 @@ from .trust import expected_dice, intervals
 
 MEASURE_OF = {"ratio": "vcdr", "gland_area": "volume_ml", "disc_area": "disc_area_px", "cup_area": "cup_area_px"}
 """Which measure an interval of the model's statistics speaks of."""
+
+DRAWN = "A drawn image: its distance from images of patients says nothing."
 
 
 def add_trust(prediction: Prediction, header: ModelHeader, frames: list[SeenFrame], scan: Scan) -> None:
@@ -33,6 +37,9 @@ def add_trust(prediction: Prediction, header: ModelHeader, frames: list[SeenFram
     shift = score_frames(statistics, records)
     prediction.shift_score, prediction.shift_reason = round(shift.score, 1), shift.reason
     prediction.findings.shift = shift.findings()
+    if scan.drawn:
+        prediction.findings.shift = replace(prediction.findings.shift, level="drawn image")
+        prediction.shift_reason = DRAWN
     if prediction.status == "not_found":  # there is no mask to trust or to measure
         return
     expected = expected_dice(statistics, records)
@@ -42,6 +49,7 @@ def add_trust(prediction: Prediction, header: ModelHeader, frames: list[SeenFram
         doubts = [max(disagreement, sum(doubts) / len(doubts) if doubts else 0.0)]
     prediction.uncertainty = round(sum(doubts) / len(doubts), 4) if doubts else None
     prediction.findings.intervals = _intervals(prediction, intervals(statistics, records))
+    prediction.findings.doubts += too_wide(prediction.findings.intervals)
 
 
 def _intervals(prediction: Prediction, factors: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:

@@ -25,6 +25,8 @@ from .source_statistics import StageStatistics, unpack, unpack_stage, whiten
 
 FAR = 2.0
 """Distances beyond this many source ranges are 'far away' (chosen; see `badge`)."""
+KNOWN = 1.55
+"""Distances up to this many source ranges are 'known ground' (chosen: the training images themselves reach 1.53)."""
 NEIGHBOURS = 3
 
 
@@ -202,9 +204,9 @@ def ranges(value: float, quantiles: Sequence[float]) -> float:
 
 
 def badge(score: float, distance: float) -> Level:
-    """known ground: within the 97.5th percentile of source, or no further than 1.2 source ranges; far away: beyond
-    FAR ranges; some shift: between (chosen)."""
-    if score <= 97.5 or distance <= 1.2:
+    """known ground: within the 97.5th percentile of source, or no further than KNOWN source ranges; far away: beyond
+    FAR ranges; some shift: between."""
+    if score <= 97.5 or distance <= KNOWN:
         return "known ground"
     return "far away" if distance > FAR else "some shift"
 

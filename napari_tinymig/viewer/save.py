@@ -17,6 +17,7 @@ from ..formats.declared import FORMATS, PICTURE_FILE, mask_choices
 from ..measures.clinical import measure
 from ..measures.csv_table import Table, diameters
 from ..measures.declared import cells
+from ..measures.plausible import implausible
 from ..reports.one_page import report_bytes, write_report
 from ..tasks.task import Task
 from .masks.journal_keeper import mark_saved
@@ -217,6 +218,8 @@ class SavePanel(Panel):
             "diameters_mm": diameters(values),
             "uncertainty": kept.get("uncertainty"),
             "shift_score": kept.get("shift_score"),
+            "shift_level": (kept.get("extra") or {}).get("shift_level"),
+            "doubts": " ".join(implausible(labels, task, values)),
         }
         try:
             table = Table(Path(self.folder.text()).expanduser() / "measurements.csv")

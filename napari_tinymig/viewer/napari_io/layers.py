@@ -127,13 +127,14 @@ def scan_of(layer: Layer, frame: tuple[int, ...] = ()) -> Scan:
     pixels = np.asarray(finest(layer)[frame] if frame else finest(layer))
     spacing = spacing_mm(layer)
     spacing = None if spacing is None else spacing[axes.frames :]
+    drawn = bool(layer.metadata.get(KEY, {}).get("drawn"))
     if axes.kind == "photograph":
         if axes.colours_first:
             return Scan(rgb8(np.moveaxis(pixels, 0, -1)), None, layer.name)
-        return Scan(rgb8(pixels), spacing, layer.name)
+        return Scan(rgb8(pixels), spacing, layer.name, drawn)
     if axes.kind == "grey":
         return Scan(pixels[None], None, layer.name)
-    return Scan(pixels, spacing, layer.name)
+    return Scan(pixels, spacing, layer.name, drawn)
 
 
 def rgb8(pixels: NDArray[Any]) -> NDArray[np.uint8]:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from .layer_geometry import KEY
+
 LayerData = tuple[Any, dict[str, Any], str]
+
+
+def no_patient() -> dict[str, Any]:
+    """Metadata of a layer that shows no patient."""
+    return {KEY: {"drawn": True}}
 
 
 def fundus() -> list[LayerData]:
@@ -12,7 +19,13 @@ def fundus() -> list[LayerData]:
     from ...samples.drawn import fundus_sample
 
     scan = fundus_sample().scan
-    return [(scan.pixels, {"name": "drawn fundus", "rgb": True, "axis_labels": ("y", "x")}, "image")]
+    return [
+        (
+            scan.pixels,
+            {"name": "drawn fundus", "rgb": True, "axis_labels": ("y", "x"), "metadata": no_patient()},
+            "image",
+        )
+    ]
 
 
 def prostate() -> list[LayerData]:
@@ -21,6 +34,7 @@ def prostate() -> list[LayerData]:
 
     scan = prostate_sample().scan
     attributes: dict[str, Any] = {"name": "drawn prostate", "colormap": "gray", "axis_labels": ("z", "y", "x")}
+    attributes["metadata"] = no_patient()
     if scan.spacing_mm is not None:
         attributes |= {"scale": scan.spacing_mm, "units": ("mm",) * 3}
     return [(scan.pixels, attributes, "image")]

@@ -7,12 +7,13 @@ import numpy as np
 from ...base.findings import ShiftFindings
 from ...base.records import Prediction
 from ...reports.numbers import Tone, with_unit
+from ...reports.words import shift_rows
 from .charts import BarChart
 from .numbers import NumberRows
 from .style import Badge, Section, text_label
 from .theme import Palette
 
-TONES: dict[str, Tone] = {"known ground": "good", "some shift": "warn", "far away": "bad"}
+TONES: dict[str, Tone] = {"known ground": "good", "some shift": "warn", "far away": "warn", "drawn image": "plain"}
 
 
 class ShiftCard(Section):
@@ -48,8 +49,7 @@ class ShiftCard(Section):
         self.show()
 
     def _show_score(self, prediction: Prediction, shift: ShiftFindings) -> None:
-        score = f"percentile {prediction.shift_score:.0f} among source images"
-        self.badge.say(shift.level, score, TONES[shift.level])
+        self.badge.say(shift.level, tone=TONES[shift.level])
         self.reason.setText(prediction.shift_reason)
         self.rows.set_rows(_shift_rows(prediction))
         self.bars.set_bars(shift.profile, mark=97.5)
@@ -60,7 +60,8 @@ class ShiftCard(Section):
 def _shift_rows(prediction: Prediction) -> dict[str, str]:
     """Name -> value of the score, the expected Dice and the intervals of the measures."""
     found = prediction.findings
-    rows = {"shift score": f"{prediction.shift_score:.0f} of 100"}
+    rows = shift_rows(prediction)
+    rows.pop("domain shift", None)  # the badge says it
     for region, (middle, low, high) in found.expected_dice.items():
         rows[f"expected Dice, {region}"] = f"{middle:.2f} ({low:.2f}-{high:.2f})"
     if "vcdr" in found.intervals:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...base.records import Prediction
-from ...reports.words import result_rows, trust_badge, why_nothing
+from ...reports.words import doubts_of, result_rows, trust_badge, why_nothing
 from ..docks.keys import CASE_KEYS
 from ..docks.tabs import open_panel
 from ..parts.numbers import NumberRows
@@ -43,6 +43,6 @@ class ResultCard(Section):
         text, tone = trust_badge(prediction)
         self.badge.say(text, tone=tone)
         self.rows.set_rows(result_rows(prediction))
-        self.notes.setText(" ".join(prediction.notes) if found else why_nothing(prediction))
+        self.notes.setText(" ".join((*doubts_of(prediction), *prediction.notes)) if found else why_nothing(prediction))
         self.notes.setVisible(bool(self.notes.text()))
         self.show()
