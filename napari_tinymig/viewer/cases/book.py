@@ -102,16 +102,21 @@ class CaseBook(QObject):
     def _inserted(self, event: Any) -> None:
         self._adopt(event.value)
         case = self.case_of(event.value)
-        if self.one_at_a_time and case is not None and case is not self.current and event.value is not case.image:
-            event.value.visible, self._new = False, event.value
+        if case is not None and self.current is not None and case is not self.current and event.value is not case.image:
+            event.value.visible, self._new = not self.one_at_a_time, event.value
             self._settle_soon.start(0)
         self.changed.emit()
 
     def _stay(self) -> None:
         """A result of another case was added and napari selected it: what is on show stays."""
         self._new = None
-        if self.one_at_a_time and self.current is not None and self.current.image in self.viewer.layers:
-            self._show(self.current)
+        current = self.current
+        if current is None or current.image not in self.viewer.layers:
+            return
+        if self.one_at_a_time:
+            self._show(current)
+        else:
+            self.viewer.layers.selection.active = current.mask or current.image
 
     def _removed(self, event: Any) -> None:
         case = self.case_of(event.value)
@@ -246,8 +251,13 @@ class CaseBook(QObject):
     def _selected(self, event: Any = None) -> None:
         """Another layer was selected: its case is the current one, and on show alone once cases are gone through."""
         active = self.viewer.layers.selection.active
-        case = self.case_of(active)
-        if self._moving or case is None or case is self.current or (active is self._new and active is not None):
+        if not self._moving and (active is None or active is not self._new):
+            self.choose(active)
+
+    def choose(self, layer: Layer | None) -> None:
+        """Make the case of a layer the current one, and show it alone once cases are gone through."""
+        case = self.case_of(layer)
+        if case is None or case is self.current:
             return
         if self.one_at_a_time:
             self.go(case)

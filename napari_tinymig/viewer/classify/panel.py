@@ -112,7 +112,7 @@ class ClassifyPanel(Panel):
         self.classifier = QLineEdit()
         self.classifier.setPlaceholderText("classifier.safetensors")
         self.classifier.editingFinished.connect(self._refresh)
-        section.field("classifier", self.classifier, "Made above, by `tinymig probe`, or on another machine.")
+        section.field("classifier", self.classifier, "Made above, or on another machine.")
         section.add(button("Open a classifier...", self._browse_classifier, "link"))
         self.layers = LayerChooser(self, lambda layer: kind_of(layer) is not None, "no image")
         section.field("image", self.layers)

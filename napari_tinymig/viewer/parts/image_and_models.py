@@ -88,5 +88,5 @@ class ImageAndModels(Section):
         if self.layer is None:
             return why_no_image(self._panel.viewer.layers) or "Open an image first."
         if not self.model.model_name:
-            return "No model that reads this kind of image is installed; add one with: tinymig models add FILE."
+            return "No model that reads this kind of image is installed; import one in the Models panel."
         return ""

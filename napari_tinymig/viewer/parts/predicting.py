@@ -94,7 +94,7 @@ def default_told(name: str, task: str) -> tuple[str, bool]:
     first = preferred_model(task)
     if first == name:
         return f"'{name}' is now the default for {task}.", True
-    return f"'{name}' is the default for {task} on the command line; the Preferences name '{first}' for napari.", False
+    return f"'{name}' is the default for {task} outside napari; the Preferences name '{first}' for napari.", False
 
 
 def rectangle_of(shapes: Shapes, image: Layer) -> tuple[float, float, float, float]:

@@ -99,4 +99,5 @@ def style_sheet(p: Palette) -> str:
     QProgressBar {{ border-radius: 4px; text-align: center; min-height: 16px; }}
     QProgressBar::chunk {{ background-color: {p.accent}; border-radius: 4px; }}
     {tones}
+    QLabel:disabled {{ color: {p.muted}; }}
     """

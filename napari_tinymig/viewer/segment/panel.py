@@ -65,6 +65,7 @@ class SegmentPanel(Panel):
         self.listen(napari_viewer.layers.events.removed, self._refresh_state)
         self.listen(napari_viewer.dims.events.current_step, self._forget_stale_result)
         self.book.moved.connect(self._case_moved)
+        self.book.changed.connect(self._follow_result)
         self.worklist.said.connect(self.say)
         self._wanted = False  # a press while the task is still looked for
         say_device(self.device)
@@ -118,6 +119,7 @@ class SegmentPanel(Panel):
         layer = self.images.layer
         self._guess = None
         self._wanted = False
+        self.book.choose(layer)
         self.guessing.cancel()
         if layer is not None:
             scan_file = scan_file_of(layer)
@@ -206,6 +208,10 @@ class SegmentPanel(Panel):
         if shown is not None and (shown != (self.images.layer, self.frame) or self.result not in open_layers):
             self._show_no_result()
 
+    def _follow_result(self) -> None:
+        if self._shown_of and self.result and not self.result_card.follow(self.result, name_of_frame(*self._shown_of)):
+            self._show_no_result()
+
     def _show_no_result(self) -> None:
         self._shown_of = None
         self.result_card.hide()
@@ -265,7 +271,7 @@ class SegmentPanel(Panel):
 
     def _progressed(self, progress: tuple[int, int]) -> None:
         done, total = progress
-        self.bar.setRange(0, total)
+        self.bar.setRange(0, 0 if done >= total else total)  # not full while the mask is still decided and added
         self.bar.setValue(done)
 
     def _ticked(self, seconds: float) -> None:
@@ -308,6 +314,7 @@ class SegmentPanel(Panel):
         self.work.cancel()
         self.guessing.cancel()
         self.book.moved.disconnect(self._case_moved)
+        self.book.changed.disconnect(self._follow_result)
         self.worklist.said.disconnect(self.say)
         self.all.released()
         release_keys(self.worklist)

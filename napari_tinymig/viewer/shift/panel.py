@@ -20,7 +20,7 @@ from ..napari_io.layer_geometry import scan_file_of
 from ..napari_io.layers import geometry_of, grid_shape, scan_of
 from ..parts.background import Work
 from ..parts.charts import BarChart
-from ..parts.image_and_models import MAP, ImageAndModels
+from ..parts.image_and_models import MAP, ImageAndModels, is_an_image
 from ..parts.panel import Panel
 from ..parts.settings import setting
 from ..parts.shift_card import ShiftCard
@@ -44,6 +44,8 @@ class ShiftPanel(Panel):
         super().__init__(napari_viewer)
         self._asked: Layer | None = None
         self.compared: Compared | None = None
+        self._compared_layers: list[Layer] = []
+        self.listen(napari_viewer.layers.events.removed, self._forget_stale_sets)
         self.guessing = Work(self, self._guessed, self.say_error)
         self.work = Work(self, self._answered, self.say_error, on_end=self._refresh_state)
         self.comparing = Work(self, self._show_comparison, self.say_error, self._progressed, on_end=self._refresh_state)
@@ -112,12 +114,26 @@ class ShiftPanel(Panel):
     def _forget_stale_result(self) -> None:
         """Numbers live as long as their image is chosen; then the cards go."""
         if self._asked is not None and self._asked != self.images.layer:
-            for card in self.results:
-                card.hide()
+            self._hide_cards()
+
+    def _hide_cards(self) -> None:
+        for card in self.results:
+            card.hide()
 
     def _refresh_state(self, event: Any = None) -> None:
         self.image.enable(self.go, "One prediction; the window stays free.", self.work.running)
         self.compare_button.setText("Stop" if self.comparing.running else "Compare")
+
+    def _forget_stale_sets(self, event: Any = None) -> None:
+        """A comparison of open images lives as long as they are open."""
+        if all(layer in self.viewer.layers for layer in self._compared_layers):
+            return
+        self._compared_layers = []
+        self.comparing.cancel()
+        self.compared = None
+        for part in (*self.shown_after, self.save_button, self.progress):
+            part.hide()
+        self.say("An image of the compared sets was closed; compare again.", "warn")
 
     # --- one image ---------------------------------------------------------------------------------------------
 
@@ -129,6 +145,7 @@ class ShiftPanel(Panel):
             self.say(self.image.missing(), "warn")
             return
         self._asked = layer
+        self._hide_cards()
         self.work.start_call(
             judge_image, scan_of(layer), self.image.model_names, str(setting("general", "device")), False
         )
@@ -147,7 +164,10 @@ class ShiftPanel(Panel):
 
     def _answered(self, answers: list[tuple[str, Prediction]]) -> None:
         layer, prediction = self._asked, answers[0][1]
-        if layer is None or layer != self.images.layer:
+        if layer is None or layer not in self.viewer.layers:
+            self.say("The image was closed while it was measured; nothing is shown.", "warn")
+            return
+        if layer != self.images.layer:
             self.say("Another image was chosen meanwhile; measure it to see its numbers.", "warn")
             return
         for card, answer in zip(self.results, [*answers, None]):
@@ -176,6 +196,8 @@ class ShiftPanel(Panel):
         except ValueError as e:
             self.say_error(e)
             return
+        open_here = [layer for layer in self.viewer.layers if is_an_image(layer)]
+        self._compared_layers = open_here if any(s.kind == "layers" for s in specs) else []
         self.progress.setText("Looking...")
         self.progress.show()
         self.comparing.start(compare_in_steps, specs[0], specs[1], self.model.model_name)

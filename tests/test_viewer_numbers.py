@@ -1,0 +1,179 @@
+"""Every number on the screen belongs to a named image, as it is now: it greys, follows a new name, or goes."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from test_viewer_shift import eye, measure, models, shift_panel  # noqa: F401 - fixtures
+from viewer_parts import click, dock, spin, wait_until
+
+pytestmark = pytest.mark.viewer
+
+
+@pytest.fixture
+def segment_panel(viewer, models):  # noqa: F811
+    from napari_tinymig.viewer.segment.panel import SegmentPanel
+
+    panel = dock(viewer, SegmentPanel)
+
+    def segment():
+        panel.task.setCurrentIndex(panel.task.findData("optic"))
+        click(panel, "Segment")
+        wait_until(lambda: not panel.work.running and not panel.result_card.isHidden(), what="the mask")
+        return panel.result
+
+    panel.segmented = segment
+    return panel
+
+
+def test_predicted_numbers_grey_while_the_mask_is_mended_and_return_with_undo(viewer, segment_panel):
+    viewer.add_image(eye(1), rgb=True, name="eye")
+    mask, card = segment_panel.segmented(), segment_panel.result_card
+    assert card.stale.isHidden()
+    mask.data_setitem((np.array([3]), np.array([3])), 1)
+    segment_panel.book.settle()
+    assert not card.stale.isHidden()
+    assert not card.rows.isEnabled()
+    mask.undo()
+    segment_panel.book.settle()
+    assert card.stale.isHidden()
+    assert card.rows.isEnabled()
+
+
+def test_the_result_follows_its_images_new_name(viewer, segment_panel):
+    image = viewer.add_image(eye(1), rgb=True, name="eye")
+    segment_panel.segmented()
+    image.name = "left eye"
+    assert segment_panel.result_card.heading.text() == "Result: left eye"
+
+
+def test_undo_of_a_second_prediction_takes_its_numbers_along(viewer, segment_panel, make_model, model_folder):
+    from napari_tinymig.recipes.student import InputSpec
+    from napari_tinymig.tasks.optic import OPTIC
+
+    make_model("generous", OPTIC, [-0.6, -0.2], folder=model_folder, input=InputSpec(size=96))
+    viewer.add_image(eye(1), rgb=True, name="eye")
+    segment_panel.segmented()
+    segment_panel._list_tasks()
+    segment_panel.model.setCurrentText("generous")
+    mask = segment_panel.segmented()
+    assert mask.metadata["tinymig"]["model_id"].startswith("generous@")
+    mask.undo()
+    segment_panel.book.settle()
+    assert segment_panel.result_card.isHidden()
+
+
+def test_closing_everything_leaves_no_number(viewer, segment_panel, shift_panel):  # noqa: F811
+    from napari_tinymig.viewer.readout.panel import ReadoutPanel
+
+    readout = dock(viewer, ReadoutPanel)
+    viewer.add_image(eye(1), rgb=True, name="eye")
+    segment_panel.segmented()
+    card = measure(shift_panel)
+    readout.measure_now()
+    assert not any(part.isHidden() for part in (card, readout.numbers, segment_panel.result_card))
+    viewer.layers.clear()
+    assert all(part.isHidden() for part in (card, readout.numbers, segment_panel.result_card))
+    assert segment_panel.elapsed.text() == ""
+
+
+def test_an_answer_for_an_image_that_is_no_longer_chosen_is_added_but_not_shown_as_the_others(
+    viewer, segment_panel, monkeypatch
+):
+    from napari_tinymig.viewer.segment import panel as module
+
+    go, predict = threading.Event(), module.predict
+
+    def slow(request, report):
+        go.wait(10)
+        return predict(request, report)
+
+    monkeypatch.setattr(module, "predict", slow)
+    viewer.add_image(eye(1), rgb=True, name="first")
+    segment_panel.task.setCurrentIndex(segment_panel.task.findData("optic"))
+    click(segment_panel, "Segment")
+    viewer.add_image(eye(2), rgb=True, name="second")
+    segment_panel.images.setCurrentText("second")
+    go.set()
+    wait_until(lambda: "first mask" in viewer.layers, what="the mask of the first")
+    assert segment_panel.result_card.isHidden()
+    assert segment_panel.images.currentText() == "second"
+
+
+def test_the_shift_cards_name_their_image_and_go_when_another_is_chosen_or_a_run_fails(
+    viewer,
+    shift_panel,  # noqa: F811
+    monkeypatch,
+):
+    from napari_tinymig.viewer.shift import panel as module
+
+    viewer.add_image(eye(1), rgb=True, name="first")
+    card = measure(shift_panel)
+    assert card.heading.text() == "first, seen by optic"
+    viewer.add_image(eye(2), rgb=True, name="second")
+    shift_panel.images.setCurrentText("second")
+    assert card.isHidden()
+    measure(shift_panel)
+    assert card.heading.text() == "second, seen by optic"
+
+    def fails(*_args, **_more):
+        raise ValueError("no such thing")
+
+    monkeypatch.setattr(module, "judge_image", fails)
+    measure(shift_panel)
+    assert card.isHidden()
+    assert "no such thing" in shift_panel.message.text()
+
+
+def test_an_image_closed_while_its_shift_is_measured_is_said(viewer, shift_panel, monkeypatch):  # noqa: F811
+    from napari_tinymig.viewer.shift import panel as module
+
+    go, judge = threading.Event(), module.judge_image
+
+    def slow(*args, **more):
+        go.wait(10)
+        return judge(*args, **more)
+
+    monkeypatch.setattr(module, "judge_image", slow)
+    image = viewer.add_image(eye(1), rgb=True, name="first")
+    viewer.add_image(eye(2), rgb=True, name="second")
+    shift_panel.images.setCurrentText("first")
+    click(shift_panel, "Measure the shift")
+    viewer.layers.remove(image)
+    go.set()
+    wait_until(lambda: not shift_panel.work.running, what="the shift")
+    assert "closed while it was measured" in shift_panel.message.text()
+    assert shift_panel.results[0].isHidden()
+
+
+def test_a_comparison_of_open_images_goes_with_one_of_them(viewer, shift_panel):  # noqa: F811
+    image = viewer.add_image(eye(1), rgb=True, name="first")
+    viewer.add_image(eye(2), rgb=True, name="second")
+    click(shift_panel, "Compare")
+    wait_until(lambda: not shift_panel.comparing.running and not shift_panel.sentence.isHidden(), what="the sets")
+    viewer.add_labels(np.zeros((140, 140), np.uint8), name="something else")
+    viewer.layers.remove("something else")
+    assert not shift_panel.sentence.isHidden()
+    viewer.layers.remove(image)
+    spin(0.05)
+    assert shift_panel.sentence.isHidden()
+    assert shift_panel.compared is None
+    assert "compare again" in shift_panel.message.text()
+
+
+def test_no_panel_speaks_the_command_lines_language(viewer, model_folder):
+    import re
+    from pathlib import Path
+
+    import napari_tinymig.viewer
+
+    sources = Path(napari_tinymig.viewer.__file__).parent.rglob("*.py")
+    words = re.compile(r"tinymig (models|probe|segment|measure|finetune|train|shift) |command line|TINYMIG_WEIGHTS")
+    said = {}
+    for path in sources:
+        texts = [t for t in re.findall(r'"((?:[^"\\\n]|\\.)*)"', path.read_text(encoding="utf-8")) if words.search(t)]
+        if texts:
+            said[path.name] = texts
+    assert said == {}
