@@ -20,6 +20,7 @@ from napari_tinymig.annotations.annotation_set import (
     load_case,
     read_cases,
 )
+from napari_tinymig.annotations.trail import told
 from napari_tinymig.base.errors import OutputRefused, UnreadableInput, UnsupportedInput
 from napari_tinymig.base.records import Scan
 from napari_tinymig.tasks.optic import OPTIC
@@ -153,6 +154,22 @@ def test_another_mask_for_the_same_image_is_refused_until_replace_and_the_old_on
     assert len(read_cases(tmp_path)) == 1
     (old,) = (tmp_path / "history").iterdir()
     assert np.array_equal(np.asarray(Image.open(old)), disc(radius=10))
+
+
+def test_the_trail_tells_who_mended_a_mask_before_when_and_from_which_model(tmp_path):
+    with AnnotationSet(tmp_path, OPTIC, who="Ana") as project:
+        project.add(eye(), disc(radius=10), model_id="optic@1234")
+        again, _ = project.add(eye(), disc(radius=10), model_id="optic@1234")
+        assert again.earlier == ()  # the same mask once more is no step
+    with AnnotationSet(tmp_path, OPTIC, who="Ben") as project:
+        project.add(eye(), disc(radius=12), replace=True)
+        case, _ = project.add(eye(), disc(radius=14), replace=True)
+    (read,) = read_cases(tmp_path)
+    assert read == case
+    assert [(m.who, m.model_id) for m in read.earlier] == [("Ana", "optic@1234"), ("Ben", "")]
+    assert [line.split(",")[0] for line in told(read)] == ["by Ben", "by Ben", "by Ana"]
+    kept = {p.name for p in (tmp_path / "history").iterdir()}
+    assert all(any(m.label_sha256 in name for name in kept) for m in read.earlier)
 
 
 def test_equal_names_of_different_images_do_not_collide(tmp_path):

@@ -14,6 +14,7 @@ from viewer_parts import dock, photograph, spin, volume, wait_until
 from napari_tinymig.measures.clinical import measure
 from napari_tinymig.samples.drawn import fundus_sample
 from napari_tinymig.tasks.table import TASKS
+from napari_tinymig.viewer.docks.tabs import front_panel, open_panel
 
 pytestmark = pytest.mark.viewer
 
@@ -56,8 +57,6 @@ def press(viewer, key, modifier=Qt.KeyboardModifier.NoModifier):
 
 
 def cases_panel(viewer):
-    from napari_tinymig.viewer.docks.tabs import open_panel
-
     return open_panel(viewer, "Cases")
 
 
@@ -129,6 +128,8 @@ def test_a_folder_of_ten_is_done_by_keys_and_reopens_where_it_was_left(viewer, p
     saved = mask_on_disk(folder / "eye_04_mask.png")
     assert saved[5, 7] == 1
     assert states(panel)[3] == "saved"
+    press(viewer, Qt.Key.Key_R, SHIFT)  # the read-out is in front when the window goes
+    spin(0.2)
     viewer.window.remove_dock_widget("all")
     spin(0.3)
     assert sorted(p.name for p in folder.glob("*_mask.png")) == ["eye_04_mask.png"]
@@ -138,6 +139,7 @@ def test_a_folder_of_ten_is_done_by_keys_and_reopens_where_it_was_left(viewer, p
     panel.open_folder(str(folder))
     wait_until(lambda: panel.book.current is not None, what="the photograph that was left")
     assert panel.book.current.name == "eye_05"
+    assert front_panel(again) == "Live read-out"
     assert states(panel) == ["segmented"] * 3 + ["saved"] + ["segmented"] * 6
     assert panel.book.current.mask.metadata["tinymig"]["model_id"].startswith("optic@")
     press(again, Qt.Key.Key_Left, ALT)

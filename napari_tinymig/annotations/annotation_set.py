@@ -7,7 +7,6 @@ Layout (the domain folder that the command line trains on): `images/<stem>.png|.
 from __future__ import annotations
 
 import datetime
-import getpass
 import hashlib
 import json
 import re
@@ -30,6 +29,7 @@ from ..formats.lossless import read_pair, write_labels, write_pixels
 from ..tasks.task import Frozen, Task
 from .label_checks import IGNORE, Finding, check_labels
 from .plain_folder import plain_pairs
+from .trail import Mended, login_name, trail_with
 
 FILE = "annotations.json"
 VERSION = 1
@@ -67,6 +67,7 @@ class Case(Frozen):
     labelled_fraction: float = Field(1.0, ge=0, le=1, description="Part of the pixels that is not 255.")
     changed_fraction: float | None = Field(None, description="Part of the pixels labelled otherwise than predicted.")
     spacing_mm: tuple[float, ...] | None = Field(None, description="Spacing in array order; None = unknown.")
+    earlier: tuple[Mended, ...] = Field((), description="Who made the masks before this one, oldest first.")
 
 
 def sha16(array: NDArray[Any]) -> str:
@@ -225,7 +226,9 @@ class AnnotationSet:
             self._refuse_conflict(known, label_sha, prediction, replace)
         stem = known.stem if known else self._free_stem(scan.name or Path(source).stem or "image")
         role = known.role if known and role == "auto" else role
-        case = self._new_case(stem, scan, mask, prediction, role=role, source=source, model_id=model_id)
+        earlier = trail_with(known) if known and known.label_sha256 != label_sha else known.earlier if known else ()
+        origin = {"role": role, "source": source, "model_id": model_id, "earlier": earlier}
+        case = self._new_case(stem, scan, mask, prediction, **origin)
         if known:
             self._keep_history(known)
         else:
@@ -310,11 +313,3 @@ class AnnotationSet:
 def _suffix(scan: Scan) -> str:
     flat_png = scan.kind == "photograph" or (scan.pixels.shape[0] == 1 and scan.pixels.dtype == np.uint8)
     return PICTURE_FILE if flat_png and (scan.kind == "photograph" or scan.spacing_mm is None) else VOLUME_FILE
-
-
-def login_name() -> str:
-    """Name of the person at this computer; '' where the system does not tell."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        return ""

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QAbstractItemView, QComboBox, QListWidget, QListWidge
 from ...annotations.annotation_set import Case, load_case
 from ...annotations.label_checks import IGNORE
 from ...annotations.scribbles import to_canvas
+from ...annotations.trail import told
 from ...base.errors import TinyMIGError
 from ...tasks.colours import colour_of, rgb
 from ...tasks.task import Task
@@ -117,8 +118,7 @@ class CaseList(Section):
 
     @staticmethod
     def _tip(case: Case) -> str:
-        who = f"{case.who or 'someone'}, {case.when.replace('T', ' ')[:16]}"
-        return f"{case.source}\nby {who}\nfrom {case.model_id or 'nothing'}"
+        return "\n".join([case.source, *told(case)])
 
     def _got_picture(self, progress: tuple[str, str, Any]) -> None:
         stem, sha, picture = progress

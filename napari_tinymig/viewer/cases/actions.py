@@ -17,7 +17,6 @@ def actions(worklist: Worklist) -> dict[str, Callable[[], Any]]:
     viewer, book, look = worklist.viewer, worklist.book, worklist.look
 
     def panel(title: str) -> Any:
-        worklist.panel_in_front = title
         return open_panel(viewer, title)
 
     def correct() -> None:

@@ -14,7 +14,8 @@ from napari.layers import Labels
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 
-from ...annotations.annotation_set import login_name, safe_stem
+from ...annotations.annotation_set import safe_stem
+from ...annotations.trail import login_name
 from ...base.errors import OutputRefused
 from ...formats import find_inputs, mask_paths
 from ..masks.journal_keeper import mark_saved

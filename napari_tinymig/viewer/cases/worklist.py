@@ -12,13 +12,14 @@ from qtpy.QtCore import QCoreApplication, QObject, QTimer, Signal
 from ...base.errors import OutputRefused, TinyMIGError
 from ...measures.declared import DECLARED
 from ...reports.numbers import with_unit
+from ..docks.tabs import front_panel, open_panel
 from ..masks.journal_keeper import real
 from ..parts.background import Work
 from ..parts.settings import setting
 from .book import CaseBook
 from .case import Case
 from .look import MaskLook
-from .remembered import predicted_path, remember
+from .remembered import list_of, predicted_path, remember
 from .results import add_result
 from .saving import Saver, target_of
 from .segment_all import Segmented, segment_all, to_segment
@@ -41,7 +42,6 @@ class Worklist(QObject):
         self.look = MaskLook(self.book)
         self.autosave = True
         self.masks_folder: Path | None = None
-        self.panel_in_front = ""
         self._problems: list[str] = []
         self._left_alone = self._done = self._total = self._saved = 0
         self.saver = Saver(viewer, self)
@@ -194,10 +194,13 @@ class Worklist(QObject):
     # --- the folder --------------------------------------------------------------------------------------------
 
     def open_folder(self, folder: str | Path) -> None:
-        """List a folder's images as cases, as they were left."""
+        """List a folder's images as cases, as they were left, with the panel that was in front."""
         try:
             self.book.open_folder(folder)
-        except (TinyMIGError, OSError) as e:
+            in_front = list_of(Path(folder)).panel
+            if in_front:
+                open_panel(self.viewer, in_front)
+        except (TinyMIGError, ValueError, OSError) as e:
             self.said.emit(str(e), "bad")
 
     def _remember_soon(self) -> None:
@@ -209,7 +212,7 @@ class Worklist(QObject):
             return
         current = self.book.current.name if self.book.current is not None else ""
         try:
-            remember(self.book.folder, self.book.cases, current, self.panel_in_front)
+            remember(self.book.folder, self.book.cases, current, front_panel(self.viewer))
         except (TinyMIGError, OSError) as e:
             self.said.emit(str(e), "bad")
 

@@ -15,6 +15,8 @@ from qtpy.QtWidgets import QDockWidget, QMainWindow, QTabBar, QWidget
 PLUGIN, NAME = "napari-tinymig", "TinyMIG"
 _TABS: WeakSet[DockTab] = WeakSet()
 """Of every panel that is open, in any window."""
+_FRONT: dict[int, str] = {}
+"""By viewer: title of the panel that came to the front last."""
 
 
 class DockTab(QObject):
@@ -67,6 +69,8 @@ class DockTab(QObject):
         _show_whole_titles(window, {d.windowTitle() for d in (dock, *others)})
 
     def _seen(self, on_show: bool) -> None:
+        if on_show and self.dock is not None:
+            _FRONT[id(getattr(self.viewer, "__wrapped__", self.viewer))] = self.dock.objectName().rsplit(" (", 1)[0]
         self._behind = not on_show and self.dock is not None and not self.dock.isHidden()
 
     def eventFilter(self, watched: Any, event: Any) -> bool:
@@ -121,6 +125,11 @@ def open_panel(viewer: Any, title: str) -> QWidget:
     tab.dock.show()
     tab.dock.raise_()
     return tab.panel
+
+
+def front_panel(viewer: Any) -> str:
+    """Title of the plugin's panel that came to the front last; '' where there was none."""
+    return _FRONT.get(id(getattr(viewer, "__wrapped__", viewer)), "")
 
 
 def _tab_of(viewer: Any, title: str) -> DockTab | None:

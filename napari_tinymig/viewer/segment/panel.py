@@ -56,7 +56,8 @@ class SegmentPanel(Panel):
         self._run_section()
         self.column.addWidget(self.result_card)
         self.guessing = Work(self, self._guessed, self.say_error)
-        self.work = Work(self, self._answered, self.say_error, self._progressed, self._ticked, self._ended)
+        tick = lambda seconds: self.elapsed.setText(f"{seconds:.1f} s")  # noqa: E731
+        self.work = Work(self, self._answered, self.say_error, self._progressed, tick, self._ended)
         self.images.changed.connect(self._image_changed)
         self.task.currentIndexChanged.connect(self._task_changed)
         self.model.currentIndexChanged.connect(self._refresh_state)
@@ -273,9 +274,6 @@ class SegmentPanel(Panel):
         done, total = progress
         self.bar.setRange(0, 0 if done >= total else total)  # not full while the mask is still decided and added
         self.bar.setValue(done)
-
-    def _ticked(self, seconds: float) -> None:
-        self.elapsed.setText(f"{seconds:.1f} s")
 
     def _ended(self) -> None:
         self.bar.hide()
