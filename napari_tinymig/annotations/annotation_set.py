@@ -95,9 +95,16 @@ def read_cases(folder: str | Path) -> list[Case]:
         if int(raw["version"]) > VERSION:
             raise UnreadableInput(f"{path} was written by a newer version; update napari-tinymig")
         return [Case.model_validate(c) for c in raw["cases"]]
-    except (OSError, ValueError, KeyError, TypeError, ValidationError) as e:
+    except ValidationError as e:
+        first = e.errors()[0]
+        where = ".".join(map(str, first["loc"]))
         raise UnreadableInput(
-            f"{path} is damaged ({str(e)[:120]}); move it away, and the set is read from images/ and labels/"
+            f"{path} is damaged ({where}: {first['msg']}); move it away, and the set is read from images/ and labels/"
+        ) from e
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        raise UnreadableInput(
+            f"{path} is damaged ({' '.join(str(e).split())[:120]}); move it away, and the set is read from images/ and "
+            "labels/"
         ) from e
 
 

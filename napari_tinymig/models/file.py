@@ -49,11 +49,16 @@ class ModelFile:
     model_id: str
 
     def weights(self) -> dict[str, NDArray[Any]]:
-        """Weight tensors by name, read from the file on request. Raises ModelFileError if the file has changed."""
+        """Weight tensors by name, read from the file on request. Raises ModelFileError if the file has changed, or
+        one holds NaN."""
         metadata, tensors = _parse(_read_bytes(self.path), self.path)
         if _model_id(metadata) != self.model_id:
             raise ModelFileError(f"{self.path} changed since it was opened as {self.model_id}; open it again.")
-        return {name: _array(entry) for name, entry in tensors.items() if name != ONNX_TENSOR}
+        weights = {name: _array(entry) for name, entry in tensors.items() if name != ONNX_TENSOR}
+        for name, array in weights.items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise ModelFileError(f"{self.path} holds NaN or infinity in its weight '{name}'; {ADVICE}.")
+        return weights
 
 
 def weights_sha256(weights: dict[str, NDArray[Any]]) -> str:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from ..base.errors import ModelFileError
 from ..base.threads import in_threads
-from ..models.file import ModelFile
+from ..models.file import ADVICE, ModelFile
+from ..models.graph_check import reads_other_files
 
 STAGES = 4
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -115,6 +116,22 @@ def _quota_cores(file: Path) -> float:
         return math.inf
 
 
+def _check_graph(model: ModelFile) -> None:
+    """Raise ModelFileError for a graph whose numbers lie in other files."""
+    try:
+        outside = reads_other_files(model.onnx)
+    except ValueError as e:
+        raise ModelFileError(f"{model.path}: its graph is no ONNX graph ({e}); {ADVICE}.") from e
+    if outside:
+        raise ModelFileError(
+            f"{model.path}: its graph takes numbers from other files; expected all of them inside; {ADVICE}."
+        )
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
 class OnnxNetwork:
     """A student in ONNX Runtime on the CPU.
 
@@ -130,6 +147,7 @@ class OnnxNetwork:
         import onnxruntime as ort
 
         self.threads = threads or min(4, usable_threads())
+        _check_graph(model)
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
@@ -139,7 +157,8 @@ class OnnxNetwork:
         except Exception as e:  # onnxruntime's own error classes share no public base
             if isinstance(e, MemoryError):
                 raise
-            raise ModelFileError(f"{model.path}: ONNX Runtime cannot load the graph ({e}).") from e
+            raise ModelFileError(f"{model.path}: ONNX Runtime cannot load the graph ({_short(e)}); {ADVICE}.") from e
+        self._path = model.path
         self._outputs = [o.name for o in self._session.get_outputs()]
         self._input = self._session.get_inputs()[0].name
         if "logits" not in self._outputs:
@@ -148,15 +167,23 @@ class OnnxNetwork:
             )
 
     def run(self, batch: NDArray[np.float32]) -> NetworkOutput:
-        """Outputs for a batch (B, 3, s, s) float32; the same bits for every number of threads."""
+        """Outputs for a batch (B, 3, s, s) float32; the same bits for every number of threads. Raises ModelFileError
+        where the graph fails, or gives what is no number."""
         parts = np.array_split(batch, max(1, min(self.threads, len(batch))))
         answers = in_threads(self._ask, parts, self.threads)
         whole = answers[0] if len(parts) == 1 else [np.concatenate(each) for each in zip(*answers)]
         values = dict(zip(self._outputs, whole, strict=True))
+        if not np.isfinite(values["logits"]).all():
+            raise ModelFileError(f"{self._path}: the graph gives NaN or infinity; expected numbers; {ADVICE}.")
         means = tuple(values[f"mean{i}"] for i in range(STAGES) if f"mean{i}" in values)
         stds = tuple(values[f"std{i}"] for i in range(STAGES) if f"std{i}" in values)
         return NetworkOutput(values["logits"], means, stds)
 
     def _ask(self, batch: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        answers: list[NDArray[np.float32]] = self._session.run(None, {self._input: batch})
+        try:
+            answers: list[NDArray[np.float32]] = self._session.run(None, {self._input: batch})
+        except Exception as e:  # onnxruntime's own error classes share no public base
+            if isinstance(e, MemoryError):
+                raise
+            raise ModelFileError(f"{self._path}: ONNX Runtime cannot run the graph ({_short(e)}); {ADVICE}.") from e
         return answers
