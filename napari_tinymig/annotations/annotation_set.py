@@ -12,7 +12,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterable, Mapping
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -22,7 +22,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from ..base.errors import OutputRefused, UnreadableInput
 from ..base.plain_json import parse_json
 from ..base.records import Scan
-from ..base.safe_files import FolderLock, write_atomic
+from ..base.safe_files import FolderLock, inside, write_atomic
 from ..formats import parse_label_map
 from ..formats.declared import PICTURE_FILE, VOLUME_FILE
 from ..formats.lossless import read_pair, write_labels, write_pixels
@@ -40,21 +40,12 @@ class AnnotationConflict(OutputRefused):
     """The image already has another mask; adding again needs `replace=True`, and the old mask goes to history/."""
 
 
-def _inside(name: str) -> str:
-    """A path that stays inside its folder. Raises ValueError for any other: a set from elsewhere reaches no file
-    outside."""
-    paths = (PurePosixPath(name), PureWindowsPath(name))
-    if not name or "\0" in name or any(p.is_absolute() or p.drive or p.root or ".." in p.parts for p in paths):
-        raise ValueError(f"the path '{name[:80]}' leads out of the set; expected one inside, such as images/a.png")
-    return name
-
-
 class Case(Frozen):
     """One annotated image of a set."""
 
     stem: str = Field(description="File stem of image and label.")
-    image: Annotated[str, AfterValidator(_inside)] = Field(description="Path of the image inside the set.")
-    label: Annotated[str, AfterValidator(_inside)] = Field(description="Path of the mask inside the set.")
+    image: Annotated[str, AfterValidator(inside)] = Field(description="Path of the image inside the set.")
+    label: Annotated[str, AfterValidator(inside)] = Field(description="Path of the mask inside the set.")
     role: Role = Field("auto", description="train, val, or auto: decided by the run (2-fold).")
     include: bool = Field(True, description="False: kept, but not used.")
     who: str = Field("", description="Name of the annotator.")

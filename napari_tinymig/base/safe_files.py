@@ -1,4 +1,4 @@
-"""Files that survive a power cut, and a lock that dies with its process."""
+"""Files that survive a power cut, a lock that dies with its process, paths that stay where they belong."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import os
 import platform
 import re
 import secrets
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Any
 
 from .errors import OutputRefused
@@ -56,6 +56,15 @@ def sweep(folder: Path) -> None:
                     path.unlink()
             if left and os.name == "nt":
                 path.unlink(missing_ok=True)
+
+
+def inside(name: str) -> str:
+    """A path that stays inside its folder. Raises ValueError for any other: a set from elsewhere reaches no file
+    outside."""
+    paths = (PurePosixPath(name), PureWindowsPath(name))
+    if not name or "\0" in name or any(p.is_absolute() or p.drive or p.root or ".." in p.parts for p in paths):
+        raise ValueError(f"the path '{name[:80]}' leads out of the set; expected one inside, such as images/a.png")
+    return name
 
 
 def sync_folder(folder: Path) -> None:
