@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from .base.picture_axes import is_colours_first
 from .base.records import Message, Prediction, Scan
+from .jobs.accelerate import open_network
 from .models.registry import default_model
 from .predict.predictor import Predictor, Roi
 from .predict.task_guess import TaskGate, scan_for_task
@@ -23,14 +24,14 @@ if TYPE_CHECKING:
 
 @lru_cache(maxsize=4)
 def _kept(model: str, device: str, cup_offset: float | None) -> Predictor:
-    return Predictor(model, device, cup_offset=cup_offset)
+    return Predictor(model, device, cup_offset=cup_offset, on_gpu=open_network)
 
 
 def load_model(
     model: str | Path, device: str = "auto", threads: int | None = None, cup_offset: float | None = None
 ) -> Predictor:
     """A model by name or file, ready to predict many scans: `load_model("optic").predict(Scan(pixels))`."""
-    return Predictor(model, device, threads, cup_offset=cup_offset)
+    return Predictor(model, device, threads, cup_offset=cup_offset, on_gpu=open_network)
 
 
 def _opened(model: str | Path | Predictor, device: str, cup_offset: float | None) -> Predictor:

@@ -207,6 +207,22 @@ def test_functions_of_tests_and_benchmarks_stay_readable_too():
     assert [(p.name, n.name) for p, n in functions if n.end_lineno - n.lineno + 1 > LONGEST_FUNCTION] == []
 
 
+def own_modules_by_name(tree: ast.Module) -> set[str]:
+    """Names under which a file imports whole modules of this project."""
+    names = {module.rsplit(".", 1)[-1] for module in known_modules()}
+    aliases = [(n, a) for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) for a in n.names]
+    return {a.asname or a.name for n, a in aliases if a.name in names and (n.level or "tinymig" in str(n.module))}
+
+
+@pytest.mark.parametrize("path", sources(), ids=module_name)
+def test_no_module_sets_the_state_of_another(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    modules = own_modules_by_name(tree)
+    assigned = [t for n in ast.walk(tree) if isinstance(n, ast.Assign) for t in n.targets]
+    inside = [t for t in assigned if isinstance(t, ast.Attribute) and isinstance(t.value, ast.Name)]
+    assert [ast.unparse(t) for t in inside if t.value.id in modules] == []
+
+
 @pytest.mark.parametrize("path", sources(), ids=module_name)
 def test_public_names_are_documented_and_say_what_they_are(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))

@@ -2,15 +2,19 @@
 
 import json
 import math
+import pickle
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from napari_tinymig.api import load_model
 from napari_tinymig.base.errors import UnsupportedInput
 from napari_tinymig.base.findings import Findings, ShiftFindings
 from napari_tinymig.base.records import Scan
+from napari_tinymig.batch.one_input import Options, ready
+from napari_tinymig.jobs.accelerate import open_network
 from napari_tinymig.network.labels_from_logits import (
     drop_doubtful,
     drop_islands,
@@ -19,7 +23,7 @@ from napari_tinymig.network.labels_from_logits import (
     tidy_volume,
 )
 from napari_tinymig.network.normalise import neighbours, normalise
-from napari_tinymig.network.run import OnnxNetwork, resolve_device
+from napari_tinymig.network.run import Device, OnnxNetwork, resolve_device
 from napari_tinymig.predict.disc_locator import best_candidate, field_of_view
 from napari_tinymig.predict.predictor import Predictor
 from napari_tinymig.predict.quality import fundus_quality
@@ -366,6 +370,41 @@ def test_the_device_says_why():
     assert device.reason
     with pytest.raises(ValueError, match="expected one of auto, cpu, cuda, mps"):
         resolve_device("tpu")
+
+
+@pytest.fixture
+def gpu_found(monkeypatch):
+    found = lambda want: Device("cuda", "found" if want == "auto" else "chosen")  # noqa: E731
+    monkeypatch.setattr("napari_tinymig.predict.predictor.resolve_device", found)
+
+
+def test_a_gpu_is_used_by_the_predictor_that_was_handed_the_way_to_it_and_by_no_other(gpu_found, make_model):
+    asked = []
+
+    def on_gpu(model, device):
+        asked.append(device)
+        return OnnxNetwork(model, 1)
+
+    model = make_model("polyp-toy", POLYP, (0.2,), input=InputSpec(size=128))
+    assert str(Predictor(model, on_gpu=on_gpu).device) == "CUDA: found"
+    assert asked == ["cuda"]
+    assert str(Predictor(model).device) == "CPU: cuda is here, but nothing was handed in that opens a model on it"
+    assert asked == ["cuda"]
+    with pytest.raises(ValueError, match=r"device 'cuda' was asked for, but nothing was handed in"):
+        Predictor(model, "cuda")
+
+
+def test_python_and_the_workers_of_a_cluster_open_a_gpu_that_is_found(gpu_found, make_model, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "napari_tinymig.training.networks.torch_network.open_torch_network",
+        lambda model, device: asked.append((model.path.name, device)) or OnnxNetwork(model, 1),
+    )
+    path = make_model("polyp-toy", POLYP, (0.2,), input=InputSpec(size=128)).path
+    assert load_model(path).device.name == "cuda"
+    options = pickle.loads(pickle.dumps(Options(model=str(path), on_gpu=open_network)))
+    assert ready(str(path), "auto", 1, on_gpu=options.on_gpu).device.name == "cuda"
+    assert asked == [(path.name, "cuda")] * 2
 
 
 def test_the_network_returns_logits_and_four_stages_for_any_batch(make_model):

@@ -17,6 +17,7 @@ from ..formats.folder_ledger import bytes_hash, left_by_a_killed_run, note_mask
 from ..formats.write_masks import mask_bytes
 from ..measures.csv_table import row_of, table_columns
 from ..models.registry import default_model, find_model
+from ..network.run import OpenOnGpu
 from ..predict.colour_match import ColourMatch
 from ..predict.predictor import Predictor
 from ..predict.task_guess import TaskGate, scan_for_task
@@ -31,7 +32,8 @@ class Options:
     task: 'auto' or a task's name. model: name or file, None = the task's default. roi: 'auto' or 'full'. format:
     same, png, nifti or dicomseg. overlay: also write a picture. psa_ng_ml: for PSA density. overwrite: replace masks
     that exist. threads: of the network in each worker. match: test-time help, see `colour_match.match_to_source`.
-    cup_offset: cups drawn by another school, see `cup_school.redraw_cup`; None = the model's own.
+    cup_offset: cups drawn by another school, see `cup_school.redraw_cup`; None = the model's own. on_gpu: see
+    `Predictor`; a function of a module, because it travels to the workers of a cluster.
     """
 
     task: str = "auto"
@@ -47,6 +49,7 @@ class Options:
     match: ColourMatch = "none"
     cup_offset: float | None = None
     drawn: bool = False
+    on_gpu: OpenOnGpu | None = None
 
     def fingerprint(self) -> dict[str, Any]:
         """What must be equal for a mask to count as done."""
@@ -89,10 +92,15 @@ def input_hash(item: InputItem) -> str:
 
 @lru_cache(maxsize=4)
 def ready(
-    model: str, device: str, threads: int | None, match: ColourMatch = "none", cup_offset: float | None = None
+    model: str,
+    device: str,
+    threads: int | None,
+    match: ColourMatch = "none",
+    cup_offset: float | None = None,
+    on_gpu: OpenOnGpu | None = None,
 ) -> Predictor:
     """A predictor that is opened once per process."""
-    return Predictor(model, device, threads, colour_match=match, cup_offset=cup_offset)
+    return Predictor(model, device, threads, colour_match=match, cup_offset=cup_offset, on_gpu=on_gpu)
 
 
 @lru_cache(maxsize=1)
@@ -130,7 +138,7 @@ def _finish(job: Job, row: dict[str, Any]) -> Outcome:
         task = gate().task_of(scan_file.scan, scan_file.metadata)
     row["task"] = task if task != "auto" else ""
     name = str(options.model or default_model(task))
-    predictor = ready(name, options.device, options.threads, options.match, options.cup_offset)
+    predictor = ready(name, options.device, options.threads, options.match, options.cup_offset, options.on_gpu)
     row |= {"task": predictor.task.name, "model": predictor.model_id}
     _refuse_existing(job, digest, predictor.model_id)
     scan = replace(scan_for_task(scan_file.scan, predictor.task.input), drawn=options.drawn)

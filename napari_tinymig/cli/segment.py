@@ -72,12 +72,12 @@ def segment(
     """Write one mask per image, in the image's own grid, and measurements.csv."""
     from ..batch.folder import plan, with_threads
     from ..batch.one_input import Options
+    from ..jobs.accelerate import open_network
 
-    accelerate()
     if cluster is not None:  # the workers share the disk, not the current folder
         inputs, out = [p.resolve() for p in inputs], out.resolve()
     options = Options(task, model, roi.value, device.value, format, overlay, overwrite, psa, uncertainty)
-    options = replace(options, match=match.value, cup_offset=cup_offset)
+    options = replace(options, match=match.value, cup_offset=cup_offset, on_gpu=open_network)
     _run_and_say(with_threads(plan(inputs, out, options)), out, cluster)
 
 
@@ -106,13 +106,6 @@ def _run(jobs: list[Job], out: Path, cluster: str | None) -> tuple[list[Outcome]
         finally:
             running.close()  # type: ignore[attr-defined]
     return outcomes, False
-
-
-def accelerate() -> None:
-    """Let predictions use torch where a GPU and torch are there; torch itself is imported only then."""
-    from ..jobs.accelerate import allow_gpu
-
-    allow_gpu()
 
 
 @contextmanager

@@ -1,11 +1,10 @@
-"""GPU prediction: gives a predictor a torch network, so that prediction itself imports no torch."""
+"""GPU prediction: what a predictor is handed as `on_gpu`, so that prediction itself imports no torch."""
 
 from __future__ import annotations
 
 from ..base.errors import MissingExtra
 from ..models.file import ModelFile
 from ..network.run import Network
-from ..predict import predictor as predict
 
 
 def open_network(model: ModelFile, device: str) -> Network:
@@ -18,8 +17,3 @@ def open_network(model: ModelFile, device: str) -> Network:
     except ModuleNotFoundError as e:
         raise MissingExtra("Prediction on a GPU", "train") from e
     return open_torch_network(model, device)
-
-
-def allow_gpu() -> None:
-    """Let every Predictor of this process use the GPU where it is asked for or found."""
-    predict.accelerated = open_network

@@ -8,6 +8,7 @@ import math
 import os
 import platform
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -49,6 +50,11 @@ class Network(Protocol):
 def threads_of(network: Network) -> int:
     """How many cores a network may be asked from at once; 1 for one that does not say (a GPU has one queue)."""
     return int(getattr(network, "threads", 1))
+
+
+OpenOnGpu = Callable[[ModelFile, str], Network]
+"""Opens a model on 'cuda' or 'mps'. `jobs.accelerate.open_network` is the one there is; who may import torch hands it
+to a predictor, because prediction itself imports none."""
 
 
 @dataclass(frozen=True)

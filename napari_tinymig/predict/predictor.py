@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -17,7 +16,7 @@ from ..measures.clinical import measure
 from ..measures.plausible import implausible
 from ..models.file import ModelFile
 from ..models.registry import open_model
-from ..network.run import Device, Network, OnnxNetwork, resolve_device
+from ..network.run import Device, Network, OnnxNetwork, OpenOnGpu, resolve_device
 from ..network.seen_frame import DecidedMask
 from ..recipes.student import ModelHeader
 from ..shift.add_trust import add_trust
@@ -39,8 +38,9 @@ class Predictor:
     most four. network, locator: ready networks instead of those that would be opened (torch on a GPU, tests).
     colour_match: photographs only: match 'colour' or 'histogram' to the training images before the network looks (off
     by default: it can harm, docs/SHIFT.md). cup_offset: disc and cup only: see `cup_school.redraw_cup`; None = the
-    model's own. Raises ModelFileError for a model that cannot be used, ValueError for an unknown device or a setting
-    that does not fit the model.
+    model's own. on_gpu: opens the network on a GPU, `jobs.accelerate.open_network`; without it 'auto' stays on the CPU.
+    Raises ModelFileError for a model that cannot be used, ValueError for a device that cannot be had or a setting that
+    does not fit the model.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class Predictor:
         locator: Predictor | None = None,
         colour_match: ColourMatch = "none",
         cup_offset: float | None = None,
+        on_gpu: OpenOnGpu | None = None,
     ):
         self.model = model if isinstance(model, ModelFile) else open_model(model)
         self.header: ModelHeader = self.model.header
@@ -59,7 +60,7 @@ class Predictor:
             raise ValueError(f"model '{self.header.name}' names no task; expected a segmenter with a task.")
         self.device: Device = resolve_device(device)
         if network is None and self.device.name != "cpu":
-            network, self.device = open_accelerated(self.model, self.device)
+            network, self.device = _opened_on_gpu(self.model, self.device, on_gpu)
         self.network: Network = network or OnnxNetwork(self.model, threads)
         self._threads = threads
         self._locator = locator
@@ -151,15 +152,16 @@ def _box(scan: Scan, roi: Roi) -> Box:
     return whole_box(scan.pixels.shape) if isinstance(roi, str) else roi
 
 
-def open_accelerated(model: ModelFile, device: Device) -> tuple[Network | None, Device]:
-    """The torch network of a model through `accelerated`, which `jobs` sets; else the CPU, with the reason."""
-    if accelerated is None:
-        return None, Device("cpu", f"{device.name} is here, but this program runs on the CPU")
-    return accelerated(model, device.name), device
-
-
-accelerated: Callable[[ModelFile, str], Network] | None = None
-"""Opens a model in torch on 'cuda' or 'mps'; set by `jobs.accelerate`, because prediction imports no torch."""
+def _opened_on_gpu(model: ModelFile, device: Device, on_gpu: OpenOnGpu | None) -> tuple[Network | None, Device]:
+    """The network of a model on a GPU; without a way to open it the CPU, with the reason, unless it was asked for."""
+    if on_gpu is not None:
+        return on_gpu(model, device.name), device
+    if device.reason == "chosen":
+        raise ValueError(
+            f"device '{device.name}' was asked for, but nothing was handed in that opens a model on it; expected "
+            "on_gpu=jobs.accelerate.open_network; hand it in, or use 'cpu' or 'auto'."
+        )
+    return None, Device("cpu", f"{device.name} is here, but nothing was handed in that opens a model on it")
 
 
 def check_scan(scan: Scan, task: Task) -> None:

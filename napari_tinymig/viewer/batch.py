@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
 
 from ..batch.folder import plan, run_all
 from ..batch.one_input import Options
+from ..jobs.accelerate import open_network
 from ..reports.numbers import with_unit
 from ..tasks.table import TASKS
 from .napari_io.layers import changed_by_user, result_layer
@@ -177,6 +178,7 @@ class BatchPanel(Panel):
             overlay=self.overlay.isChecked(),
             overwrite=self.overwrite.isChecked(),
             threads=int(setting("general", "threads")) or 1,
+            on_gpu=open_network,
         )
 
     def start(self) -> None:

@@ -57,15 +57,14 @@ def predict(request: Request, report: Callable[[Any], None]) -> tuple[Prediction
 
 def ready(model: str, device: str, threads: int) -> Predictor:
     """A model opened once and kept; at most four are kept."""
-    from ...jobs.accelerate import allow_gpu
+    from ...jobs.accelerate import open_network
     from ...predict.predictor import Predictor
 
-    allow_gpu()
     key = (model, device, threads)
     if key not in _READY:
         if len(_READY) >= 4:
             _READY.pop(next(iter(_READY)))
-        _READY[key] = Predictor(model, device, threads or None)
+        _READY[key] = Predictor(model, device, threads or None, on_gpu=open_network)
     return _READY[key]
 
 
