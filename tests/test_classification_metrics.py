@@ -109,3 +109,13 @@ def test_weighted_auroc_of_the_bootstrap_equals_repeating_the_images():
     weights = rng.integers(0, 4, (1, 30)).astype(float)
     repeated = np.repeat(np.arange(30), weights[0].astype(int))
     assert _weighted_aurocs(p, labels, weights)[0] == pytest.approx(auroc(p[repeated], labels[repeated]))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_area_under_the_curve_is_scikit_learns_also_with_ties(seed):
+    from sklearn.metrics import roc_auc_score
+
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, 60)
+    scores = np.round(np.clip(0.3 * labels + rng.uniform(0, 0.7, 60), 0, 1), 1)
+    assert auroc(np.stack([1 - scores, scores], 1), labels) == pytest.approx(roc_auc_score(labels, scores))

@@ -144,3 +144,18 @@ def test_a_summary_reports_positive_and_empty_frames_apart():
 def test_masks_of_different_shapes_are_refused():
     with pytest.raises(ValueError, match=r"expected two equal shapes"):
         dice(np.zeros((3, 3)), np.zeros((3, 4)))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_overlap_and_surface_distances_are_monais(seed):
+    import torch
+    from monai.metrics import DiceMetric, HausdorffDistanceMetric, SurfaceDistanceMetric
+
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:64, :64]
+    a, b = (np.hypot(y - rng.uniform(25, 38), (x - rng.uniform(25, 38)) / 1.3) < rng.uniform(8, 16) for _ in range(2))
+    one, other = (torch.from_numpy(m)[None, None].float() for m in (a, b))
+    found = distances(a, b)
+    assert dice(a, b) == pytest.approx(float(DiceMetric()(one, other)), abs=1e-6)
+    assert found["hd95"] == pytest.approx(float(HausdorffDistanceMetric(percentile=95)(one, other)), abs=1e-4)
+    assert found["assd"] == pytest.approx(float(SurfaceDistanceMetric(symmetric=True)(one, other)), abs=1e-4)
