@@ -301,3 +301,16 @@ def test_someone_elses_python_can_read_the_set_with_a_lock_held(tmp_path):
         )
         done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
     assert done.stdout.strip() == "1"
+
+
+def test_a_dab_is_a_part_of_the_mask_and_not_of_the_whole_picture(tmp_path):
+    from napari_tinymig.annotations.label_checks import share_mended
+
+    mask, predicted = np.zeros((1000, 1000), np.uint8), np.zeros((1000, 1000), np.uint8)
+    predicted[100:120, 100:120] = 1
+    mask[100:120, 100:125] = 1  # 100 of 500 pixels that either labels; 0.01 % of the picture
+    assert share_mended(mask, predicted) == pytest.approx(0.2)
+    assert share_mended(np.full_like(mask, 255), predicted) == 0
+    with AnnotationSet(tmp_path, OPTIC) as project:
+        case, _ = project.add(eye(), disc(), prediction=disc())
+    assert case.mended_share == 0

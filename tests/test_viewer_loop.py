@@ -354,3 +354,20 @@ def test_strokes_survive_kill_9_of_napari_and_are_offered_at_the_next_start(view
     lost = max(strokes.values()) - strokes[min(kept + 1, max(strokes))]
     assert lost < 5.0
     assert not annotate.recovery_card.isVisibleTo(annotate)
+
+
+@pytest.mark.parametrize(
+    ("share", "part", "said"),
+    [
+        (0.2, 0.0001, ", 20.0 % of the mask"),
+        (0.0001, 0.0, ", under 0.1 % of the mask"),
+        (0.0, 0.0, ", 0.0 %"),
+    ],
+)
+def test_a_list_says_what_part_of_the_mask_was_mended(share, part, said):
+    from types import SimpleNamespace
+
+    from napari_tinymig.viewer.annotate.case_list import mended_words
+
+    assert mended_words(SimpleNamespace(mended_share=share, changed_fraction=part)).startswith(said)
+    assert "of the image" in mended_words(SimpleNamespace(mended_share=None, changed_fraction=0.3))

@@ -121,7 +121,7 @@ def test_what_was_kept_is_said_and_is_not_kept_twice(tune, tmp_path):
     tune._saved(refused_run(tmp_path))
     assert (tune.card.badge.text(), tune.card.keep_button.isEnabled()) == ("not made the default", False)
     click(tune, "Keep it all the same")
-    assert (tune.card.badge.text(), default_model("optic")) == ("kept", "optic-tuned")
+    assert (tune.card.badge.text(), default_model("optic")) == ("kept although the check refused", "optic-tuned")
     assert not tune.card.keep_button.isEnabled()
     assert not tune.card.knowingly.isVisibleTo(tune)
     click(tune, "Roll back")

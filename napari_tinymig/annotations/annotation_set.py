@@ -27,7 +27,7 @@ from ..formats import parse_label_map
 from ..formats.declared import PICTURE_FILE, VOLUME_FILE
 from ..formats.lossless import read_pair, write_labels, write_pixels
 from ..tasks.task import Frozen, Task
-from .label_checks import IGNORE, Finding, check_labels
+from .label_checks import IGNORE, Finding, check_labels, share_mended
 from .plain_folder import plain_pairs
 from .trail import Mended, login_name, trail_with
 
@@ -57,6 +57,7 @@ class Case(Frozen):
     prediction_sha256: str = Field("", description="Hash of the prediction's labels that was mended.")
     labelled_fraction: float = Field(1.0, ge=0, le=1, description="Part of the pixels that is not 255.")
     changed_fraction: float | None = Field(None, description="Part of the pixels labelled otherwise than predicted.")
+    mended_share: float | None = Field(None, description="The same as a part of what either mask labels.")
     spacing_mm: tuple[float, ...] | None = Field(None, description="Spacing in array order; None = unknown.")
     earlier: tuple[Mended, ...] = Field((), description="Who made the masks before this one, oldest first.")
 
@@ -252,6 +253,7 @@ class AnnotationSet:
             prediction_sha256="" if prediction is None else sha16(prediction.astype(np.uint8)),
             labelled_fraction=float(np.mean(labelled)),
             changed_fraction=None if prediction is None else float(np.mean((mask != prediction) & labelled)),
+            mended_share=None if prediction is None else share_mended(mask, prediction),
             spacing_mm=scan.spacing_mm,
             **origin,
         )

@@ -122,3 +122,12 @@ def _oddities(labels: NDArray[Any], task: Task, prediction: NDArray[np.uint8] | 
             )
     if prediction is not None and np.array_equal(labels, prediction):
         yield Finding("warning", "The mask equals the prediction; it confirms the model and teaches nothing new.")
+
+
+def share_mended(mask: NDArray[np.uint8], prediction: NDArray[Any]) -> float:
+    """Changed pixels as a part of the pixels that the mask or the prediction labels; 255, not labelled, counts nowhere.
+    0 where both are empty."""
+    labelled = mask != IGNORE
+    either = labelled & ((mask != 0) | (prediction != 0))
+    changed = int(np.count_nonzero((mask != prediction) & labelled))
+    return changed / max(int(np.count_nonzero(either)), 1)

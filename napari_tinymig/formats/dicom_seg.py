@@ -134,6 +134,20 @@ def referenced_series(path: Path) -> set[str]:
     return found
 
 
+def segmented_series(path: Path) -> set[str]:
+    """UIDs of the series that a DICOM-SEG says it segments."""
+    dataset = pydicom.dcmread(path, stop_before_pixels=True)
+    return {str(s.SeriesInstanceUID) for s in dataset.get("ReferencedSeriesSequence") or []}
+
+
+def named_segments(path: Path) -> dict[int, str]:
+    """Segment number -> its name, of a DICOM-SEG; {} for any other file."""
+    if not is_dicom_seg(path):
+        return {}
+    dataset = pydicom.dcmread(path, stop_before_pixels=True)
+    return {int(s.SegmentNumber): str(s.SegmentLabel) for s in dataset.get("SegmentSequence") or []}
+
+
 def _class_of(path: Path) -> str:
     try:
         dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])

@@ -84,7 +84,7 @@ def at_the_edge(cup: NDArray[np.bool_], disc: NDArray[np.bool_]) -> float:
 
     border = cup & ~ndimage.binary_erosion(cup)
     outside = ndimage.binary_dilation(~disc)
-    return float(np.count_nonzero(border & outside) / max(np.count_nonzero(border), 1))
+    return int(np.count_nonzero(border & outside)) / max(int(np.count_nonzero(border)), 1)
 
 
 def _pieces(mask: NDArray[np.bool_], task: Task) -> list[str]:

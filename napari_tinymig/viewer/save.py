@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,18 +123,23 @@ class SavePanel(Panel):
         self.folder.setText(str(source.parent if source else Path.home()))
         stem = scan_file.name if scan_file else (source.stem if source else str(kept.get("source") or layer.name))
         stem += "".join(f"_frame{i}" for i in kept.get("frame", ()))
+        stem = re.sub(r"_masks?$", "", stem)  # a mask opened again keeps its name
         self._stem = stem.replace("/", "_").replace("\\", "_")
         self._format_changed()
         self.source.setText(self._describe(layer, source))
 
     @staticmethod
     def _fitting_formats(layer: Labels) -> dict[str, str]:
-        """Title -> suffix of the formats that can hold the mask, the source's own first."""
+        """Title -> suffix of the formats that can hold the mask, the source's own first: of a DICOM series DICOM-SEG,
+        where highdicom is installed."""
         scan_file = scan_file_of(layer)
         source = None
         if scan_file is not None:
             source = scan_file.format if scan_file.format in FORMATS else "photograph"
-        return mask_choices(source, layer.ndim == 2 or layer.data.shape[0] == 1, layer.ndim == 3)
+        found = mask_choices(source, layer.ndim == 2 or layer.data.shape[0] == 1, layer.ndim == 3)
+        with_slices = scan_file is not None and scan_file.format == "dicom" and scan_file.header is not None
+        first = ".dcm" if with_slices and importlib.util.find_spec("highdicom") else None
+        return dict(sorted(found.items(), key=lambda choice: choice[1] != first))
 
     def _describe(self, layer: Labels, source: Path | None) -> str:
         if scan_file_of(layer) is not None:

@@ -70,7 +70,7 @@ class BeforeAfterCard(Section):
             rows[f"{gain['name']} Dice"] = f"{100 * before:.1f} -> {100 * after:.1f}"
             if gain.get("low") is not None:
                 interval = f"[{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]"
-                rows[f"{gain['name']} gain, 95 %"] = f"{100 * (after - before):+.1f} {interval}"
+                rows[f"{gain['name']} gain, 95 %"] = f"{100 * gain.get('gain', after - before):+.1f} {interval}"
         for kind, value in (record.get("proxy") or {}).items():
             rows[SHORT.get(kind, kind)] = f"{100 * value:.1f} %"
         self.rows.set_rows(rows)
@@ -117,8 +117,9 @@ class BeforeAfterCard(Section):
         if kept.header is not None:
             self._offer_pair(kept.header)
         words, used = default_told(kept.name, kept.task)
-        self.panel.say(words, "good" if used else "warn")
-        self.badge.say("kept", kept.model_id or kept.name, "good")
+        self.panel.say(words, "good" if used and self.verdict_keep else "warn")
+        words = "kept" if self.verdict_keep else "kept although the check refused"
+        self.badge.say(words, kept.model_id or kept.name, "good" if self.verdict_keep else "warn")
         self.name.setText(kept.name)
         self._offer_keeping(False)
         self._on_change()

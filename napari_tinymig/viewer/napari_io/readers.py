@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import napari
 import numpy as np
 
 from ...base.errors import TinyMIGError, UnreadableInput
@@ -16,6 +17,7 @@ from ...formats.declared import FORMATS, TIFF_SUFFIXES
 from ...formats.kinds import format_of, suffix_of
 from ...formats.read_masks import mask_scan_file
 from .layer_geometry import KEY, display_transform
+from .reopened_masks import scan_of_seg, task_attributes
 
 LayerData = tuple[Any, dict[str, Any], str]
 Reader = Callable[[str | Sequence[str]], list[LayerData]]
@@ -113,16 +115,28 @@ def _layer(item: InputItem) -> LayerData:
     if item.problem:
         raise UnreadableInput(item.problem)
     if _is_mask_file(item):
-        mask = open_mask(item.path)
-        for note in mask.notes:
-            warnings.warn(f"{mask.name}: {note}", stacklevel=2)
-        scan_file = mask_scan_file(mask)
-        labels = scan_file.scan.pixels[0] if scan_file.geometry is None else scan_file.scan.pixels
-        return labels.astype(np.uint8), layer_attributes(scan_file), "labels"
+        return _mask_layer(item)
     scan_file = open_input(item)
     for note in scan_file.notes:
         warnings.warn(f"{scan_file.name}: {note}", stacklevel=2)
     return image_layer(scan_file)
+
+
+def _mask_layer(item: InputItem) -> LayerData:
+    """A Labels layer of a mask, in its task's colours; a DICOM-SEG on its scan's grid where that is open."""
+    viewer = napari.current_viewer()
+    scan = scan_of_seg(item.path, viewer.layers) if item.format == "dicom" and viewer is not None else None
+    mask = open_mask(item.path, like=scan)
+    for note in mask.notes:
+        warnings.warn(f"{mask.name}: {note}", stacklevel=2)
+    scan_file = scan or mask_scan_file(mask)
+    labels = mask.labels if scan else scan_file.scan.pixels
+    labels = labels[0] if scan_file.geometry is None and labels.ndim == 3 else labels
+    colours, task = task_attributes(item.path, labels)
+    attributes = layer_attributes(scan_file) | {"name": mask.name} | colours
+    if task is not None:
+        attributes["metadata"][KEY]["task"] = task.model_dump()
+    return labels.astype(np.uint8), attributes, "labels"
 
 
 def _is_mask_file(item: InputItem) -> bool:
