@@ -124,6 +124,48 @@ def prompt(theme="dark", name="prompt"):
     viewer.close()
 
 
+def structure():
+    """A structure of one's own: asked for by name and colour; then its cases, and the model that they make."""
+    import sys
+
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    from drawn_leaves import leaf_picture
+
+    from napari_tinymig.annotations.annotation_set import AnnotationSet
+    from napari_tinymig.annotations.structures import set_folder
+    from napari_tinymig.base.records import Scan
+
+    viewer = fresh()
+    picture, truth = leaf_picture(0)
+    viewer.add_image(picture, rgb=True, name="leaf 0")
+    panel = dock(viewer, "Prompt")
+    viewer.reset_view()
+    chooser = panel.subject.structure
+    chooser.setCurrentIndex(chooser.count() - 1)
+    chooser.activated.emit(chooser.currentIndex())
+    panel.form.classes[0].name.setText("Leaf")
+    panel.form.classes[0].colour.show_colour("#7bd389")
+    panel.form.add_class()
+    panel.form.classes[1].name.setText("Berry")
+    shot(viewer, "structure-new")
+    panel.form.begin()
+    task = panel.subject.task
+    with AnnotationSet(set_folder(task), task) as cases:
+        for number in range(1, 5):
+            cases.add(Scan(leaf_picture(number)[0]), leaf_picture(number)[1])
+    panel.teach.refresh()
+    panel.take()
+    until(lambda: panel.prompting.session is not None)
+    viewer.reset_view()
+    for n, share in enumerate((4, 1.4)):
+        panel.prompting.marks.points.add(np.argwhere(truth)[int(truth.sum() / share)])
+        until(lambda n=n: len(panel.prompting.session.prompts) == n + 1 and not panel.prompting.work.running)
+    panel.say("")
+    panel.teach.where.setText("The cases lie in structures/leaf.")
+    shot(viewer, "structure")
+    viewer.close()
+
+
 def light():
     viewer, _ = segmented("fundus", "optic", "light")
     dock(viewer, "Live read-out")
@@ -259,7 +301,8 @@ def loop():
 
 
 SCENES = {
-    f.__name__: f for f in (first_run, segment, prompt, light, prostate, planes, batch, shift, what_if, classify, loop)
+    f.__name__: f
+    for f in (first_run, segment, prompt, structure, light, prostate, planes, batch, shift, what_if, classify, loop)
 }
 
 

@@ -104,7 +104,7 @@ def prompt(
     image, spacing
         As for `segment`.
     task
-        optic, prostate, polyp, a task of your own by its name, or 'any': a structure that nobody trained for, label 1.
+        optic, prostate, polyp, a task or structure of your own by its name, or 'any': nobody trained for it, label 1.
     model
         The student of the automatic mask: name, file, or what `load_model` gave; None = the task's default.
     start
@@ -121,6 +121,7 @@ def prompt(
     ValueError, TinyMIGError
         Wrong arguments; images and models that cannot be used (`napari_tinymig.base.errors`).
     """
+    from .annotations.structures import task_to_prompt
     from .jobs.box_engine import open_box_engine
     from .prompts.begin import begin
     from .prompts.checks import checked_pixels
@@ -129,7 +130,8 @@ def prompt(
         image = checked_pixels(np.asarray(image))
     scan, _ = _scan_of(image, spacing)
     flat = not isinstance(image, Scan | str | Path) and np.ndim(image) == 2
-    return begin(scan, task, model, start, follow=follow, flat=flat, box_engine=open_box_engine(engine))
+    task, boxes = task_to_prompt(task, model), open_box_engine(engine)  # type: ignore[assignment]
+    return begin(scan, task, model, start, follow=follow, flat=flat, box_engine=boxes)
 
 
 def _scan_of(image: Any, spacing: tuple[float, ...] | None) -> tuple[Scan, dict[str, Any]]:

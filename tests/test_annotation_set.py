@@ -16,10 +16,10 @@ from PIL import Image
 from napari_tinymig.annotations.annotation_set import (
     AnnotationConflict,
     AnnotationSet,
-    label_map_for,
     load_case,
     read_cases,
 )
+from napari_tinymig.annotations.teaching_cases import label_map_for
 from napari_tinymig.annotations.trail import told
 from napari_tinymig.base.errors import OutputRefused, UnreadableInput, UnsupportedInput
 from napari_tinymig.base.records import Scan

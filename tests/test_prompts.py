@@ -44,6 +44,15 @@ class Stubborn:
         return np.where(batch[:, 3] > 0, -5.0, np.where(batch[:, 4] > 0, 5.0, batch[:, 0] * 8)).astype(np.float32)
 
 
+class Faint(Bright):
+    """As `Bright`, but hardly sure of anything: 0.4 logits in the disks."""
+
+    model_id = "faint@0"
+
+    def run(self, batch: np.ndarray) -> np.ndarray:
+        return batch[:, :3].mean(1) * 0.6
+
+
 def two_disks() -> np.ndarray:
     """A photograph (120, 160, 3): bright disks of radius 20 at (40, 40) and radius 15 at (80, 120)."""
     y, x = np.ogrid[:120, :160]
@@ -509,3 +518,15 @@ def test_every_bundled_model_verifies_the_prompted_one_too(capsys):
         main(["models", "verify", "prompt"])
     assert ended.value.code == 0
     assert "sound, output (1, 1, 192, 192)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("engine", "earlier", "much"), [(Bright(), 4, True), (Faint(), 0, True), (Faint(), 4, False)])
+def test_a_mask_that_is_nearly_right_changes_only_where_the_network_is_sure(engine, earlier, much):
+    y, x = np.ogrid[:120, :160]
+    start = (np.hypot(y - 40, x - 40) <= 17).astype(np.uint8)
+    session = session_on(two_disks(), engine, start=start)
+    for k in range(earlier):
+        session.click((110, 10 + 5 * k), 0)
+    changed = session.click((40, 58)).changed
+    assert session.labels[40, 58] == 1
+    assert (changed > 25) == much, changed

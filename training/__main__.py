@@ -33,6 +33,7 @@ from napari_tinymig.base.safe_files import FolderLock
 JOBS: dict[str, str] = {
     "self_test": "self_test:run_job",
     "finetune": "finetune.run:run_job",
+    "structure": "run.structure:run_job",
     "probe": "classifier.probe:run_job",
     "classify": "classifier.one_image_job:run_job",
 }

@@ -23,9 +23,9 @@ from ..base.errors import OutputRefused, UnreadableInput
 from ..base.plain_json import parse_json
 from ..base.records import Scan
 from ..base.safe_files import FolderLock, inside, write_atomic
-from ..formats import parse_label_map
 from ..formats.declared import PICTURE_FILE, VOLUME_FILE
 from ..formats.lossless import read_pair, write_labels, write_pixels
+from ..tasks.table import TASKS
 from ..tasks.task import Frozen, Task
 from .label_checks import IGNORE, Finding, check_labels, share_mended
 from .plain_folder import plain_pairs
@@ -121,18 +121,6 @@ def check_task_of_set(folder: str | Path, task: Task) -> None:
             f"{folder} holds masks of the task '{held}', the model is for '{task.name}'; expected one task; choose a "
             f"model for '{held}'"
         )
-
-
-def label_map_for(folder: str | Path, text: str) -> dict[int, int] | None:
-    """What the foreign label codes of a plain folder mean, from '0:2,128:1,255:0'; None for ''.
-
-    Raises ValueError for another form, and for an annotation set, whose masks have no foreign codes.
-    """
-    if not text.strip():
-        return None
-    if is_set(folder):
-        raise ValueError(f"{folder} is an annotation set, whose masks have the task's own codes; leave --labels out")
-    return parse_label_map(text)
 
 
 def load_case(
@@ -234,7 +222,7 @@ class AnnotationSet:
             write_pixels(self.folder / case.image, scan)
         write_labels(self.folder / case.label, mask, scan)
         self._cases[stem] = case
-        self._save()
+        self.save()
         return case, [f for f in findings if f.severity == "warning"]
 
     def _new_case(
@@ -271,7 +259,7 @@ class AnnotationSet:
         """Change role or inclusion of a case."""
         change = {k: v for k, v in {"role": role, "include": include}.items() if v is not None}
         self._cases[stem] = Case.model_validate(self._cases[stem].model_dump() | change)
-        self._save()
+        self.save()
         return self._cases[stem]
 
     def remove(self, stem: str) -> None:
@@ -279,7 +267,7 @@ class AnnotationSet:
         case = self._cases.pop(stem)
         self._keep_history(case)
         self._move_to_history(self.folder / case.image)
-        self._save()
+        self.save()
 
     def _keep_history(self, case: Case) -> None:
         self._move_to_history(self.folder / case.label, f"label-{case.label_sha256}-")
@@ -304,10 +292,11 @@ class AnnotationSet:
             candidate, n = f"{stem}_{n}", n + 1
         return candidate
 
-    def _save(self) -> None:
-        cases = [c.model_dump() for c in self._cases.values()]
-        said = {"version": VERSION, "task": self.task.name, "cases": cases}
-        write_atomic(self.folder / FILE, json.dumps(said, indent=1).encode())
+    def save(self) -> None:
+        """Write the list; a task that the package does not know travels with it as a whole record."""
+        own = {} if self.task.name in TASKS else {"task_record": self.task.model_dump()}
+        listed = {"version": VERSION, "task": self.task.name, **own, "cases": [c.model_dump() for c in self.cases]}
+        write_atomic(self.folder / FILE, json.dumps(listed, indent=1).encode())
 
 
 def _suffix(scan: Scan) -> str:

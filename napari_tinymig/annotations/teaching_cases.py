@@ -13,10 +13,22 @@ from numpy.typing import NDArray
 
 from ..base.errors import TinyMIGError
 from ..base.records import Scan
-from ..formats import as_photograph, as_volume
+from ..formats import as_photograph, as_volume, parse_label_map
 from ..tasks.task import Task
-from .annotation_set import Case, check_task_of_set, is_set, label_map_for, load_case, read_cases
+from .annotation_set import Case, check_task_of_set, is_set, load_case, read_cases
 from .label_checks import check_labels
+
+
+def label_map_for(folder: str | Path, text: str) -> dict[int, int] | None:
+    """What the foreign label codes of a plain folder mean, from '0:2,128:1,255:0'; None for ''.
+
+    Raises ValueError for another form, and for an annotation set, whose masks have no foreign codes.
+    """
+    if not text.strip():
+        return None
+    if is_set(folder):
+        raise ValueError(f"{folder} is an annotation set, whose masks have the task's own codes; leave --labels out")
+    return parse_label_map(text)
 
 
 @dataclass(frozen=True)

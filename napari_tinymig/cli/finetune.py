@@ -109,10 +109,10 @@ def check_inputs(
     model: str, data: Path, out: Path, resume: bool, reference: Path | None = None, labels: str = ""
 ) -> None:
     """Say what is wrong before a process is started: model, annotated images, label codes, run folder, references."""
-    from ..annotations.annotation_set import check_task_of_set, label_map_for, read_cases
+    from ..annotations.annotation_set import check_task_of_set, read_cases
     from ..annotations.reference_folder import check_reference
     from ..annotations.run_folders import refuse_used
-    from ..annotations.teaching_cases import check_teaching
+    from ..annotations.teaching_cases import check_teaching, label_map_for
     from ..models.registry import open_model
 
     task = open_model(model).header.task

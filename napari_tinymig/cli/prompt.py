@@ -61,12 +61,14 @@ def _begin(
     scan_file: Any, listed: list[Prompt], task: str, model: str | None, start: str, engine: str
 ) -> PromptSession:
     """A session on a file; a grey picture whose prompts have two numbers is one of rows and columns, as in Python."""
+    from ..annotations.structures import task_to_prompt
     from ..jobs.box_engine import open_box_engine
     from ..prompts.begin import begin
 
     flat = scan_file.scan.pixels.shape[0] == 1 and all(len(at) == 2 for p in listed for at in p.positions)
     begun = start_of(start, scan_file, flat)
-    return begin(scan_file.scan, task, model, begun, flat=flat, box_engine=open_box_engine(engine))
+    asked = task_to_prompt(task, model)
+    return begin(scan_file.scan, asked, model, begun, flat=flat, box_engine=open_box_engine(engine))
 
 
 def _put_row(out: Path, row: dict[str, Any]) -> None:

@@ -266,9 +266,9 @@ def start(
 ) -> WorkerRun:
     """Start a run of the given kind in its own process and return at once.
 
-    kind: a key of the worker's table: finetune, self_test, probe, classify. settings: plain JSON values. folder: of the
-    run, made if absent; results are written there. on_message, on_end: called in a background thread. threads:
-    compute threads, default all cores but one. environment: further variables.
+    kind: a key of the worker's table: finetune, structure, self_test, probe, classify. settings: plain JSON values.
+    folder: of the run, made if absent; results are written there. on_message, on_end: called in a background thread.
+    threads: compute threads, default all cores but one. environment: further variables.
 
     Raises OutputRefused for a folder that cannot be written.
     """

@@ -24,6 +24,15 @@ trusted less (chosen on development images)."""
 SHALLOW = 0.08
 """A click nearer to the border than this, in the same measure, is a small fault: it is mended locally even where the
 mask was made by prompts alone (chosen on development images)."""
+DOUBT = 0.2
+"""Every further prompt on a slice asks the network to be surer, by so many logits, before a pixel of a shallow fault is
+changed: of a mask that is nearly right, what the network doubts is as likely right as wrong (chosen on development
+images)."""
+MOST_DOUBT = 1.0
+"""... up to so many (chosen on development images)."""
+NEAR = 8.0
+"""A fault is shallow whose prompt lies nearer to the border than this, in pixels of the network's grid (chosen on
+development images)."""
 MOST_POINTS = 48
 """Points of a scribble that the network sees; all of them are obeyed."""
 Points = NDArray[np.intp]
@@ -35,11 +44,15 @@ def _none() -> Points:
 
 @dataclass(frozen=True)
 class RegionPrompts:
-    """All prompts about one region on one slice: points (n, 2) in pixels, and the last box (pixel edges)."""
+    """All prompts about one region on one slice: points (n, 2) in pixels, and the last box (pixel edges).
+
+    count: how many clicks and scribbles the points come from.
+    """
 
     positive: Points = field(default_factory=_none)
     negative: Points = field(default_factory=_none)
     box: Box | None = None
+    count: int = 0
 
 
 @dataclass(frozen=True)
@@ -140,12 +153,19 @@ def correction(
         if fresh
         else look(engine, picture, [view], given, mask)[0]
     )
-    answer = view.in_window(logits) > 0
+    sure = 0.0 if free else doubt(given.count, float(deep.max()) * view.scale)
+    answer = view.in_window(logits) > (sure if positive else -sure)
     core = disks(part.shape, at, round(2 / view.scale) if len(points) == 1 else 0)
     where = None if free else within_reach(part.shape, at, np.maximum(deep * REACH, 6 / view.scale))
     out = mask.copy()
     out[rows, columns] = (added if positive else taken)(part, answer, at, core, where)
     return out
+
+
+def doubt(count: int, depth: float) -> float:
+    """How sure, in logits, the network must be of a pixel that changes: after `count` prompts on the slice, at a fault
+    `depth` pixels of its grid from the border."""
+    return min(DOUBT * max(count - 1, 0), MOST_DOUBT) if depth < NEAR else 0.0
 
 
 def appeared(engine: PromptEngine, picture: Picture, given: RegionPrompts, mask: Mask, points: Points) -> Mask:

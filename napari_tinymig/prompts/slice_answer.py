@@ -56,6 +56,7 @@ class SliceState:
             np.concatenate([*sides[True], empty]),
             np.concatenate([*sides[False], empty]),
             box,  # type: ignore[arg-type]
+            len(marks),
         )
 
     def is_free(self, region: Region, points: Points) -> bool:

@@ -12,9 +12,9 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QLineEdit
 from ...annotations.annotation_set import AnnotationConflict, AnnotationSet
 from ...annotations.journal import Recovery, recoverable
 from ...annotations.scribbles import Labelled
+from ...annotations.structures import tasks_by_name
 from ...base.errors import TinyMIGError
 from ...formats.declared import volume_suffixes
-from ...tasks.table import TASKS
 from ...tasks.task import Task
 from ..masks.journal_keeper import hold_keeper, let_keeper_go, restored_layer
 from ..masks.sparse_canvas import BrushClass, labelled_of, mask_of, set_labelled
@@ -75,8 +75,7 @@ class AnnotatePanel(Panel):
         self.folder.returnPressed.connect(lambda: self.open_set(self.folder.text()))
         section.add(row(self.folder, button("Choose", self._browse, tip="Choose or make the folder of the set.")))
         self.task = QComboBox()
-        for task in TASKS.values():
-            self.task.addItem(task.title, task.name)
+        self._list_tasks()
         section.field("task", self.task, "What is painted; a set holds masks of one task.")
         self.set_line = section.add(text_label("", "hint"))
 
@@ -116,10 +115,19 @@ class AnnotatePanel(Panel):
         if chosen:
             self.open_set(chosen)
 
+    def _list_tasks(self) -> None:
+        """Every task, own structures among them; the choice stays."""
+        before = self.task.currentData()
+        self._tasks = tasks_by_name()
+        self.task.clear()
+        for task in self._tasks.values():
+            self.task.addItem(task.title, task.name)
+        self.task.setCurrentIndex(max(0, self.task.findData(before)))
+
     @property
     def chosen_task(self) -> Task:
         """The task of the set."""
-        return TASKS[self.task.currentData()]
+        return self._tasks[self.task.currentData()]
 
     def open_set(self, folder: str | Path) -> None:
         """Open a set, or make one; the one before is closed."""
@@ -144,6 +152,7 @@ class AnnotatePanel(Panel):
     def _follow_task_of(self, folder: Path) -> None:
         """A set that exists says its task; a new one takes the task of the chosen mask."""
         layer = self.layers.layer
+        self._list_tasks()
         guess = task_of_labels(layer) if layer is not None else None
         name = project.task_in(folder) or (guess.name if guess and self.task.isEnabled() else None)
         if name and self.task.findData(name) >= 0:

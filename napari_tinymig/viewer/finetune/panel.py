@@ -12,9 +12,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QPixmap
 from qtpy.QtWidgets import QCheckBox, QDoubleSpinBox, QFileDialog, QLabel, QLineEdit
 
-from ...annotations.annotation_set import label_map_for
 from ...annotations.run_folders import UnseenModel, runs_folder, unseen_model
-from ...annotations.teaching_cases import check_teaching
+from ...annotations.teaching_cases import check_teaching, label_map_for
 from ...base.errors import TinyMIGError
 from ...base.records import Message
 from ...base.stopwatch import over_budget

@@ -10,11 +10,11 @@ import numpy as np
 
 from ...annotations.annotation_set import Case, is_set, read_cases, task_of_set
 from ...annotations.plain_folder import without_mask
+from ...annotations.structures import task_record_of_set
 from ...base.errors import TinyMIGError
 from ...formats import open_mask
 from ...formats.declared import FORMATS
 from ...formats.kinds import suffix_of
-from ...tasks.table import TASKS
 
 MOST_CODES = 8
 
@@ -40,7 +40,8 @@ def look_into(folder: Path | None) -> TeachingSet:
         cases = [c for c in read_cases(folder) if c.include]
         if is_set(folder):
             task = task_of_set(folder)
-            kind = TASKS[task].input if task in TASKS else "photograph"
+            record = task_record_of_set(folder)
+            kind = record.input if record is not None else "photograph"
             return TeachingSet(len(cases), _counted(cases), task, kind)
         words = [_counted(cases), without_mask(folder)]
     except TinyMIGError as e:

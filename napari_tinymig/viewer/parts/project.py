@@ -17,9 +17,11 @@ REMEMBERED = "last_set.json"
 
 
 class Project(QObject):
-    """The open set's folder and task; `moved` is sent when another is opened or its cases change."""
+    """The open set's folder and task; `moved` is sent when another is opened or its cases change, `models_changed` when
+    a model was added."""
 
     moved = Signal()
+    models_changed = Signal()
 
     def __init__(self) -> None:
         super().__init__()

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QPushButton
 
+from ...base.errors import TinyMIGError
+from ...tasks.task import Task
 from ..masks.journal_keeper import hold_keeper, let_keeper_go
+from ..napari_io.layers import kind_of
 from ..parts.panel import Panel
+from ..parts.project import project
 from ..parts.style import EmptyState, button, primary_button, row, text_label
 from .engine_chooser import EngineChooser
 from .prompting import Prompting
-from .subject import Subject
+from .structure_form import StructureForm
+from .subject import NEW_STRUCTURE, Subject
+from .teach_card import TeachCard
 from .tools import KEYS, Tools, with_key
 
 if TYPE_CHECKING:
@@ -32,14 +38,22 @@ class PromptPanel(Panel):
         self.column.addWidget(self.empty)
         self.subject = Subject(self)
         self.column.addWidget(self.subject)
+        self.form = StructureForm(self._kind, self.say_error)
+        self.form.hide()
+        self.column.addWidget(self.form)
         self.tools = Tools()
         self.column.addWidget(self.tools)
         self._tools_section()
+        self.teach = TeachCard(self)
+        self.column.addWidget(self.teach)
         self.prompting = Prompting(self, self._refresh)
         self._bind_keys()
         self.tools.picked.connect(self.take)
         self.tools.locks_changed.connect(lambda: self.prompting.lock(self.tools.locked))
         self.subject.changed.connect(self._subject_changed)
+        self.subject.new_asked.connect(self.form.setVisible)
+        self.form.made.connect(self._structure_made)
+        project.models_changed.connect(self.subject.list_structures)
         self.listen(napari_viewer.layers.selection.events.active, self._refresh)
         self._subject_changed()
 
@@ -72,6 +86,17 @@ class PromptPanel(Panel):
             self.viewer.bind_key(key, lambda _viewer, run=act: run(), overwrite=True)
         self.destroyed.connect(lambda *_, viewer=self.viewer: _unbind(viewer))
 
+    def _kind(self) -> Literal["photograph", "volume"]:
+        """The kind of image that a new structure is of."""
+        image = self.subject.images.layer
+        return "volume" if image is not None and kind_of(image) == "volume" else "photograph"
+
+    def _structure_made(self, task: Task) -> None:
+        self.form.hide()
+        self.subject.list_structures(task.name)
+        self.subject.changed.emit()
+        self.say(f"'{task.title}' is there: mark it, and accept; five cases make a model.", "good")
+
     def _subject_changed(self) -> None:
         """Another image, structure or mask: the session before it ends, its mask stays."""
         now = self.prompting
@@ -79,6 +104,8 @@ class PromptPanel(Panel):
         if now.session is not None and not (same and now.session.task.name == self.subject.task.name):
             now.close()
         self.tools.offer(self.subject.task)
+        self.teach.show_task(self.subject.task)
+        self.form.setVisible(self.subject.structure.currentData() == NEW_STRUCTURE)
         self.prompting.lock(self.tools.locked)
         self._refresh()
 
@@ -99,10 +126,19 @@ class PromptPanel(Panel):
         self._refresh()
 
     def accept(self) -> None:
-        """The mask is right: it stays, its marks go."""
-        mask = self.prompting.accept()
+        """The mask is right: it stays, its marks go; one of an own structure becomes a case of its set."""
+        now, words = self.prompting, "Save it, or add it to a set."
+        if now.session is None or now.image is None or now.mask is None:
+            return
+        try:
+            if self.teach.task is not None:
+                words = self.teach.add_case(now.image, now.mask)
+        except (TinyMIGError, ValueError) as e:
+            self.say_error(e)
+            return
+        mask = now.accept()
         if mask is not None:
-            self.say(f"'{mask.name}' is accepted; its marks are kept with it. Save it, or add it to a set.", "good")
+            self.say(f"'{mask.name}' is accepted; its marks are kept with it. {words}", "good")
 
     def _refresh(self, event: Any = None) -> None:
         """Show what can be done now."""
@@ -122,8 +158,14 @@ class PromptPanel(Panel):
         hint = "Choose add or take away, then click in the image." if session is None else now.state
         self.state.setText(hint or "Marks can be dragged (select tool, 3) and deleted; the mask follows.")
 
+    def theme_changed(self) -> None:
+        if hasattr(self, "teach"):
+            self.teach.set_colours(self.palette_colours)
+
     def released(self) -> None:
         self.prompting.close()
+        self.teach.leave()
+        project.models_changed.disconnect(self.subject.list_structures)
         _unbind(self.viewer)
         let_keeper_go(self.viewer)
 

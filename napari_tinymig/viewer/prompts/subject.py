@@ -9,9 +9,10 @@ from napari.layers import Labels, Layer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox
 
-from ...models.registry import list_models
+from ...annotations.structures import own_structures, tasks_by_name
+from ...base.errors import ModelFileError
+from ...models.registry import default_model
 from ...tasks.anything import ANY, any_task
-from ...tasks.table import TASKS
 from ...tasks.task import Task
 from ..napari_io.layers import KEY, grid_shape, kind_of, task_of_labels
 from ..parts.choosers import LayerChooser
@@ -21,20 +22,16 @@ if TYPE_CHECKING:
     from ..parts.panel import Panel
 
 
-def tasks_of_models() -> dict[str, Task]:
-    """The built-in tasks, and those of the user's own models."""
-    found = dict(TASKS)
-    for entry in list_models():
-        header = entry.header
-        if header is not None and header.kind == "segmenter" and header.task is not None:
-            found.setdefault(header.task.name, header.task)
-    return found
+NEW_STRUCTURE = "new structure"  # no task can have a name with a space
 
 
 class Subject(Section):
-    """Image, structure and mask; `changed` is sent when one of them becomes another."""
+    """Image, structure and mask; `changed` is sent when one of them becomes another, `new_asked` when a
+    structure that is not there yet is wanted, or no longer.
+    """
 
     changed = Signal()
+    new_asked = Signal(bool)
 
     def __init__(self, panel: Panel):
         super().__init__("Image")
@@ -48,6 +45,7 @@ class Subject(Section):
         self.in_use = False  # a session is open: the choice stays
         self._masks: list[Labels] = []
         self._tasks: dict[str, Task] = {}
+        self._known: set[str] = set()
         self.list_structures()
         self.images.changed.connect(self._image_changed)
         self.structure.activated.connect(self._structure_chosen)
@@ -59,13 +57,18 @@ class Subject(Section):
     # --- structures --------------------------------------------------------------------------------------------
 
     def list_structures(self, choose: str | None = None) -> None:
-        """The tasks that there are, and any structure."""
+        """The tasks that fit the image, own structures, any structure, and a new one."""
         wanted = choose or self.structure.currentData() or ANY
-        self._tasks = tasks_of_models()
+        image = self.images.layer
+        kind = kind_of(image) if image is not None else None
+        own = own_structures()
+        self._tasks = {n: t for n, t in tasks_by_name().items() if kind in (None, "grey") or t.input == kind}
+        self._known = {n for n in self._tasks if n not in own or _has_model(n)}
         self.structure.clear()
         self.structure.addItem("any structure", ANY)
         for task in self._tasks.values():
             self.structure.addItem(task.title, task.name)
+        self.structure.addItem("new structure...", NEW_STRUCTURE)
         self.structure.setCurrentIndex(max(0, self.structure.findData(wanted)))
 
     @property
@@ -80,7 +83,7 @@ class Subject(Section):
     @property
     def known(self) -> bool:
         """Is there a student whose own mask could be the start?"""
-        return self.structure.currentData() in self._tasks
+        return self.structure.currentData() in self._known
 
     # --- masks -------------------------------------------------------------------------------------------------
 
@@ -98,6 +101,7 @@ class Subject(Section):
     def _image_changed(self) -> None:
         """Another image: its newest mask says which structure is meant."""
         image = self.images.layer
+        self.list_structures()
         if image is not None:
             own = [task_of_labels(m) for m in self._lying_on(image) if _source(m) == image.name]
             names = [t.name for t in own if t is not None and self.structure.findData(t.name) >= 0]
@@ -114,6 +118,7 @@ class Subject(Section):
             self._list_masks()
 
     def _structure_chosen(self, _index: int) -> None:
+        self.new_asked.emit(self.structure.currentData() == NEW_STRUCTURE)
         self._list_masks()
         self.changed.emit()
 
@@ -154,3 +159,12 @@ def _can_be(mask: Labels, task: Task) -> bool:
         found = task_of_labels(mask)
         return found is not None and found.name == task.name
     return bool(np.isin(np.unique(np.asarray(mask.data)), list(task.class_names)).all())
+
+
+def _has_model(task: str) -> bool:
+    """Is there a student of a task?"""
+    try:
+        default_model(task)
+    except ModelFileError:
+        return False
+    return True

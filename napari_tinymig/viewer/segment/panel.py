@@ -29,7 +29,7 @@ from .all_cases import AllCases
 from .device import say_device
 from .region import ROIS, region_of
 from .result_card import ResultCard
-from .start import NOTHING_OPEN, first_steps, known_tasks, segmenters
+from .start import NOTHING_OPEN, first_steps, follow_layers_and_models, known_tasks, segmenters
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -62,8 +62,7 @@ class SegmentPanel(Panel):
         self.task.currentIndexChanged.connect(self._task_changed)
         self.model.currentIndexChanged.connect(self._refresh_state)
         self.roi.currentIndexChanged.connect(self._refresh_state)
-        self.listen(napari_viewer.layers.events.inserted, self._refresh_state)
-        self.listen(napari_viewer.layers.events.removed, self._refresh_state)
+        follow_layers_and_models(self, self._refresh_state, self._list_tasks)
         self.listen(napari_viewer.dims.events.current_step, self._forget_stale_result)
         self.book.moved.connect(self._case_moved)
         self.book.changed.connect(self._follow_result)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ...models.registry import Entry, list_models
 from ...tasks.table import TASKS
 from ...tasks.task import Task
 from ..parts.panel import Panel
+from ..parts.project import project
 from ..parts.style import EmptyState, Section, button, row
 
 NOTHING_OPEN = "Open a photograph or a scan (drag a file into the window), or try a drawn sample:"
@@ -24,6 +27,15 @@ def first_steps(panel: Panel) -> tuple[EmptyState, Section]:
         )
     )
     return empty, samples
+
+
+def follow_layers_and_models(
+    panel: Panel, layers_changed: Callable[..., None], models_changed: Callable[[], None]
+) -> None:
+    """Call a panel back when layers come or go, and when a model was added, for as long as it lives."""
+    for emitter in (panel.viewer.layers.events.inserted, panel.viewer.layers.events.removed):
+        panel.listen(emitter, layers_changed)
+    panel.listen(project.models_changed, models_changed)
 
 
 def segmenters() -> list[Entry]:
