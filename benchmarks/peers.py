@@ -257,10 +257,11 @@ def page(rows: dict[str, Row], reached: dict[str, list[float]], command: str, lo
               "cold CPU s | peak MB |"]  # fmt: skip
     lines += ["|---" * 13 + "|"]
     for row in rows.values():
+        pairs = "-" if busy else f"{min(row.pair_2) / min(ours.pair_2):.1f}"
         lines.append(
             f"| {row.name} | {row.parameters / 1e6:.2f} | {row.gmac:.2f} | {span(row.cpu_1)} | {span(row.wall_1)} | "
             f"{span(row.wall_2)} | {span(row.pair_2)} | {1e3 / min(row.pair_2):.0f} | "
-            f"{min(row.cpu_1) / min(ours.cpu_1):.1f} | {'-' if busy else f'{min(row.pair_2) / min(ours.pair_2):.1f}'} | "
+            f"{min(row.cpu_1) / min(ours.cpu_1):.1f} | {pairs} | "
             f"{2 * row.gmac / min(row.cpu_1) * 1e3 / roof:.0%} | {min(row.cold):.2f} | {row.peak_mb:.0f} |"
         )
     return "\n".join([*lines, "", "Times: minimum (median). Peers carry random weights and were not trained for this "

@@ -7,6 +7,7 @@ process before building it, which holds torch and timm already; once at the teac
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -43,15 +44,22 @@ def measure(name: str, size: int | None) -> str:
 
 def main() -> None:
     """Measure the teachers named, or all, each in a fresh process."""
-    if len(sys.argv) == 4 and sys.argv[1] == "--one":
-        sys.stdout.write(measure(sys.argv[2], int(sys.argv[3]) or None) + "\n")
-        return
     from napari_tinymig.recipes.teachers import RECOMMENDED
 
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: {', '.join(RECOMMENDED)}")
+    parser.add_argument(
+        "--one", type=int, metavar="SIDE", help="measure the one NAME in this process; 0 = its own side"
+    )
+    arguments = parser.parse_args()
+    if arguments.one is not None:
+        sys.stdout.write(measure(arguments.names[0], arguments.one or None) + "\n")
+        return
+
     sys.stdout.write("| teacher | side | weights MB | peak MB | s per image, 1 thread |\n|---|---|---|---|---|\n")
-    for name in sys.argv[1:] or RECOMMENDED:
+    for name in arguments.names or RECOMMENDED:
         for size in (0, *([SMALLER[name]] if name in SMALLER else [])):
-            command = [sys.executable, "-W", "ignore", __file__, "--one", name, str(size)]
+            command = [sys.executable, "-W", "ignore", __file__, name, "--one", str(size)]
             environment = os.environ | {"OMP_NUM_THREADS": "1"}
             done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
             sys.stdout.write(done.stdout)
