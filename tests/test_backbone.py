@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from napari_tinymig.training.classifier.backbone import folded, open_backbone, reopen_backbone
+from napari_tinymig.training.networks.weights import create_pretrained
 from safetensors.torch import save_file
 from torch import nn
 
@@ -51,6 +52,34 @@ def test_a_weights_file_may_say_its_own_padding_and_normalisation(tmp_path):
     assert any("Same" in type(m).__name__ for m in found.modules())
 
 
+@pytest.mark.parametrize("said", ["[0.4, 0.5, 0.6]", "(0.4, 0.5, 0.6)", "0.4,0.5,0.6"])
+def test_both_notations_of_a_mean_are_understood_by_backbone_and_teacher_alike(tmp_path, said):
+    import timm
+
+    path = tmp_path / "said.safetensors"
+    state = timm.create_model("test_resnet", pretrained=False).state_dict()
+    save_file(state, path, metadata={"input_mean": said, "input_size": "[3, 96, 96]"})
+    card = open_backbone(BackboneSpec(name="test_resnet", weights=str(path))).card
+    assert card.mean == (0.4, 0.5, 0.6)
+    assert card.size == 96
+    assert create_pretrained("test_resnet", path).pretrained_cfg["mean"] == (0.4, 0.5, 0.6)
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [("input_mean", "imagenet"), ("input_mean", "[0.4, 0.5]"), ("input_std", "[nan, 1, 1]"), ("input_std", "0, 1, 1")],
+)
+def test_a_mean_or_std_that_cannot_be_used_is_a_sentence_for_backbone_and_teacher_alike(tmp_path, key, said):
+    import timm
+
+    path = tmp_path / "said.safetensors"
+    save_file(timm.create_model("test_resnet", pretrained=False).state_dict(), path, metadata={key: said})
+    for used in (lambda: open_backbone(BackboneSpec(name="test_resnet", weights=str(path))),
+                 lambda: create_pretrained("test_resnet", path)):  # fmt: skip
+        with pytest.raises(ModelFileError, match=rf"'{key}' is .*; expected"):
+            used()
+
+
 def test_a_folder_of_weights_is_honoured_and_a_file_of_ones_own_wins(backbone_file, tmp_path, monkeypatch):
     monkeypatch.setenv("TINYMIG_WEIGHTS", str(backbone_file.parent))
     found = open_backbone(BackboneSpec(name="test_resnet"))
@@ -89,6 +118,6 @@ def test_an_unreachable_hub_is_said_at_once_with_the_way_out(monkeypatch, tmp_pa
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty"))
-    monkeypatch.setattr("napari_tinymig.training.networks.backbone_weights.HUB_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("napari_tinymig.training.networks.weights.HUB_TIMEOUT_S", 1.0)
     with pytest.raises(HubUnreachable, match=r"test_resnet.*--weights FILE"):
         open_backbone(BackboneSpec(name="test_resnet"))

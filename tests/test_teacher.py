@@ -224,8 +224,7 @@ def test_files_that_cannot_be_used_are_sentences(tmp_path):
 
 def test_an_unreachable_hub_names_the_model_the_file_and_the_way_out(tmp_path, monkeypatch):
     monkeypatch.delenv("TINYMIG_WEIGHTS", raising=False)
-    monkeypatch.setattr("napari_tinymig.training.networks.pretrained._resolves", lambda _host: False)
-    monkeypatch.setattr("napari_tinymig.training.networks.pretrained._has_proxy", lambda: False)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *a, **k: None)
     with pytest.raises(HubUnreachable) as caught:
         build_teacher(TeacherSpec(name="vit_small_patch14_dinov2"))

@@ -18,9 +18,10 @@ from napari_tinymig.base.errors import ModelFileError
 from napari_tinymig.recipes.classify import OWN_PREFIX, BackboneCard, BackboneSpec
 
 from ..machine.weights_folder import local_weights
-from ..networks.backbone_weights import file_hints, from_hub, load_into, why_not_built
+from ..networks.weights import FileWords, create_pretrained, load_into, said_by, why_not_built
 
 log = logging.getLogger(__name__)
+PROBES_WAY = "give it with --weights FILE"
 
 
 def tensors_sha256(state: dict[str, Tensor]) -> str:
@@ -185,26 +186,25 @@ def _build(spec: BackboneSpec, keep_head: bool) -> tuple[nn.Module, dict[str, An
     """Body, its pretrained_cfg with the file's own word put over it, builder options, origin of the weights."""
     import timm  # here, so that a probe on cached features never pays for it
 
-    hint: dict[str, Any] = {}
     options = dict(spec.options)
     path = Path(spec.weights).expanduser() if spec.weights not in (None, "random") else None
-    if path is not None:
-        hint = file_hints(path)
-        if "pad_type" in hint:
-            options.setdefault("pad_type", hint.pop("pad_type"))
+    said = said_by(path) if path is not None else FileWords()
+    if said.pad_type:
+        options.setdefault("pad_type", said.pad_type)
     head: dict[str, Any] = {} if keep_head else {"num_classes": 0}
     try:
         if spec.weights is None:
-            body = from_hub(timm, spec.name, head | options)
+            body = create_pretrained(spec.name, None, PROBES_WAY, **head, **options)
         else:
             body = timm.create_model(spec.name, pretrained=False, **head, **options)
     except (RuntimeError, TypeError) as e:
-        raise ValueError(why_not_built(timm, spec.name, options, e)) from e
+        raise ValueError(why_not_built(spec.name, options, e)) from e
     if path is not None:
         load_into(body, path, spec.name, keep_head)
     elif spec.weights == "random":
         log.warning("backbone %s has RANDOM weights: for tests only", spec.name)
-    config = dict(body.pretrained_cfg) | hint  # type: ignore[arg-type]
+    own = {"mean": said.mean, "std": said.std, "input_size": said.input_size}
+    config = dict(body.pretrained_cfg) | {k: v for k, v in own.items() if v is not None}  # type: ignore[arg-type]
     origin = path.name if path is not None else ("random" if spec.weights == "random" else "timm hub")
     return body, config, options, origin
 

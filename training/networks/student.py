@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from napari_tinymig.base.errors import HubUnreachable
 from napari_tinymig.recipes.student import StudentSpec
 
-from .pretrained import create_pretrained
+from .weights import create_pretrained
 
 MOBILE_WIDTHS = (24, 32, 96, 160)
 MOBILE_TAPS = (1, 2, 4, 5)  # timm mobilenetv2_100 blocks whose outputs have strides 4, 8, 16, 32

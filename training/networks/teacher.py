@@ -18,7 +18,7 @@ from ..litemedsam.encoder import EMBEDDING, WIDTHS
 from ..litemedsam.network import SIDE
 from ..litemedsam.weights import NAME, load_litemedsam
 from ..losses.terms import normalise_tokens
-from .pretrained import create_pretrained
+from .weights import create_pretrained
 
 log = logging.getLogger(__name__)
 
