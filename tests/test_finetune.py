@@ -56,7 +56,7 @@ def dice_on(model, camera, seeds):
 @pytest.fixture(scope="module")
 def tuned(parent, second, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "run"
-    return tune(parent.path, second, out, steps=40, lr=3e-3), out
+    return tune(parent.path, second, out, steps=40, lr=3e-3, school=False), out  # what training itself does
 
 
 def test_the_child_is_better_on_images_it_never_saw_and_keeps_the_first_camera(parent, tuned):
@@ -108,7 +108,7 @@ def test_the_child_knows_its_parent_its_data_and_its_settings(parent, tuned):
 
 
 def test_plain_fine_tuning_forgets_more_than_the_guarded_one(parent, second, tmp_path, tuned):
-    tune(parent.path, second, tmp_path / "plain", steps=40, lr=3e-3, guard=False)
+    tune(parent.path, second, tmp_path / "plain", steps=40, lr=3e-3, guard=False, school=False)
     plain = dice_on(tmp_path / "plain" / "best.safetensors", "first", range(300, 310))
     guarded = dice_on(tuned[1] / "best.safetensors", "first", range(300, 310))
     assert np.mean(list(guarded.values())) > np.mean(list(plain.values())) + 0.03
@@ -208,7 +208,7 @@ def test_validation_cases_are_held_out_of_every_part(parent, tmp_path):
 
 
 def test_the_decoder_alone_learns_too_and_leaves_the_encoder_as_it_was(parent, second, tmp_path):
-    tune(parent.path, second, tmp_path / "run", steps=40, lr=3e-3, scope="decoder")
+    tune(parent.path, second, tmp_path / "run", steps=40, lr=3e-3, scope="decoder", school=False)
     old, new = parent.weights(), read_model_file(tmp_path / "run" / "best.safetensors").weights()
     assert all(np.array_equal(old[k], new[k]) for k in old if k.startswith("encoder."))
     assert any(not np.array_equal(old[k], new[k]) for k in old if k.startswith("decoder."))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from concurrent.futures import Executor
 
-    from ..batch.one_input import Job, Outcome
+    from ..batch.one_input import Job, Options, Outcome
 
 
 FORMAT_HELP = "same (PNG for photographs, the input's format for volumes), png, nifti or dicomseg."
@@ -66,6 +66,11 @@ def segment(
     uncertainty: bool = typer.Option(False, "--uncertainty", help="Take four further looks at every image."),
     match: Match = typer.Option(Match.none, help=MATCH_HELP),
     cup_offset: float | None = typer.Option(None, min=-1.5, max=1.5, help=CUP_HELP),
+    adapt: bool = typer.Option(
+        False,
+        "--adapt",
+        help="Adapt the model to these images first, without labels (needs [train]); can harm, see docs/SHIFT.md.",
+    ),
     psa: float | None = typer.Option(None, min=0, help="PSA in ng/mL, for PSA density (adds a column)."),
     cluster: str | None = typer.Option(None, help="Address of a dask scheduler whose workers see the same disk."),
 ) -> None:
@@ -78,7 +83,21 @@ def segment(
         inputs, out = [p.resolve() for p in inputs], out.resolve()
     options = Options(task, model, roi.value, device.value, format, overlay, overwrite, psa, uncertainty)
     options = replace(options, match=match.value, cup_offset=cup_offset, on_gpu=open_network)
+    if adapt:
+        options = replace(options, model=adapted(options, inputs, out))
     _run_and_say(with_threads(plan(inputs, out, options)), out, cluster)
+
+
+def adapted(options: Options, inputs: list[Path], out: Path) -> str:
+    """The file of the options' model, adapted to the inputs."""
+    from ..jobs.adapting import adapt_to
+    from ..models.registry import default_model
+
+    if options.model is None and options.task == "auto":
+        raise ValueError("--adapt needs to know the model before it looks; name it with --model, or name the --task.")
+    model = adapt_to(options.model or default_model(options.task), inputs, out)
+    say(f"Adapted to {model.header.extra['batchnorm_adapted_frames']} frames: {model.model_id}, {model.path}")
+    return str(model.path)
 
 
 def _run_and_say(jobs: list[Job], out: Path, cluster: str | None) -> None:

@@ -136,7 +136,7 @@ def fit_school(
     eyes, and counts only if, with each eye left out in turn, cup Dice rises and the ratio's error falls. Eyes
     whose answer or truth holds no cup or no rim teach nothing. Raises ValueError for fewer than two others.
     """
-    pairs = [(a, t) for a, t in zip(answers, truths, strict=True) if _usable(a) and _usable(t)]
+    pairs = [(a, t) for a, t in zip(answers, truths, strict=True) if holds_cup_and_rim(a) and holds_cup_and_rim(t)]
     if len(pairs) < 2:
         raise ValueError(f"{len(pairs)} eyes hold both cup and rim in mask and answer; expected at least 2.")
     gaps = [_logit(vertical_ratio(_known(t))) - _logit(vertical_ratio(a)) for a, t in pairs]
@@ -159,7 +159,8 @@ def _known(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.where(labels > 2, 0, labels).astype(np.uint8)
 
 
-def _usable(labels: NDArray[np.uint8]) -> bool:
+def holds_cup_and_rim(labels: NDArray[np.uint8]) -> bool:
+    """Whether a mask shows a cup inside a disc that is taller."""
     return bool((labels == 1).any() and (labels == 2).any()) and 0 < vertical_ratio(_known(labels)) < 1
 
 

@@ -32,6 +32,9 @@ class FineTuneSpec(Frozen):
     scope: Literal["auto", "whole", "decoder"] = Field(
         "auto", description="What learns: the whole student, or its decoder alone (fast on a CPU); auto = by cost."
     )
+    school: bool = Field(
+        True, description="Disc and cup: keep the weights and set the cups' size alone where that gains more."
+    )
     margin: float = Field(
         0.10, gt=0, le=1, description="Acceptance check: largest loss of agreement with the parent on references."
     )

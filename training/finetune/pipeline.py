@@ -11,6 +11,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from .data import gather, reference_problem, references, replay_pictures
 from .mixing import EPOCH, Views, child_recipe, mixed
 from .plan import SHARES, Choice, Plan, choose, load_plan
 from .result import Result, child_header, held_out_gains
+from .school import school_instead
 from .scores import Scoring
 from .steps import DecoderTraining, WholeTraining
 
@@ -273,15 +275,22 @@ class Tuning:
         """Write best.safetensors and gate.json; the model's path, the child's share in it, and the acceptance."""
         choice = self._choose()
         share = choice.share
-        student = mixed(self.parent, child, share)
         header = child_header(self.model, self.spec, self.plan, self.cases, self.data.name, choice)
         header = header.model_copy(
             update={"extra": header.extra | {"finetune_seconds": round(self.seconds, 1), "device": str(self.device)}}
         )
-        gains = held_out_gains(self.views, self.scoring.before, choice, [r.name for r in self.recipe.task.regions])
+        regions = [r.name for r in self.recipe.task.regions]
+        gains = held_out_gains(self.views, self.scoring.before, choice, regions)
         names = [self.views[i].names[0] for i in choice.held]
-        proxy, missing = references(self.model, header, self.parent, student, self.spec.reference, few=stopped)
+        instead = school_instead(header, self.header, self.parent, self.views, gains) if self.spec.school else None
+        if instead is not None:
+            share, header, gains, names = 0.0, instead.header, instead.gains, instead.names
+        student = mixed(self.parent, child, share)
+        judged = header if instead is None else self.header  # weights that stay can have forgotten nothing
+        proxy, missing = references(self.model, judged, self.parent, student, self.spec.reference, few=stopped)
         acceptance = decide_acceptance(gains, names, proxy, self.spec.margin, self.cases.same_case, missing)
+        if instead is not None:
+            acceptance = replace(acceptance, reasons=(*acceptance.reasons, instead.text))
         self.result = Result(child, student, header, acceptance)
         header = header.model_copy(update={"scores": header.scores | {"finetune": acceptance.as_record()}})
         path = self.out / "best.safetensors"

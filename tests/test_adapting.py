@@ -1,0 +1,56 @@
+"""A model adapted to a folder: the folder's BatchNorm statistics, the old weights otherwise, said in every row."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_tinymig.jobs.adapting import adapt_to
+from napari_tinymig.models.file import read_model_file
+
+spec = importlib.util.spec_from_file_location("tune_drawn", Path(__file__).with_name("tune_drawn.py"))
+drawn = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(drawn)
+
+
+@pytest.fixture(scope="module")
+def parent(tmp_path_factory):
+    return drawn.tiny_model(tmp_path_factory.mktemp("model") / "optic.safetensors")
+
+
+@pytest.fixture(scope="module")
+def second(tmp_path_factory):
+    return drawn.write_domain(tmp_path_factory.mktemp("second"), range(100, 106))
+
+
+def test_only_the_running_statistics_move_and_the_same_images_give_the_same_model(parent, second, tmp_path):
+    model = adapt_to(parent.path, [second / "images"], tmp_path / "a")
+    ours, theirs = model.weights(), read_model_file(parent.path).weights()
+    moved = {k for k in theirs if not np.array_equal(ours[k], theirs[k])}
+    assert moved
+    assert all("running" in k for k in moved)
+    assert model.header.extra["batchnorm_adapted_frames"] == 6
+    assert adapt_to(parent.path, [second / "images"], tmp_path / "b").model_id == model.model_id
+
+
+def test_too_few_images_are_refused(parent, second, tmp_path):
+    images = sorted((second / "images").iterdir())[:3]
+    with pytest.raises(ValueError, match="only 3 of 3 images"):
+        adapt_to(parent.path, images, tmp_path)
+
+
+def test_a_folder_is_segmented_by_its_adapted_model_and_again_nothing_is_left_to_do(tinymig, parent, second, tmp_path):
+    arguments = ("segment", second / "images", "-o", tmp_path / "out", "--model", parent.path, "--adapt")
+    tinymig(*arguments, code=0)
+    table = (tmp_path / "out" / "measurements.csv").read_text()
+    assert table.count("optic-bn@") == 6
+    assert (tmp_path / "out" / "adapted.safetensors").exists()
+    assert "6 skipped" in tinymig(*arguments, code=0).stdout
+
+
+def test_without_a_model_or_task_the_adaptation_asks_for_one(tinymig, second, tmp_path):
+    asked = tinymig("segment", second / "images", "-o", tmp_path / "out", "--adapt", code=2)
+    assert "name it with --model" in asked.stderr
