@@ -93,6 +93,9 @@ def test_after_a_result_read_out_correct_and_save_are_one_click_away(viewer):
         spin(0.2)
         assert in_front(viewer, tab), tab
         assert panels(viewer)[tab].layers.layer == viewer.layers["eye mask"], tab
+    choose(viewer, "Correct a mask")  # the menu knows the panel that the button opened
+    docks = [d.objectName() for d in viewer.window._qt_window.findChildren(QDockWidget) if "TinyMIG" in d.objectName()]
+    assert sorted(docks) == sorted(f"{title} (TinyMIG)" for title in FOUR)
 
 
 def test_the_first_tab_needs_no_scrolling_in_a_window_of_1280_by_800(viewer):
@@ -111,3 +114,13 @@ def test_the_first_tab_needs_no_scrolling_in_a_window_of_1280_by_800(viewer):
     main = viewer.window._qt_window
     assert (main.width(), main.height()) == (1280, 800)
     assert bar.maximum() == 0
+
+
+def test_nothing_to_say_takes_no_room(viewer):
+    choose(viewer, "Segment")
+    choose(viewer, "Annotate cases")
+    segment, annotate = panels(viewer)["Segment"], panels(viewer)["Annotate"]
+    assert segment.elapsed.isHidden()
+    segment.elapsed.setText("0.2 s")
+    assert not segment.elapsed.isHidden()
+    assert annotate.cases.list.isHidden()  # an empty list stood there as a strip of 190 px

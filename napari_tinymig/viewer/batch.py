@@ -33,7 +33,7 @@ from .parts.background import Work
 from .parts.panel import Panel
 from .parts.predicting import preferred_model
 from .parts.settings import setting
-from .parts.style import EmptyState, button, primary_button, row, text_label
+from .parts.style import EmptyState, QuietLabel, button, primary_button, row
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -130,7 +130,7 @@ class BatchPanel(Panel):
         self.go = section.add(primary_button("Segment folder", self.start))
         self.bar = section.add(QProgressBar())
         self.bar.hide()
-        self.left = text_label("", "hint")
+        self.left = QuietLabel()
         self.cancel = button("Cancel", self.stop, "danger", "Keeps everything that is done.")
         section.add(row(self.left, self.cancel))
         self.cancel.hide()

@@ -85,6 +85,7 @@ class CaseList(Section):
         self.list.itemDoubleClicked.connect(lambda item: self.open_case(item.data(Qt.ItemDataRole.UserRole)))
         self.list.setToolTip("Ticked cases are used. Double click: open image and mask.")
         self.add(self.list)
+        self.list.hide()
         self.role = QComboBox()
         for value, text in ROLES.items():
             self.role.addItem(text, value)

@@ -5,12 +5,13 @@ napari reads no `tabify` from a manifest: a panel opened from its menu would be 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 from weakref import WeakSet
 
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtGui import QAction
-from qtpy.QtWidgets import QDockWidget, QMainWindow, QTabBar, QWidget
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QMenu, QMenuBar, QTabBar, QWidget
 
 PLUGIN, NAME = "napari-tinymig", "TinyMIG"
 _TABS: WeakSet[DockTab] = WeakSet()
@@ -114,7 +115,8 @@ def open_panel(viewer: Any, title: str) -> QWidget:
     """
     tab = _tab_of(viewer, title)
     if tab is None:
-        entries = [a for w in _windows_of(viewer) for a in w.findChildren(QAction) if a.text() == f"{title} ({NAME})"]
+        bars = [window.menuBar() for window in _windows_of(viewer)]
+        entries = [a for bar in bars for a in _entries(bar) if a.text() == f"{title} ({NAME})"]
         if entries:
             entries[0].trigger()
         else:
@@ -125,6 +127,16 @@ def open_panel(viewer: Any, title: str) -> QWidget:
     tab.dock.show()
     tab.dock.raise_()
     return tab.panel
+
+
+def _entries(menu: QMenuBar | QMenu | None) -> Iterator[QAction]:
+    """Every entry of a menu and of the menus in it."""
+    for action in menu.actions() if menu is not None else []:
+        inner = action.menu()
+        if inner is None:
+            yield action
+        else:
+            yield from _entries(inner)
 
 
 def front_panel(viewer: Any) -> str:

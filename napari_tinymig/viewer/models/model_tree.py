@@ -12,6 +12,9 @@ from ..parts.predicting import preferred_model
 DEFAULT_MARK = "\u2605 "  # a filled star
 LONGEST = 26  # characters of a value beside its name; more would widen the panel
 
+KINDS = {"gate": "tells the task", "locator": "finds the disc", "prompted": "answers prompts"}
+"""What models that segment no task do, for people."""
+
 
 class ModelTree(QTreeWidget):
     """Every known model under its parent; the star marks the default of a task."""
@@ -38,7 +41,7 @@ class ModelTree(QTreeWidget):
         branch: list[QTreeWidgetItem] = []
         for depth, entry in tree():
             self._entries[entry.name] = entry
-            item = QTreeWidgetItem([self._title(entry), entry.task, gain_of(entry)])
+            item = QTreeWidgetItem([self._title(entry), KINDS.get(entry.task, entry.task), gain_of(entry)])
             item.setData(0, Qt.ItemDataRole.UserRole, entry.name)
             item.setToolTip(0, entry.problem or f"{entry.model_id}\n{entry.path}")
             del branch[depth:]

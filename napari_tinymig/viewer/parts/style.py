@@ -75,6 +75,21 @@ def row(*widgets: QWidget, stretch: int | None = 0) -> QHBoxLayout:
     return line
 
 
+class QuietLabel(QLabel):
+    """A hint that takes no room while it has nothing to say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with_role(self, "hint")
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.hide()
+
+    def setText(self, text: str | None) -> None:
+        """Show `text`; '' hides the label."""
+        super().setText(text)
+        self.setVisible(bool(text))
+
+
 class Badge(QLabel):
     """A small rounded state with its reason as tool tip, e.g. 'CPU' - 'no CUDA driver'."""
 

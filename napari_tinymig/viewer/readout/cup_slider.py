@@ -37,6 +37,7 @@ class CupSlider(QWidget):
         self.slider.setAccessibleName("cup drawn: tight to generous")
         self.slider.valueChanged.connect(self._redraw)
         self.value = text_label("", "hint")
+        self.value.setWordWrap(False)
         line = QHBoxLayout(self)
         line.setContentsMargins(0, 0, 0, 0)
         for part in (text_label("tight", "hint"), self.slider, text_label("generous", "hint"), self.value):

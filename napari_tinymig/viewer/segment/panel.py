@@ -23,7 +23,7 @@ from ..parts.background import Work
 from ..parts.choosers import LayerChooser
 from ..parts.panel import Panel
 from ..parts.predicting import Request, predict, preferred_model, request_as_preferred
-from ..parts.style import Badge, button, primary_button, row, text_label
+from ..parts.style import Badge, QuietLabel, button, primary_button, row, text_label
 from ..parts.task_guess import TaskGuess, guess_task
 from .all_cases import AllCases
 from .device import say_device
@@ -107,7 +107,7 @@ class SegmentPanel(Panel):
         section.add(self.all)
         self.bar = section.add(QProgressBar())
         self.cancel = button("Cancel", self.stop, "danger")
-        self.elapsed = text_label("", "hint")
+        self.elapsed = QuietLabel()
         section.add(row(self.elapsed, self.cancel))
         self.bar.hide()
         self.cancel.hide()

@@ -64,7 +64,7 @@ class WhatIfPanel(Panel):
         self.use_mask.addItems(["its own answer", "my mask"])
         section.field("Dice against", self.use_mask, "What the spoiled image's mask is held against.")
         section.field("mask", self.masks, "A labels layer on the image's own grid.")
-        section.add_models("", "and", "A second model, side by side.")
+        section.add_models("", "second model", "Both answer, side by side.")
         self.go = section.add(primary_button("Start", self.start))
 
     def _slider_section(self) -> None:
@@ -75,8 +75,10 @@ class WhatIfPanel(Panel):
             slider = QSlider(Qt.Orientation.Horizontal)
             slider.setRange(-STEPS if name in TWO_SIDED else 0, STEPS)
             slider.setToolTip(" ".join(str(CORRUPTIONS[name].__doc__).split()))
-            value = text_label("0", "hint")
-            value.setMinimumWidth(30)
+            value = text_label("0 %", "hint")
+            value.setWordWrap(False)
+            value.setMinimumWidth(44)
+            value.setToolTip("Of the worst that is still met in practice.")
             slider.valueChanged.connect(self._slid)
             self.sliders[name], self.values[name] = slider, value
             self.slider_card.field(TITLES[name], _side_by_side(slider, value))
@@ -161,7 +163,7 @@ class WhatIfPanel(Panel):
 
     def _slid(self, _value: int) -> None:
         for name, slider in self.sliders.items():
-            self.values[name].setText(f"{slider.value() / STEPS:g}")
+            self.values[name].setText(f"{100 * slider.value() / STEPS:.0f} %")
         self._try()
 
     def strengths(self) -> dict[str, float]:
