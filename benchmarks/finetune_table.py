@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from napari_tinymig.measures.bootstrap import mean_interval
+
 FIELDS = ["part", "k", "draw", "method", "disc", "cup", "d_disc", "d_cup", "d_source_disc", "d_source_cup"]
 FIELDS += ["proxy", "share", "threshold", "keep", "seed", "cpu_s", "wall_s"]
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
@@ -59,10 +61,9 @@ def table(rows: Sequence[dict[str, Any]], part: str) -> str:
 def line(k: int, method: str, some: Sequence[dict[str, Any]]) -> str:
     """One line: means over draws."""
     v = {f: column(some, f) for f in FIELDS}
-    picks = np.random.default_rng(0).integers(0, len(some), (10_000, len(some)))
     gain = "" if not v["d_cup"].size else f"{100 * v['d_cup'].mean():+.1f}"
     if gain and len(some) > 2:
-        low, high = np.percentile(100 * v["d_cup"][picks].mean(1), (2.5, 97.5))
+        low, high = mean_interval(100 * v["d_cup"], 10_000)
         gain += f" [{low:+.1f}, {high:+.1f}]"
     cells = [str(k), method, str(len(some)), mean(v["disc"], ".1f"), mean(v["cup"], ".1f"), mean(v["d_disc"], "+.1f")]
     cells += [gain, mean(v["d_source_disc"], "+.1f"), mean(v["d_source_cup"], "+.1f")]

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from scipy import stats
 
+from napari_tinymig.measures.bootstrap import statistic_interval
+
 
 def auroc(home: Iterable[float], other: Iterable[float]) -> float:
     """Chance that another image scores higher than a home image; ties count half."""
@@ -16,15 +18,7 @@ def auroc(home: Iterable[float], other: Iterable[float]) -> float:
 
 def with_ci(statistic: Callable[..., float], *columns: np.ndarray, draws: int = 500, paired: bool = True) -> str:
     """'value [low, high]': percentile bootstrap over images, 95 %."""
-    rng = np.random.default_rng(0)
-    values = []
-    for _ in range(draws):
-        if paired:
-            i = rng.integers(0, len(columns[0]), len(columns[0]))
-            values.append(statistic(*(c[i] for c in columns)))
-        else:
-            values.append(statistic(*(c[rng.integers(0, len(c), len(c))] for c in columns)))
-    low, high = np.nanquantile(values, (0.025, 0.975))
+    low, high = statistic_interval(statistic, *columns, rounds=draws, paired=paired)
     return f"{statistic(*columns):.2f} [{low:.2f}, {high:.2f}]"
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..base.errors import UnsupportedInput
 from ..tasks.task import Task
+from .bootstrap import statistic_interval
 from .clinical import measure
 from .overlap import dice, distances
 
@@ -124,14 +125,7 @@ def _icc_interval(a: NDArray[np.float64], b: NDArray[np.float64], seed: int) -> 
     """Percentile bootstrap over images, 95 %; NaN for fewer than five."""
     if len(a) < 5:
         return math.nan, math.nan
-    rng = np.random.default_rng(seed)
-    picks = rng.integers(0, len(a), (BOOTSTRAPS, len(a)))
-    values = np.array([icc21(a[p], b[p]) for p in picks])
-    values = values[np.isfinite(values)]
-    if not values.size:
-        return math.nan, math.nan
-    low, high = np.percentile(values, (2.5, 97.5))
-    return float(low), float(high)
+    return statistic_interval(icc21, a, b, rounds=BOOTSTRAPS, seed=seed)
 
 
 def _t975(freedom: int) -> float:

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from .bootstrap import drawn_counts, percentile_interval
+
 RESAMPLES = 2000
 
 
@@ -126,10 +128,8 @@ def _intervals(
     if resamples == 0:
         return {}
     _, case = np.unique([str(c) for c in cases], return_inverse=True)
-    n_cases = int(case.max()) + 1
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(n_cases, np.full(n_cases, 1 / n_cases), size=resamples)  # (R, cases)
-    weights = drawn[:, case].astype(np.float64)  # (R, N)
+    counts = drawn_counts(int(case.max()) + 1, resamples, seed)  # (R, cases)
+    weights = counts[:, case].astype(np.float64)  # (R, N)
     right = (probabilities.argmax(1) == labels).astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         recalls = np.stack(
@@ -140,7 +140,7 @@ def _intervals(
             "balanced_accuracy": recalls.mean(0),
             "auroc": _weighted_aurocs(probabilities, labels, weights),
         }
-    return {name: _percentiles(v) for name, v in values.items()}
+    return {name: percentile_interval(v) for name, v in values.items()}
 
 
 def _weighted_aurocs(
@@ -165,11 +165,3 @@ def _weighted_binary(
     neg = np.add.reduceat((weights * ~positive)[:, order], starts, axis=1)
     below = np.cumsum(neg, 1) - neg
     return (pos * (below + 0.5 * neg)).sum(1) / (pos.sum(1) * neg.sum(1))
-
-
-def _percentiles(values: NDArray[np.float64]) -> tuple[float, float]:
-    finite = values[np.isfinite(values)]
-    if finite.size == 0:
-        return math.nan, math.nan
-    low, high = np.percentile(finite, (2.5, 97.5))
-    return float(low), float(high)

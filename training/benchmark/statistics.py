@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_tinymig.measures.bootstrap import drawn, percentile_interval
+
 BOOTSTRAP_ROUNDS = 10_000
 EQUAL_POINTS = 0.5
 FEW_PATIENTS = 15
@@ -67,12 +69,12 @@ def cluster_bootstrap(
     mean = float(differences.mean())
     if len(names) < 2:
         return mean, math.nan, math.nan, math.nan
-    draws = np.random.default_rng(seed).integers(0, len(names), (rounds, len(names)))
+    draws = drawn(len(names), rounds, seed)
     means = sums[draws].sum(1) / counts[draws].sum(1)
-    low, high = np.percentile(means, [2.5, 97.5])
+    low, high = percentile_interval(means)
     beyond = min(float((means <= 0).mean()), float((means >= 0).mean()))
     smallest = max(1 / rounds, 2.0 ** (1 - len(names)))
-    return mean, float(low), float(high), min(1.0, max(2 * beyond, smallest))
+    return mean, low, high, min(1.0, max(2 * beyond, smallest))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_tinymig.measures.bootstrap import mean_interval
 from napari_tinymig.measures.overlap import dice
 from napari_tinymig.tasks.task import Task
 
@@ -63,9 +64,8 @@ def paired(name: str, before: Sequence[float], after: Sequence[float], seed: int
     difference = np.subtract(after, before)
     if len(difference) < 4:
         return Paired(name, tuple(before), tuple(after))
-    picks = np.random.default_rng(seed).integers(0, len(difference), (RESAMPLES, len(difference)))
-    low, high = np.percentile(difference[picks].mean(1), (2.5, 97.5))
-    return Paired(name, tuple(before), tuple(after), float(low), float(high))
+    low, high = mean_interval(difference, RESAMPLES, seed)
+    return Paired(name, tuple(before), tuple(after), low, high)
 
 
 @dataclass(frozen=True)
