@@ -30,6 +30,7 @@ from skimage.segmentation import random_walker, watershed
 import napari_tinymig as tm
 from napari_tinymig.base.records import Scan
 from napari_tinymig.formats import open_input, read_mask
+from napari_tinymig.measures.overlap import dice
 from napari_tinymig.prompts.grey import slice_picture
 from napari_tinymig.prompts.zoom import extent_of, view_around
 
@@ -53,12 +54,6 @@ class Target:
     @property
     def truth(self) -> np.ndarray:
         return np.isin(self.labels, self.region)
-
-
-def dice(a: np.ndarray, b: np.ndarray) -> float:
-    """Dice of two masks; 1 where both are empty."""
-    total = int(a.sum()) + int(b.sum())
-    return 2 * int((a & b).sum()) / total if total else 1.0
 
 
 def targets(data: Path, images: int) -> Iterator[Target]:

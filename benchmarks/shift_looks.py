@@ -15,6 +15,7 @@ import numpy as np
 from shift_cases import Case
 
 from napari_tinymig.base.records import Scan
+from napari_tinymig.measures.overlap import dice
 from napari_tinymig.predict.predictor import Predictor
 from napari_tinymig.sets.compare import SeenSet, coordinates, see_scan
 
@@ -31,7 +32,8 @@ class Seen:
         self.distance = float(self.extra.get("shift_distance", 99.0))
         self.profile = self.extra.get("shift_profile", {})
         self.level = self.extra.get("shift_level", "not located")
-        self.dice = {r: dice(prediction.labels, case.labels, r) for r in REGIONS} if case.labels is not None else {}
+        both = (prediction.labels, case.labels)
+        self.dice = {} if case.labels is None else {r: dice(*(mask_of(x, r) for x in both)) for r in REGIONS}
         self.vcdr = vcdr(case.labels) if case.labels is not None else np.nan
         self.coordinates = None
         if coordinates_too:
@@ -43,13 +45,6 @@ class Seen:
 def mask_of(labels: np.ndarray, region: str) -> np.ndarray:
     """True where `labels` belong to the region."""
     return labels >= 1 if region == "disc" else labels == 2
-
-
-def dice(labels: np.ndarray, truth: np.ndarray, region: str) -> float:
-    """Dice of one region, 0..1; 1 where both are empty."""
-    a, b = mask_of(labels, region), mask_of(truth, region)
-    total = int(a.sum()) + int(b.sum())
-    return 2 * int((a & b).sum()) / total if total else 1.0
 
 
 def vcdr(labels: np.ndarray) -> float:

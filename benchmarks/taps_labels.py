@@ -28,6 +28,8 @@ from monai.inferers.utils import sliding_window_inference
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from napari_tinymig.measures.overlap import dice
+
 SHA256 = "1e39be9d19f6f71810cb0931a7fe895441cfd318d6002730c918ee99b9d79b91"
 SPACING_MM = (0.8, 0.8, 3.0)
 WINDOW = (128, 128, 32)
@@ -107,8 +109,7 @@ def main() -> None:
             parser.error(f"{path} does not run upwards along its third axis; expected axial volumes, apex first")
         silver = np.asarray(nib.load(arguments.silver / "labels" / path.name).dataobj) > 0
         taps = body(logits_of(session, image))
-        agreement = 2 * (silver & taps).sum() / (silver.sum() + taps.sum())
-        print(f"{path.name}: Dice of TAPS and the silver label {agreement:.3f}")
+        print(f"{path.name}: Dice of TAPS and the silver label {dice(silver, taps):.3f}")
         write(arguments.out / "silver_taps", path, beside_silver(silver, taps), image.affine)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ..measures.overlap import dice
 from ..tasks.task import Region
 from .answer import Points, RegionPrompts, correction, network_input
 from .records import Prompt
@@ -116,12 +117,11 @@ def _found_again(state: SliceState, region: Region, expected: Mask, certain: boo
     size = max(extent[2] - extent[0], extent[3] - extent[1])
     near = ndimage.distance_transform_edt(~expected) <= max(DRIFT * size, 2)
     found = pieces_touching((logits > 0) & near, expected)
-    area, was = int(found.sum()), int(expected.sum())
-    dice = 2 * int((found & expected).sum()) / max(area + was, 1)
+    area, was, overlap = int(found.sum()), int(expected.sum()), dice(found, expected)
     if certain:
-        return found if dice > 0.7 else expected
+        return found if overlap > 0.7 else expected
     sure = float((1 / (1 + np.exp(-alone[found]))).mean()) if area else 0.0
-    return None if area < max(LEAST_AREA * was, 12) or dice < LEAST_OVERLAP or sure < SURE else found
+    return None if area < max(LEAST_AREA * was, 12) or overlap < LEAST_OVERLAP or sure < SURE else found
 
 
 def _corrected(state: SliceState, region: Region, change: Mask, add: bool) -> Mask | None:
