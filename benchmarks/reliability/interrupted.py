@@ -177,6 +177,7 @@ def trial(name: str, folder: Path, disturb: Callable[[], None], whole: dict[str,
     out = folder / "out"
     shutil.rmtree(out, ignore_errors=True)
     first, said = run(COMMANDS[name], folder, disturb)
+    finished = out.is_dir() and state(out) == whole
     second, told = run(COMMANDS[name], folder)
     now = state(out)
     wrong = sorted(k for k in {*now, *whole} if now.get(k) != whole.get(k))
@@ -186,7 +187,8 @@ def trial(name: str, folder: Path, disturb: Callable[[], None], whole: dict[str,
         "again": second,
         "differ": " ".join(wrong),
     }
-    row["healed"] = second == 0 and not wrong and "Traceback" not in told
+    # A run that was killed after its last write has ended: one that refuses to run again then is right.
+    row["healed"] = (second == 0 or finished) and not wrong and "Traceback" not in told
     if not row["healed"] or row["traceback"]:
         row["said"] = (said if row["traceback"] else told)[-600:]
     return row
@@ -213,6 +215,7 @@ def disturbances(
 def judge(name: str, folder: Path, args: argparse.Namespace) -> list[dict[str, object]]:
     """Every trial of one command."""
     out, counter = folder / "out", folder / "count"
+    shutil.rmtree(out, ignore_errors=True)
     start = time.perf_counter()
     code, said = run(COMMANDS[name], folder, at_write(0, KILL, out, counter))
     seconds = time.perf_counter() - start

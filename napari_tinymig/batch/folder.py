@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..base.errors import OutputRefused
-from ..base.safe_files import FolderLock
+from ..base.safe_files import FolderLock, sweep
 from ..formats import find_inputs, mask_paths
 from ..formats.folder_ledger import Ledger, forget_old_notes, read_ledger
 from ..measures.csv_table import Table, table_columns
@@ -47,12 +47,14 @@ def plan(inputs: Sequence[str | Path], folder: Path, options: Options) -> list[J
 
 
 def check_folder(folder: Path) -> None:
-    """Raise OutputRefused unless `folder` exists, or can be made, and can be written."""
+    """Raise OutputRefused unless `folder` exists, or can be made, and can be written; what a killed run left half
+    written there is swept."""
     probe = folder / ".tinymig-write-test"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"")
         probe.unlink()
+        sweep(folder)
     except OSError as e:
         raise OutputRefused(f"{folder} cannot be written ({e.strerror or e}); choose another folder with -o.") from e
 

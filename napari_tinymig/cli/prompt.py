@@ -50,10 +50,11 @@ def prompt(
             typer.echo(f"prompt {number}: {answer.note}")
     prediction = session.prediction
     labels = session.labels.reshape(scan_file.scan.grid_shape)
-    write_mask(labels, scan_file, target, task=session.task, overwrite=overwrite)
     record = target.with_name(target.name.split("_mask.")[0] + "_prompts.json")
     write_prompts(record, session.prompts, task=task, start=start, engine=engine)
     _put_row(out, {"file": str(image), "mask": target.name, "status": prediction.status} | row_of(prediction))
+    # The mask comes last: while it is absent, the same command may run again.
+    write_mask(labels, scan_file, target, task=session.task, overwrite=overwrite)
     typer.echo(f"{len(listed)} prompt{'s' * (len(listed) != 1)}; {target}")
 
 
