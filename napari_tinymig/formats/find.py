@@ -258,4 +258,4 @@ def _series_key(path: Path) -> tuple[tuple[Any, ...], str]:
     series = str(dataset.get("SeriesInstanceUID", path))
     number = str(dataset.get("SeriesNumber", "") or "")
     is_picture = dataset.get("Rows") is not None and dataset.get("Modality") != "SEG"
-    return (series, dataset.get("Rows"), dataset.get("Columns"), rounded, multi, is_picture), number
+    return (series, str(dataset.get("Rows")), str(dataset.get("Columns")), rounded, multi, is_picture), number

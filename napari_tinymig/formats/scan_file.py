@@ -250,6 +250,9 @@ def refuse_large(count: int, shape: str, name: str, limit: int) -> None:
         )
 
 
+_RUST_PANIC = "PanicException"  # of decoders written in Rust: no Exception, so that it would end a whole folder's run
+
+
 @contextmanager
 def reading(path: Path, expected: str) -> Iterator[None]:
     """Turn whatever a file library raises inside into one UnreadableInput sentence about `path`."""
@@ -263,7 +266,9 @@ def reading(path: Path, expected: str) -> Iterator[None]:
         raise UnreadableInput(f"{path} may not be read (permission denied); change its permissions.") from e
     except MemoryError as e:
         raise UnsupportedInput(f"{path.name} does not fit into memory; crop or shrink it first.") from e
-    except Exception as e:
+    except BaseException as e:
+        if not isinstance(e, Exception) and type(e).__name__ != _RUST_PANIC:
+            raise
         reason = re.sub(r"\s+", " ", str(e)).strip() or type(e).__name__
         reason = reason.replace(str(path), path.name)
         raise UnreadableInput(
