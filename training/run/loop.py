@@ -1,4 +1,4 @@
-"""The loop every run shares: batches, steps, averaged weights, validation, checkpoints, resume, stop.
+"""The loop every run shares, from its entry `fit` down: epochs, steps, averaged weights, validation, stop.
 
 Everything random in epoch e comes from one generator seeded by (seed, e), so a run that was killed continues from its
 last checkpoint to the bit on CPU, without saving generator states.
@@ -7,21 +7,14 @@ last checkpoint to the bit on CPU, without saving generator states.
 from __future__ import annotations
 
 import copy
-import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, safe_open, save_file
 from torch import Generator, Tensor, nn
 
-from napari_tinymig.base.errors import ModelFileError, OutputRefused
-from napari_tinymig.base.plain_json import parse_json
 from napari_tinymig.base.records import Message
 from napari_tinymig.recipes.student import Recipe
 from napari_tinymig.recipes.train import OptimSpec
@@ -31,48 +24,28 @@ from ..data.batches import Batches
 from ..machine.device import wants_bf16
 from ..machine.replicas import average_buffers, average_gradients
 from ..objectives.supervised import Objective
+from .checkpoint import Part, Progress, read_checkpoint, write_checkpoint
 
 CHECKPOINT_PAUSE = 10
 """Between two checkpoints pass at least so many times the seconds that one takes: half a gigabyte on a slow disk."""
 Validate = Callable[[nn.Module], dict[str, float]]
 
 
-@dataclass
-class Progress:
-    """Where a run stands. epoch: finished epochs. best: best score (see `Run.finish_epoch`), at epoch best_epoch."""
-
-    epoch: int = 0
-    best: float = -math.inf
-    best_epoch: int = 0
-    seconds: float = 0.0
-
-
-def learning_rate(epoch: int, spec: OptimSpec) -> float:
-    """l0 (1 - t/T)^power at epoch t = 0..T-1 [known]."""
-    return spec.lr * (1 - epoch / spec.epochs) ** spec.power
-
-
-def build_optimiser(student: nn.Module, objective: Objective, spec: OptimSpec) -> torch.optim.AdamW:
-    """AdamW, betas (0.9, 0.999) [known]; no decay on norms and biases; a pretrained encoder has its own rate."""
-    groups: dict[tuple[bool, bool], list[Tensor]] = {}
-    for name, p in student.named_parameters():
-        if p.requires_grad:
-            groups.setdefault((name.startswith("encoder."), p.ndim > 1), []).append(p)
-    extra = [p for p in objective.parameters() if p.requires_grad]  # type: ignore[attr-defined]
-    if extra:
-        groups.setdefault((False, True), []).extend(extra)
-    return torch.optim.AdamW(
-        [
-            {
-                "params": ps,
-                "weight_decay": spec.weight_decay if decayed else 0.0,
-                "scale": spec.encoder_lr_scale if encoder else 1.0,
-            }
-            for (encoder, decayed), ps in groups.items()
-        ],
-        lr=spec.lr,
-        betas=(0.9, 0.999),
-    )
+def fit(run: Run, stop: Callable[[], bool]) -> Iterator[Message]:
+    """Epochs until the recipe's end or `stop()`; messages 'step' and 'epoch' with measured seconds and ETA."""
+    total = run.recipe.optim.epochs
+    if run.progress.epoch >= total:
+        yield Message("log", total, total, {}, f"epoch {total} of {total} is done already; nothing is trained again")
+    while run.progress.epoch < total and not stop():
+        start = time.monotonic()
+        yield from run.train_epoch(stop)
+        if stop():
+            return
+        message = run.finish_epoch()
+        run.progress.seconds += time.monotonic() - start
+        left = (total - run.progress.epoch) * run.progress.seconds / run.progress.epoch
+        values = message.values | {"seconds": run.progress.seconds, "eta_s": left}
+        yield Message("epoch", message.step, message.total, values, message.text)
 
 
 class Run:
@@ -178,76 +151,25 @@ class Run:
         values |= {"lr": learning_rate(p.epoch - 1, self.recipe.optim), "best": p.best, "best_epoch": p.best_epoch}
         return Message("epoch", p.epoch, self.recipe.optim.epochs, values)
 
-    def save_last(self) -> None:
-        """Everything needed to go on: last.safetensors, written under a temporary name."""
-        begun = time.monotonic()
-        tensors = {f"student.{k}": v for k, v in self.student.state_dict().items()}
+    def _parts(self) -> dict[str, Part]:
+        """What a checkpoint holds besides the best state."""
+        parts: dict[str, Part] = {"student": self.student}
         if self.average is not None:
-            tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
+            parts["average"] = self.average
         if isinstance(self.objective, nn.Module):
-            tensors |= {f"objective.{k}": v for k, v in self.objective.state_dict().items()}
-        for k, v in (self.best_state or {}).items():
-            tensors[f"best.{k}"] = v
-        for number, state in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{number}.{k}": torch.as_tensor(v) for k, v in state.items()}
-        tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-        path, temporary = self.out / "last.safetensors", self.out / f".last.{os.getpid()}.tmp"
-        meta = {"progress": json.dumps(asdict(self.progress)), "recipe": self.recipe.model_dump_json()}
-        try:
-            save_file(tensors, temporary, metadata=meta)
-            os.replace(temporary, path)
-        except (SafetensorError, OSError) as e:
-            temporary.unlink(missing_ok=True)
-            raise OutputRefused(
-                f"the checkpoint {path} cannot be written ({e}); make room or choose another folder, then go on with "
-                "--resume"
-            ) from e
+            parts["objective"] = self.objective
+        return parts | {"optimiser": self.optimiser}
+
+    def save_last(self) -> None:
+        """Write the checkpoint of this moment."""
+        begun = time.monotonic()
+        write_checkpoint(self.out, self._parts(), self.best_state, self.progress, self.recipe)
         self._saved_at = time.monotonic()
         self._save_s = self._saved_at - begun
 
     def load_last(self) -> None:
-        """Go on from last.safetensors. Raises ModelFileError where it is absent, damaged or of another recipe."""
-        path = self.out / "last.safetensors"
-        if not path.is_file():
-            raise ModelFileError(f"nothing to resume in {self.out}; expected last.safetensors; run without --resume")
-        try:
-            with safe_open(path, "pt") as stored:
-                meta = stored.metadata() or {}
-            tensors, progress = load_file(path), Progress(**parse_json(meta["progress"]))
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as e:
-            raise ModelFileError(
-                f"{path} is damaged ({str(e)[:80]}); expected the checkpoint of a run; delete this file, which gives "
-                "up what was trained in its folder, or start again in another folder"
-            ) from e
-        if not same_recipe(meta.get("recipe", ""), self.recipe):
-            raise ModelFileError(
-                f"{path} was made by another recipe; resume with the same one, or choose another folder"
-            )
-
-        def part(prefix: str) -> dict[str, Tensor]:
-            return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-
-        self.student.load_state_dict(part("student."))
-        if self.average is not None:
-            self.average.load_state_dict(part("average."))
-        if isinstance(self.objective, nn.Module):
-            self.objective.load_state_dict(part("objective."))
-        self.best_state = part("best.") or None
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, value in part("optimiser.").items():
-            number, key = name.split(".", 1)
-            state.setdefault(int(number), {})[key] = value
-        whole = self.optimiser.state_dict()
-        self.optimiser.load_state_dict({"state": state, "param_groups": whole["param_groups"]})
-        self.progress = progress
-
-
-def same_recipe(stored: str, recipe: Recipe) -> bool:
-    """Whether a checkpoint's recipe (JSON) is this one; settings it does not know count as default."""
-    try:
-        return Recipe.model_validate_json(stored) == recipe
-    except ValueError:
-        return False
+        """Go on from the checkpoint. Raises ModelFileError where it is absent, damaged or of another recipe."""
+        self.best_state, self.progress = read_checkpoint(self.out, self._parts(), self.recipe)
 
 
 def supervised_part(terms: dict[str, Tensor], lambdas: Sequence[float]) -> Tensor:
@@ -264,18 +186,29 @@ def freeze_statistics(student: nn.Module) -> None:
             module.eval()
 
 
-def fit(run: Run, stop: Callable[[], bool]) -> Iterator[Message]:
-    """Epochs until the recipe's end or `stop()`; messages 'step' and 'epoch' with measured seconds and ETA."""
-    total = run.recipe.optim.epochs
-    if run.progress.epoch >= total:
-        yield Message("log", total, total, {}, f"epoch {total} of {total} is done already; nothing is trained again")
-    while run.progress.epoch < total and not stop():
-        start = time.monotonic()
-        yield from run.train_epoch(stop)
-        if stop():
-            return
-        message = run.finish_epoch()
-        run.progress.seconds += time.monotonic() - start
-        left = (total - run.progress.epoch) * run.progress.seconds / run.progress.epoch
-        values = message.values | {"seconds": run.progress.seconds, "eta_s": left}
-        yield Message("epoch", message.step, message.total, values, message.text)
+def learning_rate(epoch: int, spec: OptimSpec) -> float:
+    """l0 (1 - t/T)^power at epoch t = 0..T-1 [known]."""
+    return spec.lr * (1 - epoch / spec.epochs) ** spec.power
+
+
+def build_optimiser(student: nn.Module, objective: Objective, spec: OptimSpec) -> torch.optim.AdamW:
+    """AdamW, betas (0.9, 0.999) [known]; no decay on norms and biases; a pretrained encoder has its own rate."""
+    groups: dict[tuple[bool, bool], list[Tensor]] = {}
+    for name, p in student.named_parameters():
+        if p.requires_grad:
+            groups.setdefault((name.startswith("encoder."), p.ndim > 1), []).append(p)
+    extra = [p for p in objective.parameters() if p.requires_grad]  # type: ignore[attr-defined]
+    if extra:
+        groups.setdefault((False, True), []).extend(extra)
+    return torch.optim.AdamW(
+        [
+            {
+                "params": ps,
+                "weight_decay": spec.weight_decay if decayed else 0.0,
+                "scale": spec.encoder_lr_scale if encoder else 1.0,
+            }
+            for (encoder, decayed), ps in groups.items()
+        ],
+        lr=spec.lr,
+        betas=(0.9, 0.999),
+    )
