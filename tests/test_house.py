@@ -256,6 +256,18 @@ def test_light_imports_bring_neither_torch_nor_qt(statement):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("arguments", ["--version", "--help"])
+def test_the_list_of_commands_needs_no_library_but_typer(arguments):
+    heavy = "{'pydantic', 'numpy', 'scipy', 'PIL', 'onnxruntime', 'torch'}"
+    code = (
+        f"import sys, atexit; atexit.register(lambda: print('loaded', sorted({heavy} & set(sys.modules))));"
+        f"from napari_tinymig.cli import main; main(['{arguments}'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "loaded []"
+
+
 def test_no_file_names_a_path_of_one_machine():
     # Spelt in two halves, so that this file does not contain what it looks for.
     words = ["/ro" + "ot/", "/wo" + "rk/", "/home" + "/", "C:\\Us" + "ers"]

@@ -15,7 +15,7 @@ from napari_tinymig.reports.overlay import overlay_of
 from napari_tinymig.tasks.colours import label_colours, palette, rgb
 from napari_tinymig.tasks.known_task import KnownTask
 from napari_tinymig.tasks.optic import OPTIC
-from napari_tinymig.tasks.table import KNOWN, TASKS
+from napari_tinymig.tasks.table import DEFAULT_TASK, FILES, KNOWN, TASKS, usual_task
 from napari_tinymig.tasks.task import Region, Task
 
 
@@ -134,3 +134,10 @@ def test_the_preferences_page_lists_the_known_tasks():
 
     manifest = yaml.safe_load((Path(__file__).parent.parent / "napari.yaml").read_text(encoding="utf-8"))
     assert list(manifest["contributions"]["configurations"]["models"]["properties"]) == list(TASKS)
+
+
+def test_every_file_of_the_table_holds_the_task_of_its_name_and_the_first_photographs_are_meant_without_one():
+    assert [KNOWN[name].task.name for name in FILES] == list(FILES) == list(TASKS)
+    assert usual_task("photograph").name == DEFAULT_TASK
+    assert "spleen" not in TASKS
+    assert TASKS.get("spleen") is None
