@@ -99,7 +99,7 @@ def test_a_run_that_was_cut_off_continues_to_the_bit(eyes, tmp_path):
 
 
 def test_slow_checkpoints_are_written_seldom_but_the_last_epoch_always(eyes, tmp_path, monkeypatch):
-    from napari_tinymig.training.run import loop
+    from napari_tinymig.training.run import checkpoint
 
     saved = []
 
@@ -108,7 +108,7 @@ def test_slow_checkpoints_are_written_seldom_but_the_last_epoch_always(eyes, tmp
         saved.append(json.loads(metadata["progress"])["epoch"])
         save_file(tensors, path, metadata)
 
-    monkeypatch.setattr(loop, "save_file", slow)
+    monkeypatch.setattr(checkpoint, "save_file", slow)
     list(train(recipe(optim__epochs=8), eyes, out=tmp_path / "run"))
     assert saved[0] == 1
     assert saved[-1] == 8
@@ -205,13 +205,13 @@ def test_without_a_held_out_case_it_is_said_that_the_last_epoch_is_kept(tmp_path
 
 
 def test_a_checkpoint_that_cannot_be_written_is_a_sentence_and_leaves_no_half_file(eyes, tmp_path, monkeypatch):
-    from napari_tinymig.training.run import loop
+    from napari_tinymig.training.run import checkpoint
 
     def full(tensors, path, metadata):
         path.write_bytes(b"half")
         raise SafetensorError("I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr(loop, "save_file", full)
+    monkeypatch.setattr(checkpoint, "save_file", full)
     with pytest.raises(OutputRefused, match="No space left on device.*make room"):
         list(train(recipe(), eyes, out=tmp_path / "run"))
     assert not list((tmp_path / "run").glob(".last*"))
