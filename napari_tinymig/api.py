@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .base.picture_axes import is_colours_first
 from .base.records import Message, Prediction, Scan
 from .jobs.accelerate import open_network
 from .models.registry import default_model
+from .predict.given_array import scan_of_array, with_spacing
 from .predict.predictor import Predictor, Roi
 from .predict.task_guess import TaskGate, scan_for_task
 from .tasks.table import DEFAULT_TASK
@@ -55,7 +55,7 @@ def segment(
     psa_ng_ml: float | None = None,
     cup_offset: float | None = None,
 ) -> Prediction:
-    """Mask, measures and trust of one image.
+    """Mask, measures and trust of one image; the labels have the image's shape, (H, W) or (D, H, W).
 
     Parameters
     ----------
@@ -63,7 +63,8 @@ def segment(
         A path; a Scan; an RGB photograph (H, W, 3) or (H, W, 4), 8 or 16 bit, or without a spacing also (3, H, W); a
         grey slice (H, W); or a volume (D, H, W), rows front to back, columns patient right to left.
     spacing
-        mm per pixel in array order; None = unknown (no mL, no mm).
+        mm per pixel in array order; None = unknown (no mL, no mm). Of a grey slice two numbers (no mL), or three with
+        its thickness first. Of a file or Scan only where it has none of its own.
     task
         auto (metadata, then the shipped gate), or a known task: optic, prostate or polyp.
     model
@@ -84,7 +85,8 @@ def segment(
     if task not in ("auto", predictor.task.name):
         raise ValueError(f"the model does '{predictor.task.name}', not '{task}'; leave one of them out.")
     scan = scan_for_task(scan, predictor.task.input)
-    return predictor.predict(scan, roi, probabilities, uncertainty, psa_ng_ml=psa_ng_ml)
+    prediction = predictor.predict(scan, roi, probabilities, uncertainty, psa_ng_ml=psa_ng_ml)
+    return _flat(prediction) if _is_grey_picture(image) else prediction
 
 
 def prompt(
@@ -124,39 +126,40 @@ def prompt(
     from .annotations.structures import task_to_prompt
     from .jobs.box_engine import open_box_engine
     from .prompts.begin import begin
-    from .prompts.checks import checked_pixels
 
-    if not isinstance(image, Scan | str | Path):
-        image = checked_pixels(np.asarray(image))
     scan, _ = _scan_of(image, spacing)
-    flat = not isinstance(image, Scan | str | Path) and np.ndim(image) == 2
+    flat = _is_grey_picture(image)
     task, boxes = task_to_prompt(task, model), open_box_engine(engine)  # type: ignore[assignment]
     return begin(scan, task, model, start, follow=follow, flat=flat, box_engine=boxes)
+
+
+def _is_grey_picture(image: Any) -> bool:
+    """Whether an array (H, W) was given, whose mask is to be (H, W), too."""
+    return not isinstance(image, Scan | str | Path) and np.ndim(image) == 2
+
+
+def _flat(prediction: Prediction) -> Prediction:
+    """The prediction of one slice without the axis of slices."""
+    if prediction.labels.ndim == 2:
+        return prediction
+    prediction.labels = prediction.labels[0]
+    if prediction.probabilities is not None:
+        prediction.probabilities = prediction.probabilities[:, 0]
+    if prediction.uncertainty_map is not None:
+        prediction.uncertainty_map = prediction.uncertainty_map[0]
+    return prediction
 
 
 def _scan_of(image: Any, spacing: tuple[float, ...] | None) -> tuple[Scan, dict[str, Any]]:
     """The image as a Scan, with the metadata of a file."""
     if isinstance(image, Scan):
-        return image, {}
+        return with_spacing(image, spacing), {}
     if isinstance(image, str | Path):
         from .formats import open_input
 
         opened = open_input(image)
-        return opened.scan, opened.metadata
-    from .formats import eight_bit
-
-    pixels = np.asarray(image)
-    if spacing is None and is_colours_first(pixels.shape, pixels.dtype):
-        pixels = np.moveaxis(pixels, 0, -1)
-    if pixels.ndim == 3 and pixels.shape[-1] in (3, 4):
-        return Scan(np.ascontiguousarray(eight_bit(pixels[..., :3])), spacing), {}
-    if pixels.ndim == 2:
-        return Scan(pixels[None], None if spacing is None else (1.0, *spacing[-2:])), {}
-    if pixels.ndim == 3:
-        return Scan(pixels, spacing), {}
-    raise ValueError(
-        f"the image has shape {pixels.shape}; expected (H, W, 3) colour, (H, W) grey or (D, H, W); give one at a time."
-    )
+        return with_spacing(opened.scan, spacing), opened.metadata
+    return scan_of_array(image, spacing), {}
 
 
 def finetune(model: str | Path, data: str | Path, out: str | Path, **settings: Any) -> Iterator[Message]:

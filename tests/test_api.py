@@ -62,7 +62,7 @@ def test_segment_takes_a_grey_slice_and_a_volume_with_spacing(make_model):
     slice_ = np.random.default_rng(0).normal(100, 3, (64, 64))
     slice_[20:40, 20:40] += 300
     one = napari_tinymig.segment(slice_, model=model.path)
-    assert one.labels.shape == (1, 64, 64)
+    assert one.labels.shape == (64, 64)
     many = napari_tinymig.segment(np.stack([slice_] * 4), spacing=(3, 1, 1), model=model.path)
     assert many.measures["volume_ml"] == pytest.approx(4 * 400 * 3 / 1000, rel=0.1)
 

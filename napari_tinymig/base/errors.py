@@ -1,7 +1,7 @@
 """Errors of the world. Each message says what was found, what was expected and what to do.
 
 What the user gave wrongly as an argument is a ValueError; what a file, a model, a disk or an installation did
-wrong is one of these.
+wrong is one of these. An image that cannot be used and a name that is not known may be either, and are both.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class UnreadableInput(TinyMIGError):
     """A file or folder that cannot be read as an image: wrong type, truncated, empty, damaged."""
 
 
-class UnsupportedInput(TinyMIGError):
+class UnsupportedInput(TinyMIGError, ValueError):
     """A readable image that the product cannot use: 4-D, constant, NaN everywhere, too small, too large."""
 
 
@@ -34,6 +34,10 @@ class TaskRefused(TinyMIGError):
 
 class ModelFileError(TinyMIGError):
     """A model file that is not ours, damaged, from a newer version, or not known by name."""
+
+
+class UnknownName(ModelFileError, ValueError):
+    """A model or task name that nothing here has."""
 
 
 class OutputRefused(TinyMIGError):

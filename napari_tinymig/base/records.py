@@ -22,12 +22,14 @@ class Scan:
     posterior, its columns patient right to left, its slices inferior to superior, wherever orientation is known.
     spacing_mm: (row, column) of a photograph or (slice, row, column) of a volume, positive; None = unknown.
     name: the input's stem, for messages and tables. drawn: made by this package, no patient's image.
+    thickness_known: False for a single picture whose slice spacing is a stand-in: it has no volume in mL.
     """
 
     pixels: NDArray[Any]
     spacing_mm: tuple[float, ...] | None = None
     name: str = ""
     drawn: bool = False
+    thickness_known: bool = True
 
     def __post_init__(self) -> None:
         p = self.pixels
@@ -42,6 +44,13 @@ class Scan:
     def kind(self) -> Literal["photograph", "volume"]:
         """'photograph' for a uint8 (H, W, 3) array, 'volume' otherwise (photographs are always uint8 RGB)."""
         return "photograph" if self.pixels.shape[-1] == 3 and self.pixels.dtype == np.uint8 else "volume"
+
+    @property
+    def measured_mm(self) -> tuple[float, ...] | None:
+        """`spacing_mm` for measuring: an unknown thickness is NaN."""
+        if self.spacing_mm is None or self.thickness_known:
+            return self.spacing_mm
+        return (math.nan, *self.spacing_mm[1:])
 
     @property
     def grid_shape(self) -> tuple[int, ...]:

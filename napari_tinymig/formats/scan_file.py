@@ -157,7 +157,7 @@ def as_volume(scan: Scan) -> Scan:
         grey = rgb.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
     grey = grey.astype(np.int16) if grey.shape[-1] == 3 and grey.dtype == np.uint8 else grey
     spacing = None if scan.spacing_mm is None else (1.0, *scan.spacing_mm)
-    return Scan(grey[None], spacing, scan.name)
+    return Scan(grey[None], spacing, scan.name, thickness_known=False)
 
 
 def eight_bit(pixels: NDArray[Any]) -> NDArray[np.uint8]:

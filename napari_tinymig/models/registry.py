@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..base.errors import ModelFileError, OutputRefused, did_you_mean
+from ..base.errors import ModelFileError, OutputRefused, UnknownName, did_you_mean
 from ..base.plain_json import parse_json
 from ..base.safe_files import write_atomic
 from ..recipes.student import ModelHeader
@@ -84,7 +84,7 @@ def find_model(name_or_path: str | Path) -> Path:
     if name in known:
         return known[name]
     hint = did_you_mean(name, known, f"known models: {', '.join(known) or 'none'}")
-    raise ModelFileError(f"no model named '{text}'; expected a known name or a .safetensors file; {hint}")
+    raise UnknownName(f"no model named '{text}'; expected a known name or a .safetensors file; {hint}")
 
 
 def open_model(name_or_path: str | Path) -> ModelFile:
@@ -124,7 +124,7 @@ def default_model(task: str) -> str:
         header = entry(name, path).header
         if header is not None and header.kind == "segmenter" and header.task and header.task.name == task:
             return name
-    raise ModelFileError(
+    raise UnknownName(
         f"no model for task '{task}'; known models: {', '.join(known) or 'none'}; "
         "add one with: tinymig models add FILE, or name one with --model."
     )

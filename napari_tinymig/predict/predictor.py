@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -58,6 +59,8 @@ class Predictor:
         self.header: ModelHeader = self.model.header
         if self.header.task is None and self.header.kind == "segmenter":
             raise ValueError(f"model '{self.header.name}' names no task; expected a segmenter with a task.")
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads is {threads}; expected a whole number above 0, or None for all usable ones.")
         self.device: Device = resolve_device(device)
         if network is None and self.device.name != "cpu":
             network, self.device = _opened_on_gpu(self.model, self.device, on_gpu)
@@ -105,6 +108,7 @@ class Predictor:
         """
         start = time.perf_counter()
         check_scan(scan, self.task)
+        roi = checked_roi(roi, scan)
         if self.task.input == "photograph":
             answer = self.answer_photograph(scan, roi, probabilities, uncertainty)
             if progress:
@@ -117,7 +121,7 @@ class Predictor:
         prediction = Prediction(
             labels=answer.labels,
             class_names=self.task.class_names,
-            measures=measure(answer.labels, self.task, scan.spacing_mm, psa_ng_ml),
+            measures=measure(answer.labels, self.task, scan.measured_mm, psa_ng_ml),
             task=self.task.name,
             model_id=self.model_id,
             status="ok" if found else "not_found",
@@ -146,6 +150,25 @@ class Predictor:
         draws_cups = "cup_disc" in self.task.measures
         redraw = partial(redraw_disc_and_cup, cup_offset=self.cup_offset) if draws_cups else None
         return PhotographStudent(self.network, self.header, self.colour_match, redraw)
+
+
+def checked_roi(roi: Any, scan: Scan) -> Roi:
+    """'auto', 'full' or a box that meets the photograph. Raises ValueError for anything else."""
+    if isinstance(roi, str) and roi in ("auto", "full"):
+        return cast(Roi, roi)
+    if scan.kind == "volume":
+        raise ValueError(f"roi is {roi!r}; expected 'auto' or 'full' for a volume; a box is for photographs.")
+    try:
+        y0, x0, y1, x1 = (float(v) for v in roi)
+    except (TypeError, ValueError):
+        raise ValueError(f"roi is {roi!r}; expected 'auto', 'full' or a box (y0, x0, y1, x1) in pixels.") from None
+    height, width = scan.pixels.shape[:2]
+    if not (max(y0, 0) < min(y1, height) and max(x0, 0) < min(x1, width) and math.isfinite(y0 + x0 + y1 + x1)):
+        raise ValueError(
+            f"roi is the box {(y0, x0, y1, x1)}; expected y0 < y1 and x0 < x1, and pixels of the photograph of "
+            f"{height} x {width} inside; give (y0, x0, y1, x1)."
+        )
+    return y0, x0, y1, x1
 
 
 def _box(scan: Scan, roi: Roi) -> Box:

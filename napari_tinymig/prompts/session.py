@@ -86,7 +86,7 @@ class PromptSession:
         grid = labels if labels.shape == self.scan.grid_shape else labels[None]
         found: dict[str, Any] = {
             "labels": labels,
-            "measures": measure(grid, self.task, self.scan.spacing_mm),
+            "measures": measure(grid, self.task, self.scan.measured_mm),
             "status": "ok" if labels.any() else "not_found",
             "seconds": self.seconds,
         }
