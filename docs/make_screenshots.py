@@ -166,6 +166,29 @@ def structure():
     viewer.close()
 
 
+def cases():
+    """Three drawn photographs of a folder, segmented; the middle one on show, its mask as an outline."""
+    from napari_tinymig.samples.drawn import fundus_sample
+
+    viewer = fresh()
+    panel = dock(viewer, "Cases")
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in range(3):
+            sample = fundus_sample(side=512, seed=seed, cup_ratio=0.4 + 0.1 * seed)
+            Image.fromarray(sample.scan.pixels).save(Path(folder) / f"drawn_{seed + 1}.png")
+        panel.open_folder(folder)
+        until(lambda: panel.book.current is not None, 20)
+        panel.act["segment_all"]()
+        until(lambda: all(case.state == "segmented" for case in panel.book.cases), 60)
+        panel.act["next"]()
+        until(lambda: panel.book.current is panel.book.cases[1], 20)
+        panel.act["cases"]()
+        panel.act["outline"]()
+        shot(viewer, "cases")
+        panel.worklist.autosave = False
+        viewer.close()
+
+
 def light():
     viewer, _ = segmented("fundus", "optic", "light")
     dock(viewer, "Live read-out")
@@ -302,7 +325,21 @@ def loop():
 
 SCENES = {
     f.__name__: f
-    for f in (first_run, segment, prompt, structure, light, prostate, planes, batch, shift, what_if, classify, loop)
+    for f in (
+        first_run,
+        segment,
+        cases,
+        prompt,
+        structure,
+        light,
+        prostate,
+        planes,
+        batch,
+        shift,
+        what_if,
+        classify,
+        loop,
+    )
 }
 
 

@@ -124,3 +124,16 @@ def test_nothing_to_say_takes_no_room(viewer):
     segment.elapsed.setText("0.2 s")
     assert not segment.elapsed.isHidden()
     assert annotate.cases.list.isHidden()  # an empty list stood there as a strip of 190 px
+
+
+def test_the_menu_and_a_script_open_the_same_panel_once(viewer):
+    viewer.window.add_plugin_dock_widget("napari-tinymig", "Segment")  # as `tinymig view` does
+    spin(0.2)
+    first = panels(viewer)["Segment"]
+    choose(viewer, "Live read-out")
+    choose(viewer, "Segment")
+    spin(0.2)
+    from napari_tinymig.viewer.segment.panel import SegmentPanel
+
+    assert viewer.window._qt_window.findChildren(SegmentPanel) == [first]
+    assert in_front(viewer, "Segment")

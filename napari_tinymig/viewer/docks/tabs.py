@@ -47,6 +47,11 @@ class DockTab(QObject):
         dock.installEventFilter(self)
         self._soon.start(0)
 
+    @property
+    def shown_title(self) -> str:
+        """Title of the panel in the plugin's menu; '' where it is not docked."""
+        return self.dock.objectName().rsplit(" (", 1)[0] if self.dock is not None else ""
+
     def left(self) -> None:
         """The panel is out of its dock, for good."""
         self._soon.stop()
@@ -57,6 +62,13 @@ class DockTab(QObject):
         dock = self.dock
         window = dock.parent() if dock is not None else None
         if dock is None or not isinstance(window, QMainWindow):
+            return
+        twin = next((t for t in _tabs_of(self.viewer) if t is not self and t.shown_title == self.shown_title), None)
+        if twin is not None and twin.dock is not None:
+            # `viewer.window.add_plugin_dock_widget` and napari's menu do not know of each other.
+            twin.dock.show()
+            twin.dock.raise_()
+            self.viewer.window.remove_dock_widget(dock)
             return
         if self._called:
             self._called = False
@@ -71,7 +83,7 @@ class DockTab(QObject):
 
     def _seen(self, on_show: bool) -> None:
         if on_show and self.dock is not None:
-            _FRONT[id(getattr(self.viewer, "__wrapped__", self.viewer))] = self.dock.objectName().rsplit(" (", 1)[0]
+            _FRONT[id(getattr(self.viewer, "__wrapped__", self.viewer))] = self.shown_title
         self._behind = not on_show and self.dock is not None and not self.dock.isHidden()
 
     def eventFilter(self, watched: Any, event: Any) -> bool:
@@ -145,8 +157,7 @@ def front_panel(viewer: Any) -> str:
 
 
 def _tab_of(viewer: Any, title: str) -> DockTab | None:
-    fitting = [tab for tab in _tabs_of(viewer) if tab.dock and tab.dock.objectName().startswith(f"{title} (")]
-    return fitting[0] if fitting else None
+    return next((tab for tab in _tabs_of(viewer) if tab.shown_title == title), None)
 
 
 def _tabs_of(viewer: Any) -> list[DockTab]:
