@@ -140,7 +140,7 @@ def test_undo_and_redo_are_exact_by_button_by_key_and_by_naparis_own(viewer, pan
     click(panel, "Redo")
     click(panel, "Undo")
     mask.undo()  # napari's own: what was written last is taken back, the mark comes along
-    wait_until(lambda: len(panel.prompting.marks.points.data) == 2, 2, "the mark to come back")
+    wait_until(lambda: len(panel.prompting.marks.points.data) == 2, what="the mark to come back")
     np.testing.assert_array_equal(panel.prompting.session.labels, mask.data)
 
 
@@ -151,7 +151,7 @@ def test_one_mark_is_one_undo_step_of_the_layer(viewer, panel):
     answered(panel)
     mask.undo()
     assert not mask.data.any()
-    wait_until(lambda: not len(panel.prompting.marks.points.data), 2, "the mark to go")
+    wait_until(lambda: not len(panel.prompting.marks.points.data), what="the mark to go")
 
 
 def test_a_locked_class_is_not_touched_and_the_panel_says_so(viewer, panel):
@@ -245,7 +245,7 @@ def test_a_volume_is_followed_in_the_background_and_taken_back_at_once(viewer, p
     assert prompt.positions == ((6, 50, 44),)
     mask.undo()
     assert not mask.data.any()
-    wait_until(lambda: not panel.prompting.session.prompts, 2, "the session to go along")
+    wait_until(lambda: not panel.prompting.session.prompts, what="the session to go along")
 
 
 def test_following_can_be_stopped_and_what_was_reached_stays(viewer, panel):
