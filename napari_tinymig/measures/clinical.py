@@ -63,7 +63,7 @@ def measure(
     """Measures by name for a label array (H, W) or (D, H, W); NaN where a number does not exist.
 
     cup_disc: vcdr, hcdr, area_ratio, disc_area_px, cup_area_px, disc_height_px, cup_height_px, disc_width_px,
-    cup_width_px, and disc_area_mm2, disc_height_mm where the spacing is known. volume: volume_ml,
+    cup_width_px, and disc_area_mm2, cup_area_mm2, disc_height_mm where the spacing is known. volume: volume_ml,
     diameter_ap_mm, diameter_transverse_mm, diameter_cc_mm, ellipsoid_volume_ml, gland_voxels and, with a PSA value in
     ng/mL, psa_density (ng/mL per mL). area: area_px, area_fraction, objects, and area_mm2 where the spacing is known.
     """
@@ -123,6 +123,7 @@ def cup_disc(
     }
     if spacing_mm is not None:
         out["disc_area_mm2"] = disc_area * spacing_mm[0] * spacing_mm[1]
+        out["cup_area_mm2"] = cup_area * spacing_mm[0] * spacing_mm[1]
         out["disc_height_mm"] = (dy1 - dy0) * spacing_mm[0]
     return out
 

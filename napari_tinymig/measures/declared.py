@@ -46,6 +46,7 @@ DECLARED: dict[str, Measure] = {
         Measure("disc_area_px", "disc area", "px", 0, column=True),
         Measure("cup_area_px", "cup area", "px", 0, column=True),
         Measure("disc_area_mm2", "disc area", "mm²", 2, column=True),
+        Measure("cup_area_mm2", "cup area", "mm²", 2),
         Measure("volume_ml", "gland volume", "mL", 1, column=True, main=True, widest=20),
         Measure("psa_density", "PSA density", "ng/mL²", 2, report=False),
         Measure("diameter_transverse_mm", "transverse diameter", "mm", 0),

@@ -250,6 +250,7 @@ class SavePanel(Panel):
         kept = layer.metadata.get(KEY, {})
         edited = int(np.count_nonzero(changed_by_user(layer))) if kept.get("model_id") else 0
         about = {"model_id": kept.get("model_id"), "edited_px": edited, "source": kept.get("path") or image.name}
+        about |= {"extra": kept.get("extra"), "shift_score": kept.get("shift_score")}
         path = Path(self.folder.text()).expanduser() / f"{self._stem}_report{suffix}"
         self.say("Writing the report...")
         labels = np.array(layer.data, np.uint8)
