@@ -392,6 +392,7 @@ def test_the_cup_slider_moves_the_cup_inside_its_disc_as_one_undoable_edit(viewe
     wait_until(lambda: "0.74" in panel.big.text(), 2.0, "the number to follow the slider")
     assert ((layer.data > 0) == (labels > 0)).all()
     assert panel.cup.value.text() == "+1.00"
+    assert panel.cup.slider.width() > 150  # wide enough to be moved by hand
     layer.undo()
     wait_until(lambda: "0.50" in panel.big.text(), 2.0, "the number to follow undo")
     assert (layer.data == labels).all()

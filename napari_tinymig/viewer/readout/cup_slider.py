@@ -6,7 +6,7 @@ import numpy as np
 from napari.layers import Labels
 from numpy.typing import NDArray
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QSlider, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QSlider, QVBoxLayout, QWidget
 
 from ..napari_io.layers import put_labels
 from ..parts.style import text_label
@@ -38,10 +38,14 @@ class CupSlider(QWidget):
         self.slider.valueChanged.connect(self._redraw)
         self.value = text_label("", "hint")
         self.value.setWordWrap(False)
-        line = QHBoxLayout(self)
-        line.setContentsMargins(0, 0, 0, 0)
-        for part in (text_label("tight", "hint"), self.slider, text_label("generous", "hint"), self.value):
-            line.addWidget(part)
+        self.value.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.slider)
+        ends = QHBoxLayout()
+        for part, share in ((text_label("tight", "hint"), 0), (self.value, 1), (text_label("generous", "hint"), 0)):
+            ends.addWidget(part, share)
+        column.addLayout(ends)
         self._say()
 
     @property
