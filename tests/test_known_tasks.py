@@ -127,6 +127,25 @@ def test_a_made_up_task_is_offered_and_read_out_in_the_viewer(shell, make_napari
     assert setting("models", "shell") == "shell"
 
 
+def test_a_further_measure_of_disc_and_cup_is_a_row_of_the_read_out_too(monkeypatch, make_napari_viewer):
+    from napari_tinymig.viewer.readout.panel import ReadoutPanel
+
+    known = clinical.GROUPS["cup_disc"]
+    rim = lambda *given: known(*given) | {"rim_area_px": 10_800.0}  # noqa: E731
+    monkeypatch.setitem(clinical.GROUPS, "cup_disc", rim)
+    monkeypatch.setitem(declared.DECLARED, "rim_area_px", declared.Measure("rim_area_px", "rim area", "px", 0))
+    labels = np.zeros((200, 200), np.uint8)
+    labels[40:160, 40:160], labels[70:130, 70:130] = 1, 2
+    viewer = make_napari_viewer()
+    viewer.add_labels(labels, name="disc and cup")
+    readout = ReadoutPanel(viewer)
+    readout.task.setCurrentIndex(readout.task.findData("optic"))
+    readout.measure_now()
+    assert readout.rows.rows()["rim area"] == "10800 px"
+    assert readout.rows.rows()["disc, cup area"] == "14400, 3600 px"  # its own place, and no row besides
+    assert not {"disc area", "cup area"} & set(readout.rows.rows())
+
+
 def test_the_preferences_page_lists_the_known_tasks():
     from pathlib import Path
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,22 @@ if TYPE_CHECKING:
 
 QUIET_MS = 25  # events of one brush move come in bursts; one measurement answers them all
 EYES = {"eye unknown": None, "right eye (OD)": "right", "left eye (OS)": "left"}
+
+
+PLACED = frozenset(
+    {
+        *("vcdr", "hcdr", "area_ratio", "disc_area_px", "cup_area_px", "disc_area_mm2"),
+        *("volume_ml", "diameter_transverse_mm", "diameter_ap_mm", "diameter_cc_mm", "ellipsoid_volume_ml"),
+        *("area_px", "area_fraction", "objects", "area_mm2"),
+    }
+)
+"""Measures to which this panel gives a place of their own; every other declared one is a row below them."""
+
+
+def further_rows(values: Mapping[str, float]) -> dict[str, str]:
+    """Name -> value with unit of the declared measures that have no place of their own."""
+    further = [m for m in DECLARED.values() if m.key in values and m.key not in PLACED]
+    return {m.name: with_unit(values[m.key], m.unit, m.digits) for m in further}
 
 
 def painted_box(labels: np.ndarray) -> np.ndarray:
@@ -168,7 +185,7 @@ class ReadoutPanel(Panel):
             rows["thinnest rim"] = f"{profile.thinnest_hour} o'clock"
             if profile.isnt is not None:
                 rows["ISNT rule"] = "kept" if profile.isnt else "broken"
-        self.rows.set_rows(rows)
+        self.rows.set_rows(rows | further_rows(values))
 
     def _show_volume(
         self, layer: Labels, labels: np.ndarray, values: dict[str, float], spacing: tuple[float, ...] | None
@@ -188,6 +205,7 @@ class ReadoutPanel(Panel):
                 "ellipsoid formula": with_unit(values["ellipsoid_volume_ml"], "mL", 1),
                 f"slice {index}": here,
             }
+            | further_rows(values)
         )
 
     def _show_area(self, values: dict[str, float]) -> None:
@@ -196,7 +214,7 @@ class ReadoutPanel(Panel):
         rows["separate objects"] = f"{values['objects']:.0f}"
         if "area_mm2" in values:
             rows["in mm²"] = with_unit(values["area_mm2"], "mm²", 1)
-        self.rows.set_rows(rows)
+        self.rows.set_rows(rows | further_rows(values))
 
     def _show_declared(self, values: dict[str, float], task: Task) -> None:
         """Every declared measure of a task whose numbers have no picture of their own."""
