@@ -128,3 +128,14 @@ def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(OutputRefused, match="No space left"):
         write_atomic(tmp_path / "a.png", b"1")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table_begun_afresh_forgets_its_rows_without_removing_the_file_first(tmp_path):
+    from napari_tinymig.measures.csv_table import Table
+
+    for name, afresh in (("old", False), ("new", True)):
+        table = Table(tmp_path / "t.csv", ("file",), afresh=afresh)
+        assert (tmp_path / "t.csv").exists() == (name == "new")
+        table.put({"file": name})
+        table.write()
+    assert Table(tmp_path / "t.csv", ("file",)).rows == [{"file": "new"}]

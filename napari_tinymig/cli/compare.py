@@ -108,8 +108,7 @@ def _report(done: list[Pair], failed: dict[str, str], task: Task, out: Path, nam
     regions = [r.name for r in task.regions]
     columns = ["file", *(f"{m}_{r}" for m in ("dice", "hd95") for r in regions), "unit"]
     columns += [f"{key}_a", f"{key}_b", "difference", "error"]
-    (out / "agreement.csv").unlink(missing_ok=True)
-    table = Table(out / "agreement.csv", columns)
+    table = Table(out / "agreement.csv", columns, afresh=True)
     for pair in done:
         row: dict[str, Any] = {"file": pair.name, "unit": pair.unit, "difference": pair.a[key] - pair.b[key]}
         row |= {f"dice_{k}": v for k, v in pair.dice.items()} | {f"hd95_{k}": v for k, v in pair.hd95.items()}

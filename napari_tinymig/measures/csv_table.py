@@ -49,16 +49,16 @@ PAUSE_S = 2.0
 class Table:
     """Rows by their first column, in the order they were first put; rows of earlier runs in the same file stay.
 
-    columns: header; a column of the file that is unknown here is kept at the end. Raises OutputRefused where the file
-    exists but is no table, or cannot be written.
+    columns: header; a column of the file that is unknown here is kept at the end. afresh: the file's rows go. Raises
+    OutputRefused where the file exists but is no table, or cannot be written.
     """
 
-    def __init__(self, path: Path, columns: Iterable[str] | None = None):
+    def __init__(self, path: Path, columns: Iterable[str] | None = None, afresh: bool = False):
         self.path = path
         self.columns = tuple(table_columns() if columns is None else columns)
         self._rows: dict[str, dict[str, str]] = {}
         self._written = 0.0
-        if path.is_file():
+        if path.is_file() and not afresh:
             self._read()
 
     def _read(self) -> None:
