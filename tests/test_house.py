@@ -224,6 +224,13 @@ def test_no_module_sets_the_state_of_another(path):
 
 
 @pytest.mark.parametrize("path", sources(), ids=module_name)
+def test_nothing_asks_itself_what_it_already_has(path):
+    calls = [n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)]
+    asking = [c for c in calls if ast.unparse(c.func) == "hasattr" or (ast.unparse(c.func) == "getattr" and c.args[2:])]
+    assert [ast.unparse(c) for c in asking if ast.unparse(c.args[0]) == "self"] == []
+
+
+@pytest.mark.parametrize("path", sources(), ids=module_name)
 def test_public_names_are_documented_and_say_what_they_are(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     assert ast.get_docstring(tree), f"{path} has no module docstring"

@@ -55,7 +55,7 @@ class PlanesPanel(Panel):
         self._rebuild()
 
     def theme_changed(self) -> None:
-        for view in getattr(self, "views", []):
+        for view in self.views:
             view.colours = self.palette_colours
             view.update()
 

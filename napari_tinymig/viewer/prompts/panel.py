@@ -142,8 +142,6 @@ class PromptPanel(Panel):
 
     def _refresh(self, event: Any = None) -> None:
         """Show what can be done now."""
-        if not hasattr(self, "prompting"):
-            return
         now, image = self.prompting, self.subject.images.layer
         session = now.session
         self.subject.in_use = session is not None or now.opening.running
@@ -159,8 +157,7 @@ class PromptPanel(Panel):
         self.state.setText(hint or "Marks can be dragged (select tool, 3) and deleted; the mask follows.")
 
     def theme_changed(self) -> None:
-        if hasattr(self, "teach"):
-            self.teach.set_colours(self.palette_colours)
+        self.teach.set_colours(self.palette_colours)
 
     def released(self) -> None:
         self.prompting.close()

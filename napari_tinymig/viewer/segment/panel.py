@@ -165,7 +165,7 @@ class SegmentPanel(Panel):
     @property
     def _flat(self) -> bool:
         """Whether a stack of unknown voxel size is to be read as pictures: a task for photographs is chosen."""
-        name = self.task.currentData() if hasattr(self, "task") else None
+        name = self.task.currentData()
         return bool(name) and any(t.name == name and t.input == "photograph" for t in known_tasks(segmenters()))
 
     def _task_changed(self) -> None:
@@ -197,7 +197,7 @@ class SegmentPanel(Panel):
         self.locked.setText(f"Your edits in {', '.join(f'{k.name!r}' for k in kept)} are locked and will be kept.")
         self.locked.setVisible(bool(kept))
         reason = self._why_not()
-        self.go.setEnabled(not reason and not self.work.running if hasattr(self, "work") else False)
+        self.go.setEnabled(not reason and not self.work.running)
         self.go.setToolTip(reason or with_key("Runs in the background; the window stays free.", "segment"))
         self.hint.setText(reason)
         self.hint.setVisible(bool(reason) and layer is not None)

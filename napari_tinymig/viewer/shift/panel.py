@@ -284,13 +284,8 @@ class ShiftPanel(Panel):
 
     def theme_changed(self) -> None:
         """Charts follow the theme."""
-        charts = [
-            *(card.bars for card in getattr(self, "results", [])),
-            *(getattr(self, n, None) for n in ("scatter", "histogram", "differences")),
-        ]
-        for chart in charts:
-            if chart is not None:
-                chart.set_colours(self.palette_colours)
+        for chart in (*(card.bars for card in self.results), self.scatter, self.histogram, self.differences):
+            chart.set_colours(self.palette_colours)
 
     def released(self) -> None:
         for work in (self.guessing, self.work, self.comparing):
