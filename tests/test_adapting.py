@@ -8,8 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_tinymig.jobs.adapting import adapt_to
+from napari_tinymig.base.records import Scan
+from napari_tinymig.jobs.adapting import adapt_to, teaching_frames
 from napari_tinymig.models.file import read_model_file
+from napari_tinymig.predict.predictor import Predictor
+from napari_tinymig.recipes.student import InputSpec
+from napari_tinymig.tasks.optic import OPTIC
 
 spec = importlib.util.spec_from_file_location("tune_drawn", Path(__file__).with_name("tune_drawn.py"))
 drawn = importlib.util.module_from_spec(spec)
@@ -54,3 +58,15 @@ def test_a_folder_is_segmented_by_its_adapted_model_and_again_nothing_is_left_to
 def test_without_a_model_or_task_the_adaptation_asks_for_one(tinymig, second, tmp_path):
     asked = tinymig("segment", second / "images", "-o", tmp_path / "out", "--adapt", code=2)
     assert "name it with --model" in asked.stderr
+
+
+def test_a_photograph_without_a_disc_teaches_nothing(make_model):
+    finder = make_model("finder", OPTIC, (0.0, 0.5), kind="locator", input=InputSpec(size=128))
+    spec = InputSpec(size=128, roi_scale=2.2)
+    model = make_model("toy", OPTIC, (0.0, 0.5), input=spec, statistics={"version": 1})
+    predictor = Predictor(model, "cpu", locator=Predictor(finder, "cpu"))
+    y, x = np.mgrid[:300, :300] - 150
+    ground = np.full((300, 300, 3), 40, np.uint8)
+    eye = np.where((np.hypot(y, x) < 40)[..., None], np.uint8(200), ground)
+    assert len(teaching_frames(predictor, Scan(eye))) == 1
+    assert teaching_frames(predictor, Scan(ground + np.uint8(np.abs(x) // 40)[..., None])) == []

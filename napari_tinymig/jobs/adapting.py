@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.errors import MissingExtra, TinyMIGError
+from ..base.records import Scan
 from ..formats import find_inputs, open_input
 from ..models.file import ModelFile
+from ..network.seen_frame import SeenFrame
 from ..predict.predictor import Predictor
 from ..predict.task_guess import scan_for_task
-from ..sets.survey import frames_of
+from ..predict.volume import predict_volume
 
 ADAPTED = "adapted.safetensors"
 MOST_IMAGES = 100
@@ -40,7 +42,7 @@ def adapt_to(model: str | Path, inputs: Sequence[Path], out: Path) -> ModelFile:
     taught = 0
     for index in picks:
         try:
-            frames = frames_of(predictor, scan_for_task(open_input(items[index]).scan, predictor.task.input))
+            frames = teaching_frames(predictor, scan_for_task(open_input(items[index]).scan, predictor.task.input))
         except TinyMIGError:
             continue
         taught += bool(frames)
@@ -52,3 +54,11 @@ def adapt_to(model: str | Path, inputs: Sequence[Path], out: Path) -> ModelFile:
         )
     out.mkdir(parents=True, exist_ok=True)
     return adapt_batchnorm(predictor.model, grids, out / ADAPTED, prior=16.0 * len(grids) / taught)
+
+
+def teaching_frames(predictor: Predictor, scan: Scan) -> list[SeenFrame]:
+    """The frames that a mask of the scan is made from; none where the region of interest was not found."""
+    if predictor.task.input == "volume":
+        return predict_volume(predictor.network, predictor.header, scan).frames
+    answer = predictor.answer_photograph(scan, "auto", False, False)
+    return [] if answer.findings.roi is None else answer.frames
