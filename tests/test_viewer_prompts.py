@@ -229,6 +229,21 @@ def test_marks_lie_where_they_are_drawn_on_any_orientation_and_scale(viewer, pan
     np.testing.assert_allclose(at.data_to_world(at.data[0]), image.data_to_world(prompt.positions[0]))
 
 
+@pytest.mark.parametrize("kind", ["several levels", "colours first"])
+def test_odd_images_are_marked_in_the_pixels_of_their_mask(viewer, panel, kind):
+    pixels = photograph()
+    if kind == "several levels":
+        viewer.add_image([pixels, pixels[::2, ::2]], multiscale=True, rgb=True, name="eye")
+    else:
+        viewer.add_image(np.moveaxis(pixels, -1, 0), name="eye")
+    mask = opened(viewer, panel, "add", "point")
+    assert mask.data.shape == (300, 320)
+    canvas_click(viewer, mask, (140, 170))
+    answered(panel)
+    assert panel.prompting.session.prompts[0].positions == ((140, 170),)
+    assert mask.data[140, 170] == 1
+
+
 def test_a_volume_is_followed_in_the_background_and_taken_back_at_once(viewer, panel):
     pixels, ball = volume()
     image = viewer.add_image(pixels, name="scan", scale=(3, 1, 1), units=("mm",) * 3)

@@ -83,7 +83,7 @@ def canvas_point(viewer, layer, position):
     """Where the canvas shows a layer's pixel, in the pixels of its widget (2-D view)."""
     canvas = canvas_of(viewer)
     world = np.asarray(layer.data_to_world(position))
-    down, right = viewer.dims.displayed
+    down, right = (axis - viewer.dims.ndim + layer.ndim for axis in viewer.dims.displayed)
     x, y = canvas.view.camera.transform.map([world[right], world[down]])[:2]
     return canvas.native, QPoint(round(float(x)), round(float(y)))
 

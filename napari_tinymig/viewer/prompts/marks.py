@@ -13,7 +13,7 @@ from qtpy.QtCore import QTimer
 
 from ...prompts.records import Prompt
 from ...tasks.colours import rgb
-from ..napari_io.layers import KEY, geometry_of, grid_shape
+from ..napari_io.layers import KEY, geometry_of
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -42,6 +42,7 @@ class Mark:
 class PromptMarks:
     """The two layers of one image's prompts; `changed` is called after a user added, moved or deleted a mark.
 
+    mask: the labels layer, in whose pixels marks are told (an image may have axes of colours, or several levels).
     colours: label -> colour of the marks that add it. taken_back, given_again: what the undo keys do while one of the
     layers is active, as they do in a Labels layer.
     """
@@ -50,16 +51,17 @@ class PromptMarks:
         self,
         viewer: napari.viewer.Viewer,
         image: Layer,
+        mask: Layer,
         colours: dict[int, str],
         changed: Callable[[], None],
         taken_back: Callable[[], None],
         given_again: Callable[[], None],
     ):
-        self.viewer, self.image, self._changed = viewer, image, changed
+        self.viewer, self.mask, self._changed = viewer, mask, changed
         self.colours = {label: lighter(colour) for label, colour in colours.items()}
         self._mine = False
-        shape = grid_shape(image)
-        own = {"metadata": {KEY: {"source": image.name}}, "ndim": len(shape)} | geometry_of(image)
+        shape = tuple(mask.data.shape)
+        own = {"metadata": {KEY: {"source": image.name}}, "ndim": len(shape)} | geometry_of(mask)
         size = max(shape[-2:]) / 40  # shown at 14 to 20 px, however near one looks
         table = _table([])
         self.points = Points(
@@ -153,7 +155,7 @@ class PromptMarks:
         return out
 
     def _mark(self, layer: Points | Shapes, row: int, kind: Any, at: Sequence[NDArray[Any]]) -> Mark:
-        positions = [self.image.world_to_data(layer.data_to_world(p)) for p in at]
+        positions = [self.mask.world_to_data(layer.data_to_world(p)) for p in at]
         pixels = [tuple(int(np.floor(v + 0.5 + 1e-6)) for v in p) for p in positions]
         about = layer.features.iloc[row]
         if kind == "scribble":

@@ -111,7 +111,7 @@ class Prompting:
         for emitter in (self.mask.events.labels_update, self.mask.events.paint):
             self.panel.listen(emitter, self._look_soon)
         colours = {r.label: r.colour for r in session.task.regions}
-        self.marks = PromptMarks(self.viewer, image, colours, self._marks_changed, self.undo, self.redo)
+        self.marks = PromptMarks(self.viewer, image, self.mask, colours, self._marks_changed, self.undo, self.redo)
         for layer in self.marks.layers:
             self.panel.listen(layer.events.mode, self._refresh)
         session.lock(*self._locked)

@@ -137,13 +137,14 @@ class Subject(Section):
 
     def _lying_on(self, image: Layer) -> list[Labels]:
         """Labels layers in the image's place."""
+        at = image.data_to_world((1,) * image.ndim)
         return [
             layer
             for layer in self.panel.viewer.layers
             if isinstance(layer, Labels)
             and not layer.multiscale
             and tuple(layer.data.shape) == grid_shape(image)
-            and np.allclose(layer.data_to_world((1,) * layer.ndim), image.data_to_world((1,) * image.ndim))
+            and np.allclose(layer.data_to_world((1,) * layer.ndim), at[-layer.ndim :])
         ]
 
 
