@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QImage
 from qtpy.QtTest import QTest
 from viewer_parts import dock, photograph, spin, volume, wait_until
 
@@ -67,6 +68,15 @@ def opened(viewer):
     return cases_panel(viewer)
 
 
+def assert_shows(icon, pixels):
+    """The icon of a case has the colours of its image where no mask lies: within 12 grey levels at the left half."""
+    image = icon.pixmap(44, 44).toImage().convertToFormat(QImage.Format.Format_RGB888)
+    seen = np.array([[image.pixelColor(x, y).getRgb()[:3] for x in range(4, 20)] for y in range(14, 30)], float)
+    picks = ((np.arange(44) + 0.5) * 384 / 44).astype(int)
+    expected = pixels[np.ix_(picks[14:30], picks[4:20])].astype(float)
+    assert abs(seen.mean((0, 1)) - expected.mean((0, 1))).max() < 12
+
+
 def settled(panel):
     wait_until(lambda: not panel.worklist.saver.busy and not panel.worklist.work.running, what="writing and segmenting")
     panel.book.settle()
@@ -116,6 +126,7 @@ def test_a_folder_of_ten_is_done_by_keys_and_reopens_where_it_was_left(viewer, p
     press(viewer, Qt.Key.Key_Q, SHIFT)
     wait_until(lambda: states(panel) == ["segmented"] * 10, 60, "ten masks")
     assert len(viewer.layers) == 2  # files that nobody looked at are not opened
+    assert_shows(panel.list.item(7).icon(), eye(7))
     for _ in range(3):
         press(viewer, Qt.Key.Key_Right, ALT)
         wait_until(lambda: panel.book.opening.running is False, what="the next photograph")

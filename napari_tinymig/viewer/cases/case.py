@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from napari.layers import Labels, Layer
+from numpy.typing import NDArray
 
 from ...formats import InputItem
 from ..masks.mask_state import State
@@ -34,7 +36,8 @@ class Case:
     name: of the image. item: the file, where it comes from a folder. image: its layer, None while it is not open.
     layers: all that belongs to it, oldest first. number: headline number of the mask, with unit. target: where the mask
     of a file goes. mask_file: where its mask lies now. about: what is known of that mask (model, task, who and when),
-    plain values. hidden: ids of the layers that the user had hidden when the case was left.
+    plain values. picture: (44, 44, 3), of a file that was segmented without being opened. hidden: ids of the layers
+    that the user had hidden when the case was left.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Case:
     target: Path | None = None
     mask_file: Path | None = None
     about: dict[str, Any] = field(default_factory=dict)
+    picture: NDArray[np.uint8] | None = None
     view: View | None = None
     hidden: set[Any] = field(default_factory=set)
 

@@ -145,12 +145,15 @@ class CasesPanel(Panel):
         if known is not None and (known[0] == look or case.image is None):
             return known[1]
         picture = picture_of(case)
-        if picture is None:
-            return QIcon(QPixmap(SIDE, SIDE))
-        image = QImage(picture.tobytes(), SIDE, SIDE, 3 * SIDE, QImage.Format.Format_RGB888)
-        icon = QIcon(QPixmap.fromImage(image))
-        icon.addPixmap(QPixmap.fromImage(image), QIcon.Mode.Selected)  # not tinted
-        self._pictures[case] = (look, icon)
+        small = QPixmap(SIDE, SIDE)
+        small.fill(Qt.GlobalColor.transparent)
+        if picture is not None:
+            image = QImage(picture.tobytes(), SIDE, SIDE, 3 * SIDE, QImage.Format.Format_RGB888)
+            small = QPixmap.fromImage(image)
+        icon = QIcon(small)
+        icon.addPixmap(small, QIcon.Mode.Selected)  # not tinted
+        if picture is not None:
+            self._pictures[case] = (look, icon)
         return icon
 
     def _show_current(self) -> None:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ...base.errors import TinyMIGError
 from ...base.records import Prediction, Scan
 from ...formats import ScanFile, open_input, write_mask
@@ -16,6 +19,7 @@ from ..napari_io.layers import scan_of
 from ..parts.predicting import predict, preferred_model, request_as_preferred
 from ..parts.task_guess import guess_task
 from .case import Case
+from .pictures import picture_of_scan
 from .remembered import predicted_path
 
 
@@ -40,6 +44,7 @@ class Segmented:
     prediction: Prediction | None = None
     task: Task | None = None
     mask_file: Path | None = None
+    picture: NDArray[np.uint8] | None = None
     problem: str = ""
 
 
@@ -78,7 +83,9 @@ def _segment(job: ToSegment) -> Segmented:
     if model is None:
         raise ValueError(f"no model for '{task}' is installed; add one in the Models panel.")
     prediction, made_for = predict(request_as_preferred(scan, model), lambda _value: None)
-    return Segmented(job.case, prediction, made_for, _put_aside(job, scan_file, prediction, made_for))
+    waits_at = _put_aside(job, scan_file, prediction, made_for)
+    picture = picture_of_scan(scan, prediction.labels, made_for) if waits_at is not None else None
+    return Segmented(job.case, prediction, made_for, waits_at, picture)
 
 
 def _put_aside(job: ToSegment, scan_file: ScanFile | None, prediction: Prediction, task: Task) -> Path | None:

@@ -160,7 +160,7 @@ class Worklist(QObject):
             add_result(self.viewer, case, case.image, (), prediction, answer.task)
             self.book.look_at(case)
         elif answer.mask_file is not None:
-            case.mask_file, case.state = answer.mask_file, "segmented"
+            case.mask_file, case.state, case.picture = answer.mask_file, "segmented", answer.picture
             case.about = {"model_id": prediction.model_id, "task": answer.task.model_dump()}
             shown = [m for m in DECLARED.values() if m.main and m.key in prediction.measures]
             case.number = "".join(
