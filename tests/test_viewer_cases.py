@@ -206,6 +206,11 @@ def test_a_volume_and_a_photograph_keep_their_slice_and_camera(viewer):
     panel.book.go(t2)
     assert viewer.dims.current_step[0] == 3
     assert viewer.camera.zoom == pytest.approx(7)
+    viewer.add_image(photograph(shape=(600, 640)), rgb=True, name="another eye")  # shown for the first time: framed
+    y, x = viewer.camera.center[-2:]
+    assert (y, x) == pytest.approx((299.5, 319.5), abs=1)
+    width, height = viewer.window.geometry()[2:]
+    assert 0.1 < viewer.camera.zoom <= max(width / 640, height / 600)
 
 
 def test_a_second_segment_replaces_its_own_untouched_mask_and_undo_gives_it_back(viewer, make_model, model_folder):

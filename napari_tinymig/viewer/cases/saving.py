@@ -120,7 +120,11 @@ class Saver(QObject):
     def _next(self) -> None:
         if self._now is None and self._queue:
             self._now = self._queue.pop(0)
-            self._work.start_call(write, self._now, self._now.path not in self._ours)
+            self._work.start_call(write, self._now, self._replaces(self._now))
+
+    def _replaces(self, job: ToWrite) -> bool:
+        """Whether a file at that place would be someone's mask, to be kept."""
+        return job.state == "saved" and job.path not in self._ours
 
     def _done(self, job: ToWrite) -> None:
         self._now = None
@@ -146,6 +150,6 @@ class Saver(QObject):
         self._now, self._queue = None, []
         for job in left:
             try:
-                self._take(write(job, job.path not in self._ours, lambda _value: None))
+                self._take(write(job, self._replaces(job), lambda _value: None))
             except (OutputRefused, OSError, ValueError) as e:
                 self.failed.emit(str(e))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from .case import Case, View
 
 
@@ -30,8 +32,24 @@ def _remember(viewer: Any, case: Case) -> None:
 
 def _restore_view(viewer: Any, case: Case) -> None:
     if case.view is None:
-        viewer.reset_view(layers=[case.image])
+        _frame(viewer, case.image)
         return
     viewer.camera.center, viewer.camera.zoom = case.view.center, case.view.zoom
     if len(case.view.step) == viewer.dims.ndim:
         viewer.dims.current_step = case.view.step
+
+
+def _frame(viewer: Any, image: Any) -> None:
+    """Put an image into the middle of the canvas, whole.
+
+    napari cannot frame a flat image in a window that knows a volume, too: then the zoom at which everything fits is
+    scaled by how much larger everything is.
+    """
+    if image.ndim == viewer.dims.ndim or viewer.dims.ndisplay == 3:
+        viewer.reset_view(layers=[image] if image.ndim == viewer.dims.ndim else None)
+        return
+    viewer.reset_view()
+    low, high = np.asarray(image.extent.world)[:, -2:]
+    whole = np.ptp(np.asarray(viewer.layers.extent.world)[:, list(viewer.dims.displayed)], axis=0)
+    viewer.camera.center = tuple((low + high) / 2)
+    viewer.camera.zoom *= float(np.min((whole + 1e-9) / (high - low + 1e-9)))
