@@ -147,8 +147,19 @@ def test_two_folders_become_points_that_hover_and_open(viewer, shift_panel, tmp_
     assert scatter.nearest(at) is not None
     assert scatter.nearest(QPointF(-500, -500)) is None
     assert scatter.points[3].thumbnail.shape[2] == 3
+    viewer.camera.center, viewer.camera.zoom = (0, -900, -900), 0.01
     scatter.opened.emit(scatter.points[3].key)
-    assert "home3" in viewer.layers
+    assert [layer.name for layer in viewer.layers if layer.visible] == ["home3"]
+    assert viewer.layers.selection.active == viewer.layers["home3"]
+    size = np.array(viewer.layers["home3"].data.shape[:2])
+    np.testing.assert_allclose(viewer.camera.center[-2:], (size - 1) / 2, atol=1)
+    assert viewer.camera.zoom > 0.2
+    assert "click a point" in scatter.toolTip().lower()
+    assert "direction of most spread" in scatter.toolTip()
+    scatter.opened.emit(scatter.points[4].key)
+    scatter.opened.emit(scatter.points[3].key)  # open already: shown again, not opened twice
+    assert [layer.name for layer in viewer.layers if layer.visible] == ["home3"]
+    assert len([layer for layer in viewer.layers if layer.name == "home3"]) == 1
     (tmp_path / "report").mkdir()
     shift_panel.save(tmp_path / "report")
     written = {p.name for p in (tmp_path / "report").iterdir()}
@@ -256,3 +267,12 @@ def test_panels_follow_the_theme_and_close_without_a_trace(viewer, shift_panel, 
         viewer.window.remove_dock_widget(panel)
     spin(0.2)
     viewer.add_image(eye(3), rgb=True, name="later")
+
+
+def test_hours_below_the_rims_bars_never_run_together():
+    from napari_tinymig.viewer.readout.rim_plot import hours_with_room
+
+    assert hours_with_room(10) == [10, 12, 3, 6]  # 9 would touch 10
+    assert sorted(hours_with_room(9)) == [3, 6, 9, 12]
+    assert sorted(hours_with_room(1)) == [1, 3, 6, 9]
+    assert sorted(hours_with_room(11)) == [3, 6, 9, 11]

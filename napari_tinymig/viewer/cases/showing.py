@@ -25,6 +25,14 @@ def show_alone(viewer: Any, case: Case, before: Case | None, cases: Iterable[Cas
         _restore_view(viewer, case)
 
 
+def show_layer_alone(viewer: Any, layer: Any) -> None:
+    """Hide every other layer, choose this one, and fit the view to it."""
+    for other in viewer.layers:
+        other.visible = other == layer
+    viewer.layers.selection.active = layer
+    viewer.reset_view(layers=[layer])
+
+
 def _remember(viewer: Any, case: Case) -> None:
     case.hidden = {layer.unique_id for layer in case.all_layers if not layer.visible}
     case.view = View(tuple(viewer.camera.center), float(viewer.camera.zoom), tuple(viewer.dims.current_step))

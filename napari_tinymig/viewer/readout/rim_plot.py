@@ -13,6 +13,13 @@ from ..parts.charts import Chart
 from ..parts.theme import Palette
 
 
+def hours_with_room(thinnest: int) -> list[int]:
+    """Hours that are written below the bars: the thinnest, and of 12, 3, 6 and 9 those that are not beside it."""
+    return [thinnest] + [
+        h for h in (12, 3, 6, 9) if min((h - thinnest) % 12, (thinnest - h) % 12) > 1 and h != thinnest
+    ]
+
+
 class RimPlot(Chart):
     """Polar outline of disc and cup with bars of mean rim width per clock hour beside it."""
 
@@ -66,6 +73,7 @@ class RimPlot(Chart):
         plot = box.adjusted(0, 14, 0, -16)
         self._muted(painter)
         painter.drawText(QPointF(box.left(), box.top() + 9), f"rim by hour, {profile.unit}")
+        named = hours_with_room(profile.thinnest_hour)
         for i, hour in enumerate((12, *range(1, 12))):
             value = profile.clock_hours[hour]
             height = plot.height() * value / most
@@ -74,8 +82,8 @@ class RimPlot(Chart):
             painter.setBrush(QColor(self.colours.warn) if thinnest else QColor(colour_of(OPTIC, OPTIC.regions[0])))
             left = box.left() + i * step
             painter.drawRoundedRect(QRectF(left + 1, plot.bottom() - height, step - 2, max(height, 1.0)), 2, 2)
-            if hour % 3 and not thinnest:
-                continue  # there is no room for twelve numbers
+            if hour not in named:
+                continue
             self._muted(painter)
             where = QRectF(left - 4, plot.bottom() + 2, step + 8, 14)
             painter.drawText(where, Qt.AlignmentFlag.AlignCenter, str(hour))

@@ -16,6 +16,7 @@ from ...formats.kinds import suffix_of
 from ...sets.compare import channel_quantiles, density, picture
 from ...shift.causes import TITLES
 from ...tasks.table import DEFAULT_TASK
+from ..cases.showing import show_layer_alone
 from ..napari_io.layer_geometry import scan_file_of
 from ..napari_io.layers import geometry_of, grid_shape, scan_of
 from ..parts.background import Work
@@ -204,11 +205,8 @@ class ShiftPanel(Panel):
         self._refresh_state()
 
     def _kind_of_sets(self, specs: list[SetSpec]) -> str:
-        return (
-            "volume"
-            if any(s.kind == "layers" and s.scans and s.scans[0].kind == "volume" for s in specs)
-            else "photograph"
-        )
+        volumes = any(s.kind == "layers" and s.scans and s.scans[0].kind == "volume" for s in specs)
+        return "volume" if volumes else "photograph"
 
     def _progressed(self, value: tuple[int, int, str]) -> None:
         done, total, name = value
@@ -244,15 +242,23 @@ class ShiftPanel(Panel):
             part.show()
 
     def _open(self, path: Path) -> None:
-        """Open the image of a point, or select its layer if it is open already."""
+        """Show the image of a point alone and in full; it is opened first where it is not open yet."""
         for layer in self.viewer.layers:
             if layer.name == str(path) or str(layer.source.path or "") == str(path):
-                self.viewer.layers.selection.active = layer
+                self._show_alone(layer)
                 return
         try:
-            self.viewer.open(str(path), plugin="napari-tinymig" if suffix_of(path) in volume_suffixes() else None)
+            opened = self.viewer.open(
+                str(path), plugin="napari-tinymig" if suffix_of(path) in volume_suffixes() else None
+            )
         except (OSError, ValueError, TinyMIGError) as e:
             self.say_error(f"{path} cannot be opened ({e}); open it from the File menu.")
+            return
+        self._show_alone(opened[0])
+
+    def _show_alone(self, layer: Layer) -> None:
+        show_layer_alone(self.viewer, layer)
+        self.say(f"'{layer.name}' is shown alone; the other layers are hidden, not closed.")
 
     def save(self, folder: Path | None = None) -> None:
         """Write the report of the last comparison into a folder that the user chooses."""

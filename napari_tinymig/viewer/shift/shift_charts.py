@@ -15,6 +15,9 @@ from ...reports.shift_plots import PLOT_COLOURS, PlotColours
 from ..parts.charts import Chart
 from ..parts.theme import Palette
 
+ACROSS, UP = "direction of most spread", "second most"
+"""The axes: principal directions of all images together, as the model sees them; they have no unit."""
+CLICK = "click a point to open its image"
 HIT = 9.0  # a click this near to a point opens it, px
 
 
@@ -46,6 +49,9 @@ class SetScatter(Chart):
     def __init__(self, colours: Palette, height: int = 220):
         super().__init__(colours, height)
         self.setMouseTracking(True)
+        self.setToolTip(
+            f"Across: the {ACROSS} of all images as the model sees them; up: the {UP}. {CLICK.capitalize()}."
+        )
         self.points: list[SetPoint] = []
         self.names = ("A", "B")
         self.hovered: int | None = None
@@ -58,7 +64,7 @@ class SetScatter(Chart):
     def position(self, index: int) -> QPointF:
         """Where a point is drawn, in the widget's pixels."""
         xs, ys = [p.x for p in self.points], [p.y for p in self.points]
-        box = QRectF(self.rect()).adjusted(12, 26, -12, -14)
+        box = QRectF(self.rect()).adjusted(22, 26, -12, -26)
 
         def along(value: float, values: list[float], start: float, length: float) -> float:
             low, high = min(values), max(values)
@@ -111,8 +117,21 @@ class SetScatter(Chart):
             said = painter.fontMetrics().elidedText(name, Qt.TextElideMode.ElideMiddle, int(area.width() / 2 - 34))
             painter.drawText(QPointF(left + 9, 16), said)
             left += painter.fontMetrics().horizontalAdvance(said) + 30
+        self._axes(painter)
         if self.hovered is not None:
             self._card(painter, area, self.points[self.hovered], self.position(self.hovered))
+
+    def _axes(self, painter: QPainter) -> None:
+        """What the two directions are, and that points can be clicked."""
+        self._muted(painter)
+        bottom = QRectF(22, self.height() - 17, self.width() - 26, 15)
+        said = f"{ACROSS}{';  ' + CLICK if any(p.key is not None for p in self.points) else ''}"
+        said = painter.fontMetrics().elidedText(said, Qt.TextElideMode.ElideRight, int(bottom.width()))
+        painter.drawText(bottom, Qt.AlignmentFlag.AlignLeft, said)
+        painter.save()
+        painter.rotate(-90)
+        painter.drawText(QRectF(-self.height() + 20, 3, self.height() - 46, 15), Qt.AlignmentFlag.AlignCenter, UP)
+        painter.restore()
 
     def _mark(self, painter: QPainter, at: QPointF, group: int, look: PlotColours, radius: float) -> None:
         colour = QColor(look.b if group else look.a)
