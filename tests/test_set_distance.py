@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -33,6 +34,14 @@ def test_frechet_of_commuting_covariances_is_the_distance_of_their_roots():
 def test_frechet_of_a_set_and_its_shifted_copy_is_the_squared_shift():
     x = np.random.default_rng(1).normal(size=(40, 6))
     assert frechet(x, x + 2.0) == pytest.approx(6 * 4.0, rel=1e-6)
+
+
+def test_frechet_of_fewer_images_than_features_is_exact_and_says_nothing_on_the_way():
+    """The root of a singular covariance came with a library's warning that it may be wrong."""
+    x = np.random.default_rng(0).normal(size=(3, 40))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert frechet(x, x + 2.0) == pytest.approx(40 * 4.0, rel=1e-6)
 
 
 def test_frechet_agrees_with_monai():

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg, stats
+from scipy import stats
 
 FEWEST = 2
 
@@ -26,8 +26,8 @@ def frechet_gaussian(
     Closed form: Dowson and Landau, J. Multivariate Anal. 1982. The trace of the root is taken from the eigenvalues
     of S^(1/2) T S^(1/2), which are real and not negative.
     """
-    root = linalg.sqrtm(np.asarray(covariance_x, float))
-    root = np.real(root)
+    values, vectors = np.linalg.eigh(np.asarray(covariance_x, float))  # fewer images than features: singular
+    root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
     eigenvalues = np.linalg.eigvalsh(root @ np.asarray(covariance_y, float) @ root)
     cross = 2 * float(np.sqrt(np.maximum(eigenvalues, 0)).sum())
     gap = np.asarray(mean_x, float) - np.asarray(mean_y, float)
