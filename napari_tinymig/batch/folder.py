@@ -120,7 +120,7 @@ def _in_order_of_finish(
 ) -> Iterator[Outcome]:
     """Outcomes in order of input, at most a few ahead of the reader, so that memory stays flat."""
     waiting = iter(jobs)
-    ahead = 8
+    ahead = max(8, 2 * getattr(executor, "width", 1))
     for job in waiting:
         futures.append(executor.submit(run_job, job))
         if len(futures) < ahead:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -18,6 +18,7 @@ from . import SOME_FAILED, say
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from concurrent.futures import Executor
+    from contextlib import AbstractContextManager
 
     from ..batch.one_input import Job, Options, Outcome
 
@@ -79,10 +80,10 @@ def segment(
     from ..batch.one_input import Options
     from ..jobs.accelerate import open_network
 
-    if cluster is not None:  # the workers share the disk, not the current folder
-        inputs, out = [p.resolve() for p in inputs], out.resolve()
     options = Options(task, model, roi.value, device.value, format, overlay, overwrite, psa, uncertainty)
-    options = replace(options, match=match.value, cup_offset=cup_offset, on_gpu=open_network)
+    options = replace(
+        options, threads=1 if cluster else None, match=match.value, cup_offset=cup_offset, on_gpu=open_network
+    )
     if adapt:
         options = replace(options, model=adapted(options, inputs, out))
     _run_and_say(with_threads(plan(inputs, out, options)), out, cluster)
@@ -111,6 +112,7 @@ def _run_and_say(jobs: list[Job], out: Path, cluster: str | None) -> None:
 
 def _run(jobs: list[Job], out: Path, cluster: str | None) -> tuple[list[Outcome], bool]:
     """What became of every job that was run, and whether the user stopped before the last one."""
+    from ..batch.cluster import SchedulerLost
     from ..batch.folder import run_all
 
     outcomes: list[Outcome] = []
@@ -122,31 +124,21 @@ def _run(jobs: list[Job], out: Path, cluster: str | None) -> tuple[list[Outcome]
                 advance(one_line(outcome) if len(jobs) <= 20 or outcome.row["status"] == "failed" else "")
         except KeyboardInterrupt:
             return outcomes, True
+        except SchedulerLost as e:
+            say(str(e))
+            return outcomes, True
         finally:
             running.close()  # type: ignore[attr-defined]
     return outcomes, False
 
 
-@contextmanager
-def _executor(cluster: str | None) -> Iterator[Executor | None]:
-    """The workers of a dask scheduler as an executor; None without an address."""
+def _executor(cluster: str | None) -> AbstractContextManager[Executor | None]:
+    """The workers of a dask scheduler; None without an address."""
     if cluster is None:
-        yield None
-        return
-    from ..base.errors import MissingExtra
+        return nullcontext()
+    from ..batch.cluster import cluster_executor
 
-    try:
-        from distributed import Client
-    except ImportError as e:
-        raise MissingExtra("--cluster", "cluster") from e
-    try:
-        client = Client(cluster, timeout="10s")
-    except (OSError, TimeoutError, ValueError) as e:
-        raise ValueError(
-            f"no dask scheduler answers at {cluster} ({e}); expected an address like tcp://host:8786."
-        ) from e
-    with client:
-        yield client.get_executor(pure=False)
+    return cluster_executor(cluster)
 
 
 @contextmanager
