@@ -288,7 +288,8 @@ def test_a_label_map_that_is_not_understood_shows_the_right_form(text):
 
 def test_unknown_codes_are_named_with_what_to_type(tmp_path):
     Image.fromarray(np.array([[0, 128], [255, 128]], np.uint8)).save(tmp_path / "m.png")
-    with pytest.raises(UnsupportedInput, match="codes 128, 255; expected 0, 1, 2; .*--labels 0:0,128:1,255:2"):
+    wanted = 'codes 128, 255; expected 0, 1, 2; .*--labels "0:0,128:1,255:2"'
+    with pytest.raises(UnsupportedInput, match=wanted):
         read_mask(tmp_path / "m.png", allowed=(0, 1, 2))
     with pytest.raises(UnsupportedInput, match="code"):
         read_mask(tmp_path / "m.png", {0: 0, 255: 1})

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import napari
 import numpy as np
 
 from ...base.errors import TinyMIGError, UnreadableInput
@@ -124,7 +124,8 @@ def _layer(item: InputItem) -> LayerData:
 
 def _mask_layer(item: InputItem) -> LayerData:
     """A Labels layer of a mask, in its task's colours; a DICOM-SEG on its scan's grid where that is open."""
-    viewer = napari.current_viewer()
+    napari = sys.modules.get("napari")  # where no viewer is, this reader imports none
+    viewer = napari.current_viewer() if napari is not None else None
     scan = scan_of_seg(item.path, viewer.layers) if item.format == "dicom" and viewer is not None else None
     mask = open_mask(item.path, like=scan)
     for note in mask.notes:

@@ -15,7 +15,6 @@ from ...tasks.colours import palette
 from ...tasks.table import TASKS
 from ...tasks.task import Task
 from .layer_geometry import scan_file_of
-from .layers import class_colours, class_features
 
 
 def task_attributes(path: Path, labels: np.ndarray) -> tuple[dict[str, Any], Task | None]:
@@ -24,6 +23,8 @@ def task_attributes(path: Path, labels: np.ndarray) -> tuple[dict[str, Any], Tas
     tasks = tasks_of_file(path, int(labels.max(initial=0)))
     if not tasks:
         return {}, None
+    from .layers import class_colours, class_features  # napari, which a reader alone does not need
+
     colours = {"colormap": class_colours(tasks[0]), "opacity": 0.55}
     if len(tasks) > 1:
         return colours, None
