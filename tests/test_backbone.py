@@ -121,3 +121,12 @@ def test_an_unreachable_hub_is_said_at_once_with_the_way_out(monkeypatch, tmp_pa
     monkeypatch.setattr("napari_tinymig.training.networks.weights.HUB_TIMEOUT_S", 1.0)
     with pytest.raises(HubUnreachable, match=r"test_resnet.*--weights FILE"):
         open_backbone(BackboneSpec(name="test_resnet"))
+
+
+def test_importing_the_backbones_prints_no_warning_of_another_library():
+    import subprocess
+    import sys
+
+    code = "import napari_tinymig.training.networks.weights, timm"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "torch.jit.interface" not in done.stderr
