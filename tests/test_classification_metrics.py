@@ -119,3 +119,13 @@ def test_the_area_under_the_curve_is_scikit_learns_also_with_ties(seed):
     labels = rng.integers(0, 2, 60)
     scores = np.round(np.clip(0.3 * labels + rng.uniform(0, 0.7, 60), 0, 1), 1)
     assert auroc(np.stack([1 - scores, scores], 1), labels) == pytest.approx(roc_auc_score(labels, scores))
+
+
+def test_a_perfect_answer_to_few_persons_has_an_honest_lower_limit():
+    labels = np.repeat([0, 1], 12)
+    scores = np.linspace(0, 1, 24)
+    found = score_classification(np.stack([1 - scores, scores], 1), labels, ("a", "b"))
+    assert found.auroc == 1
+    low, high = found.intervals["auroc"]
+    assert low == pytest.approx(0.7354, abs=1e-4)  # 0.025 ** (1 / 12): Clopper and Pearson for 12 of 12
+    assert high == 1

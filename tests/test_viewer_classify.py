@@ -93,6 +93,30 @@ def test_selected_layers_become_examples_of_the_named_class(panel, place, tmp_pa
     assert "at least 3" in panel.examples.line.text()
 
 
+def test_the_first_backbone_came_along_and_opens_without_a_network(panel, monkeypatch):
+    import socket
+
+    from napari_tinymig.training.classifier.backbone import open_backbone
+
+    from napari_tinymig.recipes.classify import BackboneSpec
+    from napari_tinymig.viewer.classify.panel import ClassifyPanel
+
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("a connection was tried"))
+    fresh = ClassifyPanel(panel.viewer)
+    assert open_backbone(BackboneSpec(name=fresh.backbone.text())).card.features > 0
+    fresh.close()
+
+
+def test_a_handful_of_persons_gets_no_range(panel):
+    from napari_tinymig.base.records import Message
+
+    values = {"auroc": 1.0, "auroc_low": 0.4, "auroc_high": 1.0, "n": 4.0, "cases": 4.0, "balanced_accuracy": 1.0}
+    panel._messages([Message("validation", values=values, text="test")])
+    assert panel.scores.rows()["AUROC, 95 % interval"] == "1.00 (too few to say a range)"
+    panel._messages([Message("validation", values=values | {"n": 40.0, "cases": 40.0}, text="test")])
+    assert panel.scores.rows()["AUROC, 95 % interval"] == "1.00 [0.40, 1.00]"
+
+
 def test_examples_in_a_classifier_out(panel, place, tmp_path):
     panel.examples.open_set(place / "set")
     click(panel, "Train a classifier")

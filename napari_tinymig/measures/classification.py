@@ -15,6 +15,9 @@ from .bootstrap import drawn_counts, percentile_interval
 
 RESAMPLES = 2000
 
+FEWEST_CASES = 10
+"""Persons below which a table shows no interval (chosen): any would be most of the scale."""
+
 
 @dataclass(frozen=True)
 class ClassificationScores:
@@ -124,7 +127,10 @@ def score_classification(
 def _intervals(
     probabilities: NDArray[Any], labels: NDArray[np.int64], cases: list[Any], resamples: int, seed: int
 ) -> dict[str, tuple[float, float]]:
-    """95 % percentile intervals over resampled cases; every image of a drawn case counts as often as it was drawn."""
+    """95 % percentile intervals over resampled cases; every image of a drawn case counts as often as it was drawn.
+
+    An area of 1 in every draw gets the exact binomial limit of the smaller class instead (Clopper and Pearson 1934).
+    """
     if resamples == 0:
         return {}
     _, case = np.unique([str(c) for c in cases], return_inverse=True)
@@ -140,7 +146,12 @@ def _intervals(
             "balanced_accuracy": recalls.mean(0),
             "auroc": _weighted_aurocs(probabilities, labels, weights),
         }
-    return {name: percentile_interval(v) for name, v in values.items()}
+    intervals = {name: percentile_interval(v) for name, v in values.items()}
+    low, high = intervals["auroc"]
+    if low == high == 1.0:  # every draw tells the classes apart as well, which proves little of few cases
+        smallest = min(len(np.unique(case[labels == c])) for c in np.unique(labels))
+        intervals["auroc"] = (0.025 ** (1 / smallest), 1.0)
+    return intervals
 
 
 def _weighted_aurocs(

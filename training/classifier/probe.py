@@ -276,7 +276,13 @@ def _score_target(
 def _scored(name: str, scores: ClassificationScores) -> Message:
     low, high = scores.intervals["auroc"]
     values = {"accuracy": scores.accuracy, "balanced_accuracy": scores.balanced_accuracy, "auroc": scores.auroc}
-    values |= {"auroc_low": low, "auroc_high": high, "ece": scores.ece, "n": float(scores.n)}
+    values |= {
+        "auroc_low": low,
+        "auroc_high": high,
+        "ece": scores.ece,
+        "n": float(scores.n),
+        "cases": float(scores.cases),
+    }
     return Message("validation", values=values, text=name)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_tinymig.measures.classification import ClassificationScores
+from napari_tinymig.measures.classification import FEWEST_CASES, ClassificationScores
 from napari_tinymig.recipes.classify import ProbeRecipe
 
 from .images import Item
@@ -70,14 +70,16 @@ def score_table(
         f"# {recipe.name}: {recipe.method}" + (f" ({recipe.strategy})" if recipe.method == "movl" else ""),
         "",
         f"Backbone {recipe.backbone.name}; {trained:,} trained parameters; {seconds:.0f} s; seed {recipe.seed}. "
-        "95 % intervals resample persons. Research use only; not a medical device.",
+        f"95 % intervals resample persons; of fewer than {FEWEST_CASES} persons none is given. "
+        "Research use only; not a medical device.",
         "",
         "| set | images | persons | accuracy | balanced accuracy | AUROC | ECE |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, result in results.items():
         s = result.scores
-        cells = [_with_interval(getattr(s, k), s.intervals.get(k)) for k in ("accuracy", "balanced_accuracy", "auroc")]
+        ranges = s.intervals if s.cases >= FEWEST_CASES else {}
+        cells = [_with_interval(getattr(s, k), ranges.get(k)) for k in ("accuracy", "balanced_accuracy", "auroc")]
         lines.append(f"| {name} ({result.name}) | {s.n} | {s.cases} | {' | '.join(cells)} | {s.ece:.3f} |")
     for name, result in results.items():
         lines += ["", *confusion_table(name, result.scores.confusion, classes)]

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QComboBox, QCompleter, QFileDialog, QLineEdit, QSpinB
 from ...base.errors import TinyMIGError
 from ...base.records import Message
 from ...jobs import classifying
+from ...measures.classification import FEWEST_CASES
 from ...models.classifier_file import read_classifier_card
 from ...recipes.classify import STRATEGIES
 from ..napari_io.layers import kind_of, scan_of
@@ -34,6 +35,9 @@ METHODS = {
     "linear probe (seconds)": {"method": "lp", "prompt.kind": "none"},
 }
 BACKBONES = (
+    "tinymig:optic-sdg",
+    "tinymig:polyp",
+    "tinymig:prostate",
     "resnet18",
     "resnet50",
     "mobilenetv2_100",
@@ -41,9 +45,6 @@ BACKBONES = (
     "vit_base_patch16_clip_224.openai",
     "resnet50_clip.openai",
     "vit_small_patch14_dinov2",
-    "tinymig:optic-sdg",
-    "tinymig:polyp",
-    "tinymig:prostate",
 )
 
 
@@ -77,14 +78,20 @@ class ClassifyPanel(Panel):
 
     def _run_section(self) -> None:
         section = self.add_section("Backbone")
-        self.backbone = QLineEdit("resnet50")
+        self.backbone = QLineEdit(BACKBONES[0])
         known = QCompleter(list(BACKBONES), self.backbone)
         known.setFilterMode(Qt.MatchFlag.MatchContains)
         self.backbone.setCompleter(known)
-        section.field("model", self.backbone, "Any timm model, or tinymig:NAME for the encoder of one of our models.")
+        section.field(
+            "model",
+            self.backbone,
+            "tinymig:NAME is the encoder of a model that came along; any model of timm works with its weights.",
+        )
         self.weights = QLineEdit()
-        self.weights.setPlaceholderText("from timm's hub")
-        section.field("weights", self.weights, "A local .safetensors or .pth; empty = downloaded by timm.")
+        self.weights.setPlaceholderText("none needed for tinymig:")
+        section.field(
+            "weights", self.weights, "Of a model of timm: a local .safetensors or .pth; empty = downloaded by timm."
+        )
         section.add(button("Choose a weights file...", self._browse_weights, "link"))
         self.method = QComboBox()
         self.method.addItems(list(METHODS))
@@ -202,11 +209,13 @@ class ClassifyPanel(Panel):
     def _show_scores(self, message: Message) -> None:
         v = message.values
         low, high = v.get("auroc_low", float("nan")), v.get("auroc_high", float("nan"))
+        few = v.get("cases", 0) < FEWEST_CASES
         self.scores.set_rows(
             {
                 f"images never trained on ({message.text})": f"{v.get('n', 0):.0f}",
                 "balanced accuracy": f"{v.get('balanced_accuracy', float('nan')):.2f}",
-                "AUROC, 95 % interval": f"{v.get('auroc', float('nan')):.2f} [{low:.2f}, {high:.2f}]",
+                "AUROC, 95 % interval": f"{v.get('auroc', float('nan')):.2f} "
+                + ("(too few to say a range)" if few else f"[{low:.2f}, {high:.2f}]"),
             }
         )
         self.scores.show()
