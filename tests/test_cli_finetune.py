@@ -195,3 +195,13 @@ def test_without_any_score_the_order_is_by_name():
     names = [r.candidate.name for r in rank([Candidate(Path(n), n) for n in "cab"])]
     assert names == ["a", "b", "c"]
     assert np.isfinite([r.value for r in rank([Candidate(Path("x"), "x")])]).all()
+
+
+def test_a_probability_of_nothing_at_all_is_no_damage():
+    import napari_tinymig as tm
+    from napari_tinymig.samples.drawn import fundus_sample
+
+    image = fundus_sample(256, 0).scan.pixels  # `polyp` is so sure of one of its looks that float32 says -inf
+    found = tm.segment(image, task="polyp", uncertainty=True)
+    assert found.status == "not_found"
+    assert not found.labels.any()

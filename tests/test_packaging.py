@@ -142,13 +142,14 @@ def test_menus_are_those_napari_offers_and_patterns_are_not_greedy():
 
 def test_the_settings_page_and_the_code_agree_on_the_defaults():
     pytest.importorskip("napari", reason="napari is not installed; the settings page belongs to the [viewer] extra")
+    from napari_tinymig.tasks.table import TASKS
     from napari_tinymig.viewer.parts.settings import DEFAULTS
 
     declared = {
         group: {key: prop["default"] for key, prop in page["properties"].items()}
         for group, page in MANIFEST["contributions"]["configurations"].items()
     }
-    assert declared == DEFAULTS
+    assert declared == DEFAULTS | {"models": {task: task for task in TASKS}}  # a task's usual model has its name
 
 
 def test_an_editable_install_finds_both_folders_and_the_manifest(built, tmp_path):

@@ -107,7 +107,7 @@ def test_0_and_255_are_not_taken_for_nothing_and_not_labelled(tmp_path, model):
     relabel(tmp_path, lambda m: np.where(m > 0, 255, 0).astype(np.uint8))
     with pytest.raises(ValueError, match=r"255 means 'not labelled' here; if 255 is the disc.*0:0,255:1"):
         gather(tmp_path, model)
-    assert gather(tmp_path, model, "0:0,255:1").units == 3
+    assert gather(tmp_path, model, "0:0,255:1").annotated == 3
 
 
 def test_one_empty_frame_does_not_hide_that_all_other_masks_have_foreign_codes(tmp_path, model):
@@ -191,7 +191,7 @@ def test_many_masks_of_one_fault_are_told_in_a_few_sentences(tmp_path, model):
     for seed in range(8):
         Image.fromarray(np.zeros((96, 96), np.uint8)).save(tmp_path / "labels" / f"e{seed}.png")
     material = gather(tmp_path, model)
-    assert material.units == 1
+    assert material.annotated == 1
     assert len(material.warnings) == 6
     assert "3 more" in material.warnings[-1]
 

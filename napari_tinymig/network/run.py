@@ -138,6 +138,10 @@ def _short(error: Exception) -> str:
     return " ".join(str(error).split())[:300]
 
 
+CERTAIN = 100.0
+"""Largest logit: its sigmoid is 0 or 1 in float32 already."""
+
+
 class OnnxNetwork:
     """A student in ONNX Runtime on the CPU.
 
@@ -179,8 +183,10 @@ class OnnxNetwork:
         answers = in_threads(self._ask, parts, self.threads)
         whole = answers[0] if len(parts) == 1 else [np.concatenate(each) for each in zip(*answers)]
         values = dict(zip(self._outputs, whole, strict=True))
-        if not np.isfinite(values["logits"]).all():
+        logits = values["logits"]
+        if np.isnan(logits).any() or np.isinf(logits).all():
             raise ModelFileError(f"{self._path}: the graph gives NaN or infinity; expected numbers; {ADVICE}.")
+        values["logits"] = np.clip(logits, -CERTAIN, CERTAIN)  # a probability of 0 in float32 is a logit of -inf
         means = tuple(values[f"mean{i}"] for i in range(STAGES) if f"mean{i}" in values)
         stds = tuple(values[f"std{i}"] for i in range(STAGES) if f"std{i}" in values)
         return NetworkOutput(values["logits"], means, stds)

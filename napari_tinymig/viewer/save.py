@@ -138,7 +138,7 @@ class SavePanel(Panel):
             source = scan_file.format if scan_file.format in FORMATS else "photograph"
         found = mask_choices(source, layer.ndim == 2 or layer.data.shape[0] == 1, layer.ndim == 3)
         with_slices = scan_file is not None and scan_file.format == "dicom" and scan_file.header is not None
-        first = ".dcm" if with_slices and importlib.util.find_spec("highdicom") else None
+        first = FORMATS["dicom"].writes[0] if with_slices and importlib.util.find_spec("highdicom") else None
         return dict(sorted(found.items(), key=lambda choice: choice[1] != first))
 
     def _describe(self, layer: Labels, source: Path | None) -> str:

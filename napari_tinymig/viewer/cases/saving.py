@@ -18,6 +18,7 @@ from ...annotations.annotation_set import safe_stem
 from ...annotations.trail import login_name
 from ...base.errors import OutputRefused
 from ...formats import find_inputs, mask_paths
+from ...formats.declared import PICTURE_FILE, VOLUME_FILE
 from ..masks.journal_keeper import mark_saved
 from ..masks.mask_state import State
 from ..napari_io.layer_geometry import KEY
@@ -54,7 +55,7 @@ def target_of(case: Case, folder: Path | None = None) -> Path:
         item = find_inputs([source])[0]
         target = mask_paths(source.parent, [item])[0]
     else:
-        suffix = ".png" if case.mask is None or case.mask.ndim == 2 else ".nii.gz"
+        suffix = PICTURE_FILE if case.mask is None or case.mask.ndim == 2 else VOLUME_FILE
         target = Path(f"{safe_stem(case.name)}_mask{suffix}")
         if folder is None:
             raise OutputRefused(f"'{case.name}' was not read from a file; choose the folder that masks go to.")

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ...formats import ScanFile
+from ...formats.declared import FORMATS
 from ...formats.dicom_seg import named_segments, segmented_series, series_of
 from ...tasks.colours import palette
 from ...tasks.table import TASKS
@@ -39,7 +40,7 @@ def tasks_of_file(path: Path, highest: int) -> list[Task]:
         end = 3 * (highest + 1)
         able = [t for t in TASKS.values() if 0 < highest <= max(r.label for r in t.regions)]
         return [t for t in able if stored and stored[3:end] == palette(t)[3:end]]
-    names = named_segments(path) if path.suffix.lower() in (".dcm", "") else {}
+    names = named_segments(path) if path.suffix.lower() in (*FORMATS["dicom"].suffixes, "") else {}
     return [t for t in TASKS.values() if names and names.items() <= t.class_names.items()]
 
 
