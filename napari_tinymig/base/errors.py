@@ -1,13 +1,17 @@
 """Errors of the world. Each message says what was found, what was expected and what to do.
 
 What the user gave wrongly as an argument is a ValueError; what a file, a model, a disk or an installation did
-wrong is one of these. An image that cannot be used and a name that is not known may be either, and are both.
+wrong is one of these. An image that cannot be used and a name that is not known may be either, and are both. What a
+file library raises becomes one of these in `reading`.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:
@@ -60,3 +64,30 @@ class HubUnreachable(TinyMIGError):
 
 class WorkerFailed(TinyMIGError):
     """A training worker that ended without a result; the message says what happened and what was saved."""
+
+
+_RUST_PANIC = "PanicException"  # of decoders written in Rust: no Exception, so that it would end a whole folder's run
+
+
+@contextmanager
+def reading(path: Path, expected: str) -> Iterator[None]:
+    """Turn whatever a file library raises inside into one UnreadableInput sentence about `path`."""
+    try:
+        yield
+    except TinyMIGError:
+        raise
+    except FileNotFoundError as e:
+        raise UnreadableInput(f"{e.filename or path} does not exist; expected {expected}; check the path.") from e
+    except PermissionError as e:
+        raise UnreadableInput(f"{path} may not be read (permission denied); change its permissions.") from e
+    except MemoryError as e:
+        raise UnsupportedInput(f"{path.name} does not fit into memory; crop or shrink it first.") from e
+    except BaseException as e:
+        if not isinstance(e, Exception) and type(e).__name__ != _RUST_PANIC:
+            raise
+        reason = re.sub(r"\s+", " ", str(e)).strip() or type(e).__name__
+        reason = reason.replace(str(path), path.name)
+        raise UnreadableInput(
+            f"{path.name} cannot be read as {expected}: {reason[:200]}. The file is damaged, cut short or of another "
+            "type; open it in the program it came from and export it again."
+        ) from e

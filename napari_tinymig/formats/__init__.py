@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 from ..base.errors import UnreadableInput
@@ -59,47 +58,17 @@ def open_input(item: InputItem | str | Path) -> ScanFile:
         item = found[0]
     if item.problem:
         raise UnreadableInput(item.problem)
-    if item.format in READERS:
-        return READERS[item.format](item)
-    stored = LOADERS[item.format](item.path, None)
-    return volume_file(item, stored)
-
-
-def _photograph(item: InputItem) -> ScanFile:
-    from .photographs import read_photograph
-
-    return read_photograph(item)
-
-
-def _nifti(item: InputItem) -> ScanFile:
-    from .nifti import read_nifti
-
-    return read_nifti(item)
-
-
-def _nrrd(item: InputItem) -> ScanFile:
-    from .nrrd import read_nrrd
-
-    return read_nrrd(item)
-
-
-def _metaimage(item: InputItem) -> ScanFile:
-    from .metaimage import read_metaimage
-
-    return read_metaimage(item)
-
-
-def _dicom(item: InputItem) -> ScanFile:
-    from .dicom import read_dicom
-
-    return read_dicom(item)
-
-
-READERS: dict[str, Callable[[InputItem], ScanFile]] = {
-    "photograph": _photograph,
-    "nifti": _nifti,
-    "nrrd": _nrrd,
-    "mha": _metaimage,
-    "dicom": _dicom,
-}
-"""Format -> how its images are read; one that is missing here is read by its loader of `read_masks.LOADERS`."""
+    match item.format:
+        case "photograph":
+            from .photographs import read_photograph as read
+        case "nifti":
+            from .nifti import read_nifti as read
+        case "nrrd":
+            from .nrrd import read_nrrd as read
+        case "mha":
+            from .metaimage import read_metaimage as read
+        case "dicom":
+            from .dicom import read_dicom as read
+        case other:
+            return volume_file(item, LOADERS[other](item.path, None))
+    return read(item)

@@ -15,7 +15,7 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 
-from ..base.errors import UnreadableInput, UnsupportedInput
+from ..base.errors import UnreadableInput, UnsupportedInput, reading
 from ..base.geometry import Geometry, lps_from_ras
 from ..base.records import Scan
 from .dicom_slices.order import Frame, in_order
@@ -25,9 +25,8 @@ from .scan_file import (
     MAX_VOLUME_VOXELS,
     InputItem,
     ScanFile,
-    reading,
     refuse_constant,
-    refuse_large,
+    too_large,
     volume_scan,
 )
 
@@ -120,7 +119,8 @@ def _colour(item: InputItem, datasets: Sequence[Any]) -> ScanFile:
         raise UnsupportedInput(
             f"{item.name} holds several colour frames; expected one photograph; give one file or one frame."
         )
-    refuse_large(int(dataset.Rows) * int(dataset.Columns), "colour", item.name, MAX_PHOTOGRAPH_PIXELS)
+    if (pixel_count := int(dataset.Rows) * int(dataset.Columns)) > MAX_PHOTOGRAPH_PIXELS:
+        raise too_large(pixel_count, "colour", item.name, MAX_PHOTOGRAPH_PIXELS)
     pixels = rgb_pixels(dataset)
     spacing = _in_plane_spacing(dataset)
     scan = Scan(np.ascontiguousarray(pixels), spacing, item.name)
@@ -154,12 +154,9 @@ def _in_plane_spacing(dataset: Any) -> tuple[float, float] | None:
 def _frames(dataset: Any) -> list[Frame]:
     """The slices of one file: one, or those of its functional groups."""
     count = int(dataset.get("NumberOfFrames", 1) or 1)
-    refuse_large(
-        int(dataset.Rows) * int(dataset.Columns) * count,
-        f"{dataset.Columns} x {dataset.Rows} x {count}",
-        Path(dataset.filename).name,
-        MAX_VOLUME_VOXELS,
-    )
+    if (voxels := int(dataset.Rows) * int(dataset.Columns) * count) > MAX_VOLUME_VOXELS:
+        shape = f"{dataset.Columns} x {dataset.Rows} x {count}"
+        raise too_large(voxels, shape, Path(dataset.filename).name, MAX_VOLUME_VOXELS)
     number = int(dataset.get("InstanceNumber", 0) or 0)
     if "PerFrameFunctionalGroupsSequence" in dataset:
         return [_enhanced_frame(dataset, i, number) for i in range(count)]

@@ -9,28 +9,27 @@ unreadable: it then fails with its reason instead of vanishing.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..base.errors import TinyMIGError, UnreadableInput
+from ..base.errors import TinyMIGError, UnreadableInput, reading
 from ..tasks.table import listed
 from .declared import FORMATS
 from .kinds import (
     DOCUMENTS,
     FOREIGN_IMAGES,
-    MAX_FILE_BYTES,
-    Kind,
-    data_files,
+    file_item,
     first_bytes,
     format_of,
+    headers_for_data,
     is_text,
     owners,
     stem_of,
     suffix_of,
+    why_no_file,
 )
-from .scan_file import InputItem, reading
+from .scan_file import InputItem
 
 _MASK_ENDINGS = ("_mask", "_overlay")
 _MAX_DICOM_DEPTH = 3
@@ -42,13 +41,13 @@ def find_inputs(paths: Iterable[str | Path]) -> list[InputItem]:
     Nothing is raised: a path that does not exist, an empty folder or a file of an unknown type becomes an item whose
     `problem` is raised by `open_input`, so that every other input is still done.
     """
-    given = _headers_for_data([Path(p) for p in paths])
+    given = headers_for_data([Path(p) for p in paths])
     items: list[InputItem] = []
     named_dicom: dict[Path, list[Path]] = {}
     for path in given:
         if path.is_dir():
             items += _in_folder(path)
-        elif problem := _not_a_file(path):
+        elif problem := why_no_file(path):
             items.append(_problem(path, problem))
         elif (kind := format_of(path)) == "dicom":
             if path.parent not in named_dicom:
@@ -57,13 +56,13 @@ def find_inputs(paths: Iterable[str | Path]) -> list[InputItem]:
         elif kind == "unknown":
             items.append(_problem(path, _unknown_type(path)))
         else:
-            items.append(_item(path, kind))
+            items.append(file_item(path, kind))
     for folder, files in named_dicom.items():
         at = next(i for i, item in enumerate(items) if item.path in files and not item.files)
         items[at : at + 1] = _named_dicom(folder, files)
     unique: dict[tuple[Path, ...], InputItem] = {}
     for item in items:
-        unique.setdefault(tuple(p.resolve() for p in (item.files or (item.path,))), item)
+        unique.setdefault(tuple(map(Path.resolve, item.files or (item.path,))), item)
     return list(unique.values())
 
 
@@ -77,45 +76,8 @@ def _images_of(path: Path) -> Path:
     return inside if inside.is_dir() and all(item.problem for item in find_inputs([path])) else path
 
 
-def _headers_for_data(given: list[Path]) -> list[Path]:
-    """The paths with a header in the place of each data file of its own, as a shell's * gives both."""
-    out: list[Path] = []
-    known: dict[Path, dict[Path, Path]] = {}
-    for path in given:
-        if path.parent not in known:
-            siblings = path.parent.glob("*.[mMnNhH]*") if path.parent.is_dir() else ()
-            known[path.parent] = owners(sorted(siblings))
-        out.append(known[path.parent].get(path, path))
-    return out
-
-
-def _item(path: Path, kind: Kind) -> InputItem:
-    return InputItem(path, kind, stem_of(path), (path, *data_files(path, kind)))
-
-
 def _problem(path: Path, sentence: str) -> InputItem:
     return InputItem(path, "unknown", stem_of(path), (path,), sentence)
-
-
-def _not_a_file(path: Path) -> str:
-    """Why `path` is no file that can be opened, '' if it is one."""
-    if not path.exists():
-        return _not_there(path)
-    if not path.is_file():
-        return f"{path} is a device or a pipe; expected an image file or a folder; check the path."
-    if (size := path.stat().st_size) > MAX_FILE_BYTES:
-        limit = f"{MAX_FILE_BYTES / 1e9:.0f} GB"
-        return f"{path.name} holds {size / 1e9:.0f} GB; expected at most {limit}; crop the image or cut it into parts."
-    return ""
-
-
-def _not_there(path: Path) -> str:
-    if path.is_symlink():
-        return f"{path} is a link to {path.readlink()}, which is not there; expected an image; copy the file itself."
-    siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-    close = difflib.get_close_matches(path.name, siblings, n=1)
-    hint = f"did you mean {close[0]}?" if close else "check the path."
-    return f"{path} does not exist; expected an image file or a folder; {hint}"
 
 
 def _unknown_type(path: Path) -> str:
@@ -140,12 +102,12 @@ def _in_folder(folder: Path) -> list[InputItem]:
     for path in files:
         if path in data or _made_here(path, stems):
             continue
-        if problem := _not_a_file(path):
+        if problem := why_no_file(path):
             items.append(_problem(path, problem))
         elif (kind := format_of(path)) == "dicom":
             dicom.append(path)
         elif kind != "unknown":
-            items.append(_item(path, kind))
+            items.append(file_item(path, kind))
         elif not _is_document(path):
             items.append(_problem(path, _unknown_type(path)))
     items += dicom_series(folder, [p for p in dicom if p.name.upper() != "DICOMDIR"])

@@ -1,17 +1,19 @@
-"""What a file is: by its content first, by its name where the content says nothing; which data file is whose."""
+"""What a file is: by its content first, by its name where the content says nothing; which data file is whose; why it
+is none that can be opened."""
 
 from __future__ import annotations
 
+import difflib
 import gzip
 import re
 import struct
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
 
 from ..base.errors import UnreadableInput
 from .declared import format_by_suffix, image_suffixes
+from .scan_file import InputItem, Kind
 
 FOREIGN_IMAGES = (
     *(".gif", ".heic", ".heif", ".avif", ".jp2", ".psd", ".raw", ".nef", ".cr2", ".fda", ".e2e"),
@@ -27,8 +29,6 @@ MAX_FILE_BYTES = 8_000_000_000
 """Largest file that is opened: more than the largest volume that is read takes in any format."""
 _GZIPPED = (".nii.gz", ".img.gz", ".hdr.gz", ".raw.gz")
 _GZIP = b"\x1f\x8b"
-
-Kind = Literal["photograph", "nifti", "nrrd", "mha", "dicom", "unknown"]
 
 
 def suffix_of(path: Path) -> str:
@@ -133,3 +133,42 @@ def owners(files: Iterable[Path]) -> dict[Path, Path]:
     """Data file -> its header, of the headers among `files`."""
     headers = [p for p in files if suffix_of(p) in (".mhd", ".nhdr", ".hdr", ".hdr.gz")]
     return {data: header for header in headers for data in data_files(header, format_of(header))}
+
+
+def headers_for_data(given: list[Path]) -> list[Path]:
+    """The paths with a header in the place of each data file of its own, as a shell's * gives both."""
+    out: list[Path] = []
+    known: dict[Path, dict[Path, Path]] = {}
+    for path in given:
+        if path.parent not in known:
+            siblings = path.parent.glob("*.[mMnNhH]*") if path.parent.is_dir() else ()
+            known[path.parent] = owners(sorted(siblings))
+        out.append(known[path.parent].get(path, path))
+    return out
+
+
+def file_item(path: Path, kind: Kind) -> InputItem:
+    """One file of a known kind, with the data files of a header."""
+    files = (path, *data_files(path, kind))
+    return InputItem(path, kind, stem_of(path), files)
+
+
+def why_no_file(path: Path) -> str:
+    """Why `path` is no file that can be opened, '' if it is one."""
+    if not path.exists():
+        return _not_there(path)
+    if not path.is_file():
+        return f"{path} is a device or a pipe; expected an image file or a folder; check the path."
+    if (size := path.stat().st_size) > MAX_FILE_BYTES:
+        limit = f"{MAX_FILE_BYTES / 1e9:.0f} GB"
+        return f"{path.name} holds {size / 1e9:.0f} GB; expected at most {limit}; crop the image or cut it into parts."
+    return ""
+
+
+def _not_there(path: Path) -> str:
+    if path.is_symlink():
+        return f"{path} is a link to {path.readlink()}, which is not there; expected an image; copy the file itself."
+    siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    close = difflib.get_close_matches(path.name, siblings, n=1)
+    hint = f"did you mean {close[0]}?" if close else "check the path."
+    return f"{path} does not exist; expected an image file or a folder; {hint}"

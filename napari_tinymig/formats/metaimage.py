@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base.errors import UnreadableInput, UnsupportedInput
+from ..base.errors import UnreadableInput, UnsupportedInput, reading
 from ..base.geometry import Geometry, lps_from_ras
 from .kinds import inside_folder
 from .nifti import three_axes
-from .scan_file import MAX_VOLUME_VOXELS, InputItem, ScanFile, StoredVolume, reading, refuse_large, volume_file
+from .scan_file import MAX_VOLUME_VOXELS, InputItem, ScanFile, StoredVolume, too_large, volume_file
 
 _TYPES = {
     "MET_CHAR": "i1",
@@ -64,7 +64,8 @@ def load_metaimage(path: Path) -> StoredVolume:
     header = read_meta_header(path)
     sizes = tuple(int(n) for n in header.fields["dimsize"].split())
     shape = three_axes(sizes, path.name)
-    refuse_large(math.prod(shape), " x ".join(map(str, shape)), path.name, MAX_VOLUME_VOXELS)
+    if (count := math.prod(shape)) > MAX_VOLUME_VOXELS:
+        raise too_large(count, " x ".join(map(str, shape)), path.name, MAX_VOLUME_VOXELS)
     channels = header.fields.get("elementnumberofchannels", "1")
     if int(channels) != 1:
         raise UnsupportedInput(f"{path.name} has {channels} channels; expected 1; export a grey volume.")

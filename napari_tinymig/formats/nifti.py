@@ -14,10 +14,10 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base.errors import UnreadableInput, UnsupportedInput
+from ..base.errors import UnreadableInput, UnsupportedInput, reading
 from ..base.geometry import Geometry
 from .kinds import data_files, first_bytes
-from .scan_file import MAX_VOLUME_VOXELS, InputItem, ScanFile, StoredVolume, reading, refuse_large, volume_file
+from .scan_file import MAX_VOLUME_VOXELS, InputItem, ScanFile, StoredVolume, too_large, volume_file
 
 # nibabel prints what it mends in a header through a handler of its own; what matters is said in our notes and errors.
 nib.imageglobals.logger.setLevel(logging.CRITICAL)
@@ -67,7 +67,8 @@ def _checked_header(path: Path, kind: Any, start: bytes) -> tuple[Any, int]:
     if any(n < 0 for n in file_shape):
         raise UnsupportedInput(f"{path.name} has shape {file_shape}; expected sides above zero; export it again.")
     shape = three_axes(file_shape, path.name)
-    refuse_large(math.prod(shape), " x ".join(map(str, shape)), path.name, MAX_VOLUME_VOXELS)
+    if (count := math.prod(shape)) > MAX_VOLUME_VOXELS:
+        raise too_large(count, " x ".join(map(str, shape)), path.name, MAX_VOLUME_VOXELS)
     return header, math.prod(shape) * header.get_data_dtype().itemsize
 
 

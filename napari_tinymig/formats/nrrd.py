@@ -12,12 +12,12 @@ import nrrd
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base.errors import UnsupportedInput
+from ..base.errors import UnsupportedInput, reading
 from ..base.geometry import Geometry
 from .foreign_masks.segments import named_structures, one_layer, segments_of
 from .kinds import inside_folder
 from .nifti import three_axes
-from .scan_file import MAX_VOLUME_VOXELS, InputItem, ScanFile, StoredVolume, reading, refuse_large, volume_file
+from .scan_file import MAX_VOLUME_VOXELS, InputItem, ScanFile, StoredVolume, too_large, volume_file
 
 _SIGNS_TO_RAS = {
     "left-posterior-superior": (-1, -1, 1),
@@ -60,7 +60,8 @@ def load_nrrd(path: Path) -> StoredVolume:
             "space; save the one grey volume you mean as a file of its own."
         )
     shape = three_axes(tuple(sizes[i] for i in space), path.name)
-    refuse_large(math.prod(shape), " x ".join(map(str, shape)), path.name, MAX_VOLUME_VOXELS)
+    if (count := math.prod(shape)) > MAX_VOLUME_VOXELS:
+        raise too_large(count, " x ".join(map(str, shape)), path.name, MAX_VOLUME_VOXELS)
     if "data file" in header or "datafile" in header:
         _check_data_file(path, str(header.get("data file", header.get("datafile"))))
     geometry = nrrd_geometry(_of_axes(header, space), shape, len(space))
@@ -77,7 +78,8 @@ def load_segments(path: Path) -> StoredVolume:
     if not segments or len(sizes) != 4 or space != [1, 2, 3] or sizes[0] == 1:
         return replace(load_nrrd(path), notes=named_structures({value: name for name, _, value in segments}))
     shape = (sizes[1], sizes[2], sizes[3])
-    refuse_large(math.prod(sizes), " x ".join(map(str, sizes)), path.name, MAX_VOLUME_VOXELS)
+    if (count := math.prod(sizes)) > MAX_VOLUME_VOXELS:
+        raise too_large(count, " x ".join(map(str, sizes)), path.name, MAX_VOLUME_VOXELS)
     if "data file" in header or "datafile" in header:
         _check_data_file(path, str(header.get("data file", header.get("datafile"))))
     geometry = nrrd_geometry(_of_axes(header, space), shape, 3)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from ..base.errors import UnreadableInput, UnsupportedInput
+from ..base.errors import UnreadableInput, UnsupportedInput, reading
 from ..base.records import Scan
 from .scan_file import (
     MAX_PHOTOGRAPH_PIXELS,
@@ -22,9 +22,8 @@ from .scan_file import (
     ScanFile,
     eight_bit,
     finite,
-    reading,
     refuse_constant,
-    refuse_large,
+    too_large,
 )
 
 # Sizes are checked here before decoding. Set once: catch_warnings is not safe where several threads read photographs.
@@ -52,13 +51,14 @@ def read_photograph(item: InputItem) -> ScanFile:
             )
         stored_dtype = pixels.dtype
         upright = np.ascontiguousarray(turn_upright(pixels, orientation))
+        notes: tuple[str, ...] = ()
         if upright.ndim == 2:
-            upright, notes = _finite_grey(upright, path.name)
-            scan = Scan(upright[None], None, item.name)
+            grey, notes = _finite_grey(upright, path.name)
+            upright = grey[None]
         else:
-            notes = ()
-            scan = Scan(eight_bit(upright), None, item.name)
-        refuse_constant(scan.pixels, path.name)
+            upright = eight_bit(upright)
+        refuse_constant(upright, path.name)
+        scan = Scan(upright, None, item.name)
     return ScanFile(
         path=path,
         name=item.name,
@@ -123,8 +123,7 @@ def decode_picture_file(path: Path, labels: bool = False) -> tuple[NDArray[Any],
             return _decode_picture(picture, path, labels)
     except Image.DecompressionBombError as e:
         count = int((re.findall(r"\d+", str(e)) or ["0"])[0])  # Pillow refuses before it tells the sides
-        refuse_large(max(count, MAX_PHOTOGRAPH_PIXELS + 1), "", path.name, MAX_PHOTOGRAPH_PIXELS)
-        raise
+        raise too_large(max(count, MAX_PHOTOGRAPH_PIXELS + 1), "", path.name, MAX_PHOTOGRAPH_PIXELS) from e
     except UnidentifiedImageError as e:
         if path.suffix.lower() in (".tif", ".tiff") or _looks_like_tiff(path):
             return (*_decode_odd_tiff(path), "tiff")
@@ -139,7 +138,8 @@ def decode_picture_file(path: Path, labels: bool = False) -> tuple[NDArray[Any],
 
 def _decode_picture(picture: Image.Image, path: Path, labels: bool) -> tuple[NDArray[Any], int, Format]:
     width, height = picture.size
-    refuse_large(width * height, f"{width} x {height}", path.name, MAX_PHOTOGRAPH_PIXELS)
+    if width * height > MAX_PHOTOGRAPH_PIXELS:
+        raise too_large(width * height, f"{width} x {height}", path.name, MAX_PHOTOGRAPH_PIXELS)
     kind = FORMATS[picture.format or ""]
     if kind == "tiff":
         _refuse_stack(path)
@@ -217,7 +217,8 @@ def _decode_odd_tiff(path: Path) -> tuple[NDArray[Any], int]:
         if not isinstance(page, tifffile.TiffPage):
             page = page.aspage()
         height, width = page.imagelength, page.imagewidth
-        refuse_large(height * width, f"{width} x {height}", path.name, MAX_PHOTOGRAPH_PIXELS)
+        if height * width > MAX_PHOTOGRAPH_PIXELS:
+            raise too_large(height * width, f"{width} x {height}", path.name, MAX_PHOTOGRAPH_PIXELS)
         _refuse_stack(path)
         pixels = np.asarray(page.asarray()).squeeze()
         photometric = tifffile.PHOTOMETRIC(page.photometric).name

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base.errors import UnreadableInput, UnsupportedInput
+from ..base.errors import UnreadableInput, UnsupportedInput, reading
 from ..base.records import Scan
 from .foreign_masks.legend import apply_label_map, names_colours
 from .foreign_masks.other_grids import in_place, shrunk
 from .foreign_masks.smeared import settled_codes
 from .kinds import format_of, stem_of
 from .photographs import decode_picture_file, turn_upright
-from .scan_file import MaskFile, ScanFile, StoredVolume, reading
+from .scan_file import MaskFile, ScanFile, StoredVolume
 
 __all__ = ["mask_scan_file", "open_mask", "read_mask"]
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -12,11 +9,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base.errors import TinyMIGError, UnreadableInput, UnsupportedInput
+from ..base.errors import UnsupportedInput
 from ..base.geometry import Geometry
 from ..base.records import Scan
 
 Format = Literal["png", "jpeg", "tiff", "bmp", "webp", "nifti", "nrrd", "mha", "dicom", "other"]
+Kind = Literal["photograph", "nifti", "nrrd", "mha", "dicom", "unknown"]
+"""Formats as inputs are told apart: a `photograph` is any of PNG, JPEG, TIFF, BMP, WebP."""
 PHOTOGRAPH_FORMATS: tuple[Format, ...] = ("png", "jpeg", "tiff", "bmp", "webp")
 
 MAX_PHOTOGRAPH_PIXELS = 150_000_000
@@ -39,7 +38,7 @@ class InputItem:
     """
 
     path: Path
-    format: Literal["photograph", "nifti", "nrrd", "mha", "dicom", "unknown"]
+    format: Kind
     name: str
     files: tuple[Path, ...] = ()
     problem: str = ""
@@ -239,39 +238,11 @@ def refuse_constant(pixels: NDArray[Any], name: str) -> None:
         )
 
 
-def refuse_large(count: int, shape: str, name: str, limit: int) -> None:
-    """Raise UnsupportedInput if `count` pixels (of `shape`, as text, '' = unknown) are more than `limit`; called before
+def too_large(count: int, shape: str, name: str, limit: int) -> UnsupportedInput:
+    """The refusal of an image of `count` pixels (`shape` as text, '' = unknown), more than `limit`; to be raised before
     anything is decoded."""
-    if count > limit:
-        sides = f"{shape} = " if shape else ""
-        raise UnsupportedInput(
-            f"{name} has {sides}{count / 1e6:.0f} million pixels; expected at most {limit / 1e6:.0f} million; "
-            "crop or shrink it first."
-        )
-
-
-_RUST_PANIC = "PanicException"  # of decoders written in Rust: no Exception, so that it would end a whole folder's run
-
-
-@contextmanager
-def reading(path: Path, expected: str) -> Iterator[None]:
-    """Turn whatever a file library raises inside into one UnreadableInput sentence about `path`."""
-    try:
-        yield
-    except TinyMIGError:
-        raise
-    except FileNotFoundError as e:
-        raise UnreadableInput(f"{e.filename or path} does not exist; expected {expected}; check the path.") from e
-    except PermissionError as e:
-        raise UnreadableInput(f"{path} may not be read (permission denied); change its permissions.") from e
-    except MemoryError as e:
-        raise UnsupportedInput(f"{path.name} does not fit into memory; crop or shrink it first.") from e
-    except BaseException as e:
-        if not isinstance(e, Exception) and type(e).__name__ != _RUST_PANIC:
-            raise
-        reason = re.sub(r"\s+", " ", str(e)).strip() or type(e).__name__
-        reason = reason.replace(str(path), path.name)
-        raise UnreadableInput(
-            f"{path.name} cannot be read as {expected}: {reason[:200]}. The file is damaged, cut short or of another "
-            "type; open it in the program it came from and export it again."
-        ) from e
+    sides = f"{shape} = " if shape else ""
+    return UnsupportedInput(
+        f"{name} has {sides}{count / 1e6:.0f} million pixels; expected at most {limit / 1e6:.0f} million; "
+        "crop or shrink it first."
+    )
