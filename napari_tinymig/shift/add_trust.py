@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 from ..base.records import Prediction, Scan
@@ -12,10 +11,7 @@ from ..recipes.student import ModelHeader
 from .distance import score_frames
 from .frame_record import record_of
 from .source_statistics import read_statistics
-from .trust import expected_dice, intervals
-
-MEASURE_OF = {"ratio": "vcdr", "gland_area": "volume_ml", "disc_area": "disc_area_px", "cup_area": "cup_area_px"}
-"""Which measure an interval of the model's statistics speaks of."""
+from .trust import expected_dice, measured_intervals, uncertainty_of
 
 DRAWN = "A drawn image: its distance from images of patients says nothing."
 
@@ -42,22 +38,7 @@ def add_trust(prediction: Prediction, header: ModelHeader, frames: list[SeenFram
         prediction.shift_reason = DRAWN
     if prediction.status == "not_found":  # there is no mask to trust or to measure
         return
-    expected = expected_dice(statistics, records)
-    doubts = [1 - middle for middle, _, _ in expected.values()]
-    prediction.findings.expected_dice = expected
-    if disagreement is not None:
-        doubts = [max(disagreement, sum(doubts) / len(doubts) if doubts else 0.0)]
-    prediction.uncertainty = round(sum(doubts) / len(doubts), 4) if doubts else None
-    prediction.findings.intervals = _intervals(prediction, intervals(statistics, records))
+    prediction.findings.expected_dice = expected_dice(statistics, records, shift.raw)
+    prediction.uncertainty = uncertainty_of(prediction.findings.expected_dice, disagreement)
+    prediction.findings.intervals = measured_intervals(prediction.measures, statistics, records)
     prediction.findings.doubts += too_wide(prediction.findings.intervals)
-
-
-def _intervals(prediction: Prediction, factors: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
-    """Measure -> (low, high), 90 % nominal."""
-    out: dict[str, tuple[float, float]] = {}
-    for name, (low, high) in factors.items():
-        value = prediction.measures.get(MEASURE_OF.get(name, ""), math.nan)
-        if math.isfinite(value):
-            most = 1.0 if name == "ratio" else math.inf
-            out[MEASURE_OF[name]] = round(value * low, 4), round(min(value * high, most), 4)
-    return out

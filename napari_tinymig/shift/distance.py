@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from ..base.findings import Level, ShiftFindings
 from .causes import Cause, explain, sentence
 from .descriptors import IMAGE_NAMES
 from .frame_record import FrameRecord
-from .source_statistics import StageStatistics, unpack, unpack_stage, whiten
+from .source_statistics import reference_of, whiten
 
 FAR = 2.0
 """Distances beyond this many source ranges are 'far away' (chosen; see `badge`)."""
@@ -36,7 +35,8 @@ class ShiftResult:
 
     score: percentile 0-100 among unseen source images. distance: the same thing without a ceiling; 0 = the median
     source image, 1 = the 95th percentile of source. level: the badge. reason: plain language. profile: part ->
-    percentile. causes: what differs, largest first. slices: score per slice of a volume.
+    percentile. causes: what differs, largest first. slices: score per slice of a volume. raw: `distances` of each
+    frame.
     """
 
     score: float
@@ -47,6 +47,7 @@ class ShiftResult:
     causes: tuple[Cause, ...] = ()
     slices: tuple[float, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    raw: tuple[dict[str, float], ...] = ()
 
     def findings(self) -> ShiftFindings:
         """The same, rounded, as a prediction carries it."""
@@ -60,37 +61,6 @@ class ShiftResult:
         )
 
 
-@dataclass(frozen=True)
-class _Reference:
-    stages: tuple[StageStatistics, ...]
-    neighbours: NDArray[np.float32] | None
-
-
-def _reference(statistics: dict[str, Any]) -> _Reference:
-    """Unpacked arrays, kept between frames of one model."""
-    return _unpacked(_Key(statistics))
-
-
-class _Key:
-    """Identity of a statistics dict, so that an unhashable value can be remembered."""
-
-    def __init__(self, statistics: dict[str, Any]):
-        self.statistics = statistics
-
-    def __hash__(self) -> int:
-        return id(self.statistics)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Key) and other.statistics is self.statistics
-
-
-@lru_cache(maxsize=16)
-def _unpacked(key: _Key) -> _Reference:
-    raw = key.statistics
-    neighbours = unpack(raw["reference"]) if raw.get("reference") else None
-    return _Reference(tuple(unpack_stage(s) for s in raw["stages"]), neighbours)
-
-
 def distances(statistics: dict[str, Any], record: FrameRecord) -> dict[str, float]:
     """Raw distance of one frame, part by part: 'stage 1'..'stage 4', 'neighbours', 'image', 'output'.
 
@@ -98,7 +68,7 @@ def distances(statistics: dict[str, Any], record: FrameRecord) -> dict[str, floa
     the principal plane). Neighbours: mean distance to the 3 nearest training frames in whitened coordinates. Image
     and output: root mean square of robust z-scores, each clipped at 20.
     """
-    reference = _reference(statistics)
+    reference = reference_of(statistics)
     parts: dict[str, float] = {}
     coordinates = []
     for i, (stage, moments) in enumerate(zip(reference.stages, record.moments)):
@@ -216,7 +186,7 @@ def score_frames(statistics: dict[str, Any], records: Sequence[FrameRecord]) -> 
     if not records:
         raise ValueError("no frame was recorded; expected at least one FrameRecord.")
     calibration = statistics["calibration"]
-    raw = [distances(statistics, r) for r in records]
+    raw = tuple(distances(statistics, r) for r in records)
     joint = [_joint(calibration["parts"], d) for d in raw]
     whole = _whole(joint, records)
     volume = statistics.get("kind") == "volume"
@@ -226,29 +196,16 @@ def score_frames(statistics: dict[str, Any], records: Sequence[FrameRecord]) -> 
     profile = {
         k: percentile(math.log(raw[pick][k] + 1e-3), p["q"]) for k, p in calibration["parts"].items() if k in raw[pick]
     }
-    level = badge(score, distance)
-    causes = explain(statistics, records, pick)
     slices = tuple(percentile(v, calibration["joint"]) for v in joint) if volume else ()
-    return ShiftResult(
-        score,
-        distance,
-        level,
-        sentence(level, causes, profile),
-        profile,
-        causes,
-        slices,
-        _notes(statistics, volume, records),
-    )
+    level, notes = badge(score, distance), _few_notes(calibration["cases" if volume else "frames"], volume)
+    causes = explain(statistics, records, pick)
+    reason = sentence(level, causes, profile)
+    return ShiftResult(score, distance, level, reason, profile, causes, slices, notes, raw)
 
 
-def _notes(statistics: dict[str, Any], volume: bool, records: Sequence[FrameRecord]) -> tuple[str, ...]:
-    """What the numbers cannot say."""
-    calibration = statistics["calibration"]
-    notes = []
-    n = calibration["cases"] if volume else calibration["frames"]
-    if n < 20:
-        what = "volumes" if volume else "images"
-        notes.append(
-            f"The shift score is a percentile among only {n} source {what}; its steps are {100 / n:.0f} points wide."
-        )
-    return tuple(notes)
+def _few_notes(n: int, volume: bool) -> tuple[str, ...]:
+    """What a percentile among `n` source images cannot say."""
+    if n >= 20:
+        return ()
+    what = "volumes" if volume else "images"
+    return (f"The shift score is a percentile among only {n} source {what}; its steps are {100 / n:.0f} points wide.",)

@@ -71,9 +71,10 @@ def record_frame(
     """
     logits = np.clip(output.logits[index] if logits is None else logits, -30, 30)
     probabilities = 1 / (1 + np.exp(-logits))  # (R, h, w)
+    moments = stage_moments(output, index)
     return FrameRecord(
         describe_image(grid, spacing_mm, field, view),
-        stage_moments(output, index),
+        moments,
         describe_output(probabilities, names),
         case,
         held_out,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,39 @@ def whiten(stage: StageStatistics, moments: NDArray[np.float32]) -> tuple[NDArra
     z = np.clip((moments - stage.mean) / stage.scale, -30, 30)
     coordinates = z @ stage.basis.T  # (n, k)
     return coordinates / np.sqrt(stage.variance), z - coordinates @ stage.basis
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Unpacked statistics. stages: one each; neighbours: training frames in whitened coordinates, (n, sum of k)."""
+
+    stages: tuple[StageStatistics, ...]
+    neighbours: NDArray[np.float32] | None
+
+
+def reference_of(statistics: dict[str, Any]) -> Reference:
+    """Unpacked arrays, kept between frames of one model."""
+    return _unpacked(_Key(statistics))
+
+
+class _Key:
+    """Identity of a statistics dict, so that an unhashable value can be remembered."""
+
+    def __init__(self, statistics: dict[str, Any]):
+        self.statistics = statistics
+
+    def __hash__(self) -> int:
+        return id(self.statistics)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Key) and other.statistics is self.statistics
+
+
+@lru_cache(maxsize=16)
+def _unpacked(key: _Key) -> Reference:
+    raw = key.statistics
+    neighbours = unpack(raw["reference"]) if raw.get("reference") else None
+    return Reference(tuple(unpack_stage(s) for s in raw["stages"]), neighbours)
 
 
 def pack(array: NDArray[Any], dtype: type) -> dict[str, Any]:

@@ -8,7 +8,7 @@ extrapolation; docs/SHIFT.md reports how well they held on other centres.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -113,13 +113,16 @@ def _fit_dice(statistics: dict[str, Any], records: Sequence[FrameRecord], name: 
     }
 
 
-def expected_dice(statistics: dict[str, Any], records: Sequence[FrameRecord]) -> dict[str, tuple[float, float, float]]:
+def expected_dice(
+    statistics: dict[str, Any], records: Sequence[FrameRecord], raw: Sequence[dict[str, float]] | None = None
+) -> dict[str, tuple[float, float, float]]:
     """Region -> (expected Dice, low, high: 80 % range) of a photograph or a volume; {} if the model cannot say.
 
-    A volume's expectation is the mean over its slices, each weighted by its area.
+    A volume's expectation is the mean over its slices, each weighted by its area. raw: the `distances` of the records,
+    where they are known already.
     """
     out: dict[str, tuple[float, float, float]] = {}
-    parts = [distances(statistics, r) for r in records]
+    parts = raw or [distances(statistics, r) for r in records]
     for name, fit in statistics.get("trust", {}).get("dice", {}).items():
         z = np.stack([_features(statistics, r, name, d) for r, d in zip(records, parts)])  # (n, 8)
         y = fit["offset"] + (np.clip((z - fit["mean"]) / fit["sd"], -6, 6)) @ np.asarray(fit["weights"])  # (n,)
@@ -128,6 +131,14 @@ def expected_dice(statistics: dict[str, Any], records: Sequence[FrameRecord]) ->
         middle, low, high = (float(np.average(v, weights=weight)) for v in three)
         out[name] = (round(middle, 4), round(min(low, middle), 4), round(max(high, middle), 4))
     return out
+
+
+def uncertainty_of(expected: dict[str, tuple[float, float, float]], disagreement: float | None) -> float | None:
+    """1 - expected Dice, the mean over regions; further looks that disagree can only raise it. None if neither says."""
+    doubts = [1 - middle for middle, _, _ in expected.values()]
+    if disagreement is not None:
+        doubts = [max(disagreement, sum(doubts) / len(doubts) if doubts else 0.0)]
+    return round(sum(doubts) / len(doubts), 4) if doubts else None
 
 
 def _spread(low: float, high: float, floor: float) -> float:
@@ -219,4 +230,21 @@ def intervals(statistics: dict[str, Any], records: Sequence[FrameRecord]) -> dic
         else:
             half = min(factor * _spread(low / middle, high / middle, AREA_FLOOR), 3.0)
             out[name] = (round(math.exp(-half), 4), round(math.exp(half), 4))
+    return out
+
+
+MEASURE_OF = {"ratio": "vcdr", "gland_area": "volume_ml", "disc_area": "disc_area_px", "cup_area": "cup_area_px"}
+"""Which measure an interval of the model's statistics speaks of."""
+
+
+def measured_intervals(
+    measures: Mapping[str, float], statistics: dict[str, Any], records: Sequence[FrameRecord]
+) -> dict[str, tuple[float, float]]:
+    """Measure -> (low, high), 90 % nominal: the factors of `intervals` times what was measured in the native grid."""
+    out: dict[str, tuple[float, float]] = {}
+    for name, (low, high) in intervals(statistics, records).items():
+        value = measures.get(MEASURE_OF.get(name, ""), math.nan)
+        if math.isfinite(value):
+            most = 1.0 if name == "ratio" else math.inf
+            out[MEASURE_OF[name]] = round(value * low, 4), round(min(value * high, most), 4)
     return out
