@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from prompts import User
+from prompt_users import User
 from scipy import ndimage
 
 from napari_tinymig.base.records import Scan

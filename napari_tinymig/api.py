@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from .base.records import Message, Prediction, Scan
 from .jobs.accelerate import open_network
+from .jobs.beside_window import torch_beside_window
 from .models.registry import default_model
 from .predict.given_array import scan_of_array, with_spacing
 from .predict.predictor import Predictor, Roi
@@ -171,7 +172,8 @@ def finetune(model: str | Path, data: str | Path, out: str | Path, **settings: A
     from .base.errors import MissingExtra
 
     try:
-        from napari_tinymig.training.finetune.run import finetune as run
+        with torch_beside_window():  # napari's console may ask
+            from napari_tinymig.training.finetune.run import finetune as run
     except ImportError as e:
         if e.name and e.name.startswith("napari_tinymig"):
             raise

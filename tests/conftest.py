@@ -11,6 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+# Windows and torch meet in one process here, in any order; see napari_tinymig/jobs/beside_window.py.
+sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
+
 
 @pytest.fixture(scope="session")
 def data_folder() -> Path:

@@ -139,6 +139,7 @@ def test_undo_and_redo_are_exact_by_button_by_key_and_by_naparis_own(viewer, pan
     np.testing.assert_array_equal(mask.data, states[1])
     click(panel, "Redo")
     click(panel, "Undo")
+    spin(0.4)  # a user comes back to it later
     mask.undo()  # napari's own: what was written last is taken back, the mark comes along
     wait_until(lambda: len(panel.prompting.marks.points.data) == 2, what="the mark to come back")
     np.testing.assert_array_equal(panel.prompting.session.labels, mask.data)
@@ -258,6 +259,7 @@ def test_a_volume_is_followed_in_the_background_and_taken_back_at_once(viewer, p
     assert "slices followed" in panel.state.text()
     (prompt,) = panel.prompting.session.prompts
     assert prompt.positions == ((6, 50, 44),)
+    spin(0.4)  # a user comes back to it later
     mask.undo()
     assert not mask.data.any()
     wait_until(lambda: not panel.prompting.session.prompts, what="the session to go along")

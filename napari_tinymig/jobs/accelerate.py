@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..base.errors import MissingExtra
 from ..models.file import ModelFile
 from ..network.run import Network
+from .beside_window import torch_beside_window
 
 
 def open_network(model: ModelFile, device: str) -> Network:
@@ -13,7 +14,8 @@ def open_network(model: ModelFile, device: str) -> Network:
     Raises MissingExtra without torch.
     """
     try:
-        from napari_tinymig.training.networks.torch_network import open_torch_network
+        with torch_beside_window():
+            from napari_tinymig.training.networks.torch_network import open_torch_network
     except ModuleNotFoundError as e:
         raise MissingExtra("Prediction on a GPU", "train") from e
     return open_torch_network(model, device)

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from ..base.errors import MissingExtra
 from ..prompts.network import BoxEngine
+from .beside_window import torch_beside_window
 
 ENGINES = ("student", "litemedsam")
 INSTALL = "pip install 'napari-tinymig[medsam]'"
@@ -34,7 +35,8 @@ def open_box_engine(name: str) -> BoxEngine | None:
 @lru_cache(maxsize=1)
 def _litemedsam() -> BoxEngine:
     try:
-        from napari_tinymig.training.litemedsam.boxes import LiteMedSAMBoxes
+        with torch_beside_window():
+            from napari_tinymig.training.litemedsam.boxes import LiteMedSAMBoxes
     except ModuleNotFoundError as e:
         raise MissingExtra("The engine litemedsam", "medsam") from e
     return LiteMedSAMBoxes()

@@ -208,6 +208,17 @@ class PromptMarks:
         return self.colours.get(label, AWAY)
 
 
+def as_told(mark: Mark, mask: Layer | None) -> Prompt:
+    """What a mark tells: taken away from a class inside another where neither is, it gives nothing to the outer one."""
+    prompt = mark.prompt
+    if mark.away and prompt.label and mask is not None:
+        at = prompt.positions[0]
+        inside = all(0 <= v < n for v, n in zip(at, mask.data.shape))
+        if inside and not mask.data[at]:
+            return Prompt(prompt.kind, prompt.positions, 0)
+    return prompt
+
+
 def lighter(colour: str, share: float = 0.6) -> str:
     """A hex colour mixed with white, to be seen on a mask of that colour."""
     return "#" + "".join(f"{round(v + (255 - v) * share):02x}" for v in rgb(colour))

@@ -11,7 +11,6 @@ import numpy as np
 from napari.layers import Labels, Layer
 from qtpy.QtCore import QTimer
 
-from ...prompts.records import Prompt
 from ...prompts.session import PromptSession
 from ...tasks.task import Task
 from ..masks.locked_edits import is_locked
@@ -23,6 +22,7 @@ from .bench import (
     LabelArray,
     Progress,
     answer,
+    events_of_change,
     mended,
     moved,
     opened,
@@ -32,7 +32,7 @@ from .bench import (
     shown_of,
     went_along,
 )
-from .marks import NEW, Mark, PromptMarks, Shape
+from .marks import NEW, Mark, PromptMarks, Shape, as_told
 
 LOOK_MS = 150  # after a stroke, or an undo of napari's own, the mask is compared with the session
 
@@ -108,7 +108,7 @@ class Prompting:
             name = session.task.regions[0].name
             self.mask = result_layer(image, session.labels, session.task, f"{image.name} {name}", about)
             self.viewer.add_layer(self.mask)
-        for emitter in (self.mask.events.labels_update, self.mask.events.paint):
+        for emitter in events_of_change(self.mask):
             self.panel.listen(emitter, self._look_soon)
         colours = {r.label: r.colour for r in session.task.regions}
         self.marks = PromptMarks(self.viewer, image, self.mask, colours, self._marks_changed, self.undo, self.redo)
@@ -134,7 +134,7 @@ class Prompting:
         self.session = self.marks = self.image = self.mask = self._asked = self._after_work = None
         self.state = ""
         if mask is not None:
-            for emitter in (mask.events.labels_update, mask.events.paint):
+            for emitter in events_of_change(mask):
                 self.panel.stop_listening_to(emitter, self._look_soon)
         if marks is not None:
             for layer in marks.layers:
@@ -175,17 +175,7 @@ class Prompting:
         new = [m for m in found if m.number == NEW]
         if new:
             self._asked = new[0]
-            self._begin(answer, self._as_told(new[0]), self._stop)
-
-    def _as_told(self, mark: Mark) -> Prompt:
-        """Taken away from a class inside another where neither is: nothing is given to the outer one."""
-        prompt = mark.prompt
-        if mark.away and prompt.label and self.mask is not None:
-            at = prompt.positions[0]
-            inside = all(0 <= v < n for v, n in zip(at, self.mask.data.shape))
-            if inside and not self.mask.data[at]:
-                return Prompt(prompt.kind, prompt.positions, 0)
-        return prompt
+            self._begin(answer, as_told(new[0], self.mask), self._stop)
 
     def _begin(self, steps: Any, *args: Any) -> None:
         """Start work on the session; what was painted by hand goes in first."""
