@@ -9,6 +9,7 @@ from pathlib import Path
 from ..base.errors import UnreadableInput
 from ..base.plain_json import parse_json
 from ..formats import find_inputs
+from ..formats.foreign_masks.class_files import class_files
 from ..formats.kinds import stem_of, suffix_of
 
 _NO_MASKS = (".db", ".ini", ".txt", ".csv", ".json", ".xml", ".md", ".xlsx")
@@ -28,8 +29,8 @@ def plain_pairs(folder: Path) -> list[tuple[str, str, str]]:
     images = list(_images(folder))
     for stem, image, label in images:
         if label is not None:
-            pairs.setdefault(_key(stem), (stem, _inside(folder, image), _inside(folder, label)))
-    masks = _masks(folder / "labels")
+            pairs.setdefault(name_key(stem), (stem, _inside(folder, image), _inside(folder, label)))
+    masks = masks_by_name(folder / "labels")
     if images and masks and not pairs:
         raise UnreadableInput(
             f"{folder}: none of {_some([s for s, _, _ in images])} in images/ has a mask of the same name in labels/, "
@@ -68,23 +69,28 @@ def _images(folder: Path) -> Iterator[tuple[str, Path, Path | None]]:
     images, labels = folder / "images", folder / "labels"
     if not images.is_dir() or not labels.is_dir():
         raise UnreadableInput(_what_is_there(folder))
-    masks = _masks(labels)
+    masks = masks_by_name(labels)
     for item in find_inputs([images]):
         if item.path == images and item.problem:
             return
         name = item.name if len(item.files) > 1 else stem_of(item.path)
-        yield name, item.path, masks.get(_key(name))
+        yield name, item.path, masks.get(name_key(name))
 
 
-def _masks(labels: Path) -> dict[str, Path]:
-    """Files of labels/ by the name of the image they belong to."""
-    files = sorted(labels.iterdir()) if labels.is_dir() else []
-    files = [p for p in files if p.is_file() and not p.name.startswith(".") and suffix_of(p) not in _NO_MASKS]
-    ours = {_key(stem_of(p)[: -len(MASK_ENDING)]): p for p in files if stem_of(p).endswith(MASK_ENDING)}
-    return ours | {_key(stem_of(p)): p for p in files}
+def masks_by_name(labels: Path) -> dict[str, Path]:
+    """Files of labels/ by the name of the image they belong to, see `name_key`; of several files, one for each class
+    (`NAME_disc`, or in disc/ and cup/), the one that stands for all."""
+    if not labels.is_dir():
+        return {}
+    there = [p for p in sorted(labels.iterdir()) if not p.name.startswith(".")]
+    files = [p for p in there if p.is_file() and suffix_of(p) not in _NO_MASKS]
+    below = [p for folder in there if folder.is_dir() for p in sorted(folder.iterdir()) if p.is_file()]
+    by_class = {name_key(g.name): g.first for p in (*below, *files) if (g := class_files(p)) is not None}
+    ours = {name_key(stem_of(p)[: -len(MASK_ENDING)]): p for p in files if stem_of(p).endswith(MASK_ENDING)}
+    return by_class | ours | {name_key(stem_of(p)): p for p in files}
 
 
-def _key(stem: str) -> str:
+def name_key(stem: str) -> str:
     """Names that people take for equal."""
     return unicodedata.normalize("NFC", stem).casefold()
 

@@ -13,6 +13,7 @@ from ..tasks.task import Task
 from . import MaskFile, stem_of, suffix_of
 from .declared import lossy_suffixes, mask_suffixes
 from .folder_ledger import read_ledger
+from .foreign_masks.class_files import class_files, one_each
 from .kinds import format_of
 
 
@@ -26,16 +27,24 @@ def find_masks(paths: Sequence[str | Path]) -> list[Path]:
             continue
         if not given.is_dir():
             raise UnreadableInput(f"{given} does not exist; expected a mask file or a folder of masks; check the path.")
-        files = [p for p in sorted(given.iterdir()) if p.is_file() and not p.name.startswith(".")]
-        files = [p for p in files if not stem_of(p).endswith("_overlay")]
-        lossless = [p for p in files if suffix_of(p) in mask_suffixes() and not _is_dicom_image(p)]
-        # beside masks, files that cannot hold numbers are the photographs
-        files = lossless or [p for p in files if suffix_of(p) in lossy_suffixes()]
-        named = [p for p in files if stem_of(p).endswith("_mask")]
-        if not files:
-            raise UnreadableInput(f"{given} holds no mask; expected PNG, NIfTI, NRRD or MHA files; check the path.")
-        found += named or files
-    return list(dict.fromkeys(found))
+        found += _in_folder(given)
+    return one_each(found)
+
+
+def _in_folder(given: Path) -> list[Path]:
+    """The masks of one folder; of one that holds folders of single classes alone (disc/, cup/), the files in those."""
+    there = [p for p in sorted(given.iterdir()) if not p.name.startswith(".")]
+    files = [p for p in there if p.is_file() and not stem_of(p).endswith("_overlay")]
+    lossless = [p for p in files if suffix_of(p) in mask_suffixes() and not _is_dicom_image(p)]
+    # beside masks, files that cannot hold numbers are the photographs
+    files = lossless or [p for p in files if suffix_of(p) in lossy_suffixes()]
+    named = [p for p in files if stem_of(p).endswith("_mask")]
+    if not files:
+        inside = [p for folder in there if folder.is_dir() for p in sorted(folder.iterdir()) if p.is_file()]
+        files = list(dict.fromkeys(g.first for p in inside if (g := class_files(p)) is not None))
+    if not files:
+        raise UnreadableInput(f"{given} holds no mask; expected PNG, NIfTI, NRRD or MHA files; check the path.")
+    return named or files
 
 
 def _is_dicom_image(path: Path) -> bool:
@@ -48,7 +57,10 @@ def _is_dicom_image(path: Path) -> bool:
 
 
 def case_name(path: Path) -> str:
-    """The name two readers' masks of one image share: the stem without '_mask', or '.seg' of 3D Slicer."""
+    """The name two readers' masks of one image share: the stem without '_mask', or '.seg' of 3D Slicer; the image's
+    where there is a file for each class."""
+    if (group := class_files(path)) is not None:
+        return group.name
     return stem_of(path).removesuffix(".seg").removesuffix("_mask")
 
 
@@ -71,6 +83,8 @@ def task_of_mask(path: Path, mask: MaskFile, wanted: str = "auto") -> Task:
     recorded = read_ledger(path.parent).get(path.name, {}).get("task")
     if recorded in TASKS:
         return TASKS[str(recorded)]
+    if (group := class_files(path)) is not None:
+        return group.task
     return usual_task("volume" if mask.geometry is not None and mask.labels.ndim == 3 else "photograph")
 
 

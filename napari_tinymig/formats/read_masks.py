@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..base.errors import UnreadableInput, UnsupportedInput, reading
 from ..base.records import Scan
+from .foreign_masks.class_files import class_files, lone_inner, put_together
 from .foreign_masks.legend import apply_label_map, names_colours
 from .foreign_masks.other_grids import in_place, shrunk
 from .foreign_masks.smeared import settled_codes
@@ -17,7 +18,7 @@ from .kinds import format_of, stem_of
 from .photographs import decode_picture_file, turn_upright
 from .scan_file import MaskFile, ScanFile, StoredVolume
 
-__all__ = ["mask_scan_file", "open_mask", "read_mask"]
+__all__ = ["mask_scan_file", "open_codes", "open_mask", "read_mask"]
 
 
 _GREY_JPEG_SPREAD = 12  # what compression alone makes of three equal channels
@@ -46,10 +47,30 @@ def open_mask(
     allowed: Iterable[int] | None = None,
     like: ScanFile | None = None,
 ) -> MaskFile:
-    """As `read_mask`, with spacing and geometry: from the file, or for pictures from `like`."""
+    """As `read_mask`, with spacing and geometry: from the file, or for pictures from `like`.
+
+    A file of one class (`a_disc.png`, `disc/a.png`) stands for all classes of its image.
+    """
     path = Path(path)
     if not path.is_file():
         raise UnreadableInput(f"{path} does not exist; expected a mask file; check the path.")
+    group = class_files(path)
+    if group is not None and (like is None or like.name.casefold() in (group.name.casefold(), group.first.name)):
+        return put_together(group, lambda one: _open_one(one, label_map, allowed, like))
+    mask = _open_one(path, label_map, allowed, like)
+    if like is None and label_map is None and (problem := lone_inner(path, mask.labels)):
+        raise UnsupportedInput(problem)
+    return mask
+
+
+def open_codes(path: Path) -> NDArray[np.uint8]:
+    """The codes of one file as they stand, whatever files of other classes lie beside it."""
+    return _open_one(path, None, None, None).labels
+
+
+def _open_one(
+    path: Path, label_map: Mapping[int, int] | None, allowed: Iterable[int] | None, like: ScanFile | None
+) -> MaskFile:
     kind = format_of(path)
     with reading(path, "a mask"):
         if kind == "photograph":

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..annotations.plain_folder import masks_by_name, name_key
 from ..base.errors import TinyMIGError
 from ..base.records import Scan
 from ..formats import InputItem, as_photograph, as_volume, open_input, read_mask
@@ -94,13 +95,12 @@ def _truth_beside(path: Path, scan: Scan) -> NDArray[np.uint8] | None:
     folder = path.parent.parent / "labels"
     if path.parent.name != "images" or not folder.is_dir():
         return None
-    for found in sorted(folder.glob(f"{scan.name}.*")):
-        try:
-            labels = read_mask(found)
-        except TinyMIGError:
-            return None
-        return labels if labels.shape == scan.grid_shape else None
-    return None
+    found = masks_by_name(folder).get(name_key(scan.name))
+    try:
+        labels = read_mask(found) if found is not None else None
+    except TinyMIGError:
+        return None
+    return labels if labels is not None and labels.shape == scan.grid_shape else None
 
 
 def _thumbnail(scan: Scan, records: Sequence[FrameRecord]) -> NDArray[np.uint8]:

@@ -16,6 +16,7 @@ class KnownTask:
     word for it; such a file is of this task. body_parts: DICOM body parts, upper case, that the modality may show; ()
     = any. round_odds: how many times more often a round lit field is of this task than of another photograph's.
     dicom_codes: label -> (value, scheme, meaning) in a DICOM-SEG; other labels get a code of our own scheme.
+    file_words: usual abbreviation in the names of foreign files -> region, beside the names of regions and labels.
     """
 
     task: Task
@@ -24,3 +25,4 @@ class KnownTask:
     body_parts: tuple[str, ...] = ()
     round_odds: float = 1.0
     dicom_codes: Mapping[int, tuple[str, str, str]] = field(default_factory=dict)
+    file_words: Mapping[str, str] = field(default_factory=dict)

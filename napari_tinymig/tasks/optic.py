@@ -20,4 +20,5 @@ KNOWN = KnownTask(
     expected="a fundus photograph",
     modalities={"OP": "fundus", "OPT": "fundus"},
     round_odds=ROUND_ODDS,
+    file_words={"od": "disc", "optic disc": "disc", "oc": "cup", "optic cup": "cup"},
 )

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from napari_tinymig.annotations.annotation_set import FILE as ANNOTATIONS
 from napari_tinymig.annotations.annotation_set import read_cases
 from napari_tinymig.annotations.label_checks import IGNORE
-from napari_tinymig.annotations.plain_folder import listed_pairs
+from napari_tinymig.annotations.plain_folder import listed_pairs, masks_by_name, name_key
 from napari_tinymig.base.errors import UnreadableInput
+from napari_tinymig.formats import ScanFile
+from napari_tinymig.formats.foreign_masks.class_files import class_files
 from napari_tinymig.recipes.train import DataSpec
 from napari_tinymig.tasks.task import Task
 
@@ -41,7 +43,9 @@ class Case:
         """First 16 hex digits of the SHA-256 over image and label bytes."""
         digest = hashlib.sha256(self.image.read_bytes())
         if self.label is not None:
-            digest.update(self.label.read_bytes())
+            group = class_files(self.label)
+            for path in [p for _, p in group.files] if group else [self.label]:
+                digest.update(path.read_bytes())
         return digest.hexdigest()[:16]
 
 
@@ -91,10 +95,10 @@ def _case_of(name: str, pattern: str | None) -> str:
 
 
 def _stem_pairs(images: Path, labels: Path) -> Iterable[tuple[str, Path, Path | None]]:
-    by_stem = {stem_of(p): p for p in labels.iterdir() if not p.name.startswith(".")} if labels.is_dir() else {}
+    masks = masks_by_name(labels)
     for path in images.iterdir():
         if not path.name.startswith(".") and path.is_file():
-            yield stem_of(path), path, by_stem.get(stem_of(path))
+            yield stem_of(path), path, masks.get(name_key(stem_of(path)))
 
 
 def split_cases(cases: Sequence[Case], spec: DataSpec, seed: int) -> tuple[list[Case], list[Case]]:
@@ -120,15 +124,16 @@ def split_cases(cases: Sequence[Case], spec: DataSpec, seed: int) -> tuple[list[
     return [c for c in cases if c.case not in held], [c for c in cases if c.case in held]
 
 
-def labels_of(case: Case, task: Task, spec: DataSpec) -> NDArray[np.uint8]:
-    """A case's labels after the label map: codes of the task, and 255 = not labelled.
+def labels_of(case: Case, task: Task, spec: DataSpec, like: ScanFile | None = None) -> NDArray[np.uint8]:
+    """A case's labels after the label map: codes of the task, and 255 = not labelled. like: its image, whose grid and
+    place are then demanded, as everywhere a mask meets its image.
 
     Raises UnreadableInput for other codes, for labels in which nothing is labelled, and for an object that must be
     there and is not: a mistaken code would otherwise be learned, or scored, as background.
     """
     if case.label is None:
         raise UnreadableInput(f"{case.name} has no label; expected one of the same stem in labels/")
-    label, _ = read_label(case.label, spec.label_map)
+    label, _ = read_label(case.label, spec.label_map, like)
     found = {int(v) for v in np.unique(label)}
     painted = {v for region in task.regions for v in region.labels}
     names = ", ".join(f"{k} = {v}" for k, v in task.class_names.items())

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from napari_tinymig.annotations.label_checks import IGNORE
 from napari_tinymig.base.errors import UnreadableInput
 from napari_tinymig.base.geometry import fov_box, place, square_box, whole_box
+from napari_tinymig.formats import open_input
 from napari_tinymig.recipes.student import Recipe
 from napari_tinymig.tasks.task import Task
 
 from .cases import Case, labels_of
-from .read_files import read_image, read_label
+from .read_files import read_label, scan_of
 
 ROI_MARGIN = 1.8
 """Side of a cached photograph over the deployed region of interest: room for shift, rotation and zooming out."""
@@ -108,8 +109,10 @@ def load_set(cases: Sequence[Case], recipe: Recipe, progress: Callable[[int, int
     names = ("image", "target", "known", "view", "fov", "before", "after", "name", "case")
     rows: dict[str, list[Any]] = {k: [] for k in names}
     for number, case in enumerate(cases):
-        image, spacing = read_image(case.image, recipe.task.input)
-        label = labels_of(case, recipe.task, recipe.data) if case.label else None
+        opened = open_input(case.image)
+        scan = scan_of(opened, recipe.task.input)
+        image, spacing = scan.pixels, scan.spacing_mm
+        label = labels_of(case, recipe.task, recipe.data, opened).reshape(scan.grid_shape) if case.label else None
         add = _add_photograph if recipe.task.input == "photograph" else _add_volume
         add(rows, case, image, spacing, label, recipe)
         if progress:
@@ -158,7 +161,6 @@ def _add_photograph(
 ) -> None:
     if image.ndim != 3 or image.shape[-1] != 3:
         raise UnreadableInput(f"{case.image} has shape {image.shape}; expected an RGB photograph (H, W, 3)")
-    _check_same(case, image.shape[:2], label)
     empty = np.zeros((len(recipe.task.regions), *image.shape[:2]), np.float32)
     targets = empty if label is None else case_targets(case, label, recipe)
     side, view = cache_side(recipe), 1.0
@@ -191,7 +193,6 @@ def _add_volume(
     if label is None:
         label = np.zeros(volume.shape, np.uint8)
     label = label[None] if label.ndim == 2 else label
-    _check_same(case, volume.shape, label)
     side, start = cache_side(recipe), len(rows["image"])
     shape = volume.shape[1:]
     if spacing is None:
@@ -223,14 +224,6 @@ def placed_known(known: NDArray[np.float32], box: tuple[float, float, float, flo
     inside = place(np.full_like(known, 255), box, side)[0]
     share = place(known * 255, box, side)[0]
     return np.where(share >= inside - 1, 255, 0).astype(np.uint8)[None]
-
-
-def _check_same(case: Case, shape: tuple[int, ...], label: NDArray[np.uint8] | None) -> None:
-    if label is not None and label.shape != tuple(shape):
-        raise UnreadableInput(
-            f"{case.label} has shape {label.shape}, its image {case.image.name} has {tuple(shape)}; "
-            "expected equal shapes"
-        )
 
 
 def middle_views(data: ImageSet, rows: Sequence[int], size: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -9,16 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_tinymig.base.records import Scan
-from napari_tinymig.formats import as_photograph, open_input, read_mask
+from napari_tinymig.formats import ScanFile, as_photograph, open_input, read_mask
 from napari_tinymig.formats.kinds import stem_of
 
-__all__ = ["read_image", "read_label", "read_scan", "stem_of"]
+__all__ = ["read_image", "read_label", "read_scan", "scan_of", "stem_of"]
 
 
 def read_scan(path: Path, kind: str) -> Scan:
     """The image of a file as a task of input `kind` reads it: grey pictures become RGB for photographs."""
-    scan = open_input(path).scan
-    return as_photograph(scan) if kind == "photograph" and scan.kind == "volume" else scan
+    return scan_of(open_input(path), kind)
+
+
+def scan_of(opened: ScanFile, kind: str) -> Scan:
+    """The image of an opened file as a task of input `kind` reads it."""
+    return as_photograph(opened.scan) if kind == "photograph" and opened.scan.kind == "volume" else opened.scan
 
 
 def read_image(path: Path, kind: str = "photograph") -> tuple[NDArray[Any], tuple[float, ...] | None]:
@@ -28,7 +32,8 @@ def read_image(path: Path, kind: str = "photograph") -> tuple[NDArray[Any], tupl
 
 
 def read_label(
-    path: Path, label_map: dict[int, int] | None = None
+    path: Path, label_map: dict[int, int] | None = None, like: ScanFile | None = None
 ) -> tuple[NDArray[np.uint8], tuple[float, ...] | None]:
-    """Labels (H, W) or (D, H, W) uint8 after the label map; without a map every code stays."""
-    return read_mask(path, label_map or None), None
+    """Labels (H, W) or (D, H, W) uint8 after the label map; without a map every code stays. like: the image, whose
+    grid and place are then demanded."""
+    return read_mask(path, label_map or None, like=like), None

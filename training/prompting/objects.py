@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from skimage.segmentation import felzenszwalb
 
 from napari_tinymig.base.geometry import Box, place, square_box, whole_box
+from napari_tinymig.formats import open_input
 from napari_tinymig.prompts.grey import slice_picture
 from napari_tinymig.recipes.prompted import PromptRecipe
 
@@ -41,8 +42,9 @@ def object_frames(case: Case, side: int) -> Iterator[tuple[NDArray[np.uint8], ND
 
     Labels are read as nested, label 2 inside label 1 (cup in disc): the objects are labels >= 1, labels >= 2, ...
     """
-    pixels, _ = read_image(case.image, "any")
-    labels, _ = read_label(case.label) if case.label else (None, None)
+    opened = open_input(case.image)
+    pixels = opened.scan.pixels
+    labels, _ = read_label(case.label, like=opened) if case.label else (None, None)
     if labels is None or not labels.any():
         return
     if pixels.dtype == np.uint8 and pixels.shape[-1] == 3:

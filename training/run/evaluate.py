@@ -14,6 +14,7 @@ from napari_tinymig.annotations.label_checks import IGNORE
 from napari_tinymig.base.errors import OutputRefused, TinyMIGError
 from napari_tinymig.base.geometry import square_box
 from napari_tinymig.base.records import Message, Scan
+from napari_tinymig.formats import open_input
 from napari_tinymig.measures.overlap import dice, score_case, summarise_scores, vertical_ratio
 from napari_tinymig.predict.predictor import Predictor
 from napari_tinymig.recipes.student import ModelHeader
@@ -22,7 +23,7 @@ from napari_tinymig.tasks.task import Task
 
 from ..data.cases import Case, find_cases, labels_of
 from ..data.image_set import roi_of
-from ..data.read_files import read_scan
+from ..data.read_files import scan_of
 
 CONSTANT_CUP = "constant cup"
 
@@ -78,12 +79,9 @@ def evaluate_folder(model: str | Path, folder: Path, roi: str = "auto") -> dict[
 def score_one(predictor: Predictor, case: Case, roi: str, data: DataSpec) -> list[dict[str, Any]]:
     """The rows of one case: the model's, and for disc and cup the 'constant cup' beside it."""
     task = predictor.task
-    scan = read_scan(case.image, task.input)
-    truth = labels_of(case, task, data)
-    if task.input == "volume" and truth.ndim == 2:
-        truth = truth[None]
-    if truth.shape != scan.grid_shape:
-        raise OutputRefused(f"{case.label} has shape {truth.shape}, its image {scan.grid_shape}; expected equal shapes")
+    opened = open_input(case.image)
+    scan = scan_of(opened, task.input)
+    truth = labels_of(case, task, data, opened).reshape(scan.grid_shape)
     unknown = truth == IGNORE
     truth = np.where(unknown, 0, truth).astype(np.uint8)
     prediction = predictor.predict(scan, roi=true_box(truth, predictor.header) if roi == "truth" else "auto")

@@ -14,8 +14,9 @@ import numpy as np
 from ...base.errors import TinyMIGError, UnreadableInput
 from ...formats import InputItem, ScanFile, find_inputs, open_input, open_mask, stem_of
 from ...formats.declared import FORMATS, TIFF_SUFFIXES
+from ...formats.foreign_masks.class_files import class_files, one_each
 from ...formats.kinds import format_of, suffix_of
-from ...formats.read_masks import mask_scan_file
+from ...formats.read_masks import mask_scan_file, open_codes
 from .layer_geometry import KEY, display_transform
 from .reopened_masks import scan_of_seg, task_attributes
 
@@ -61,6 +62,8 @@ def _needs_us(path: Path) -> bool:
 
     if suffix_of(path) in TIFF_SUFFIXES:
         return _odd_tiff(path)
+    if _of_one_class(path):
+        return True
     try:
         with Image.open(path) as picture:
             if _is_mask_name(path) and picture.mode == "P":
@@ -99,7 +102,8 @@ def read_layers(path: str | Sequence[str]) -> list[LayerData]:
     """
     layers: list[LayerData] = []
     failures: list[TinyMIGError] = []
-    for item in find_inputs(_paths(path)):
+    given = _paths(path)
+    for item in find_inputs(one_each(given) if all(map(_of_one_class, given)) else given):
         try:
             layers.append(_layer(item))
         except TinyMIGError as e:
@@ -145,7 +149,18 @@ def _is_mask_file(item: InputItem) -> bool:
         from ...formats.dicom_seg import is_dicom_seg
 
         return len(item.files) == 1 and is_dicom_seg(item.files[0])
-    return _is_mask_name(item.path)
+    return _is_mask_name(item.path) or _of_one_class(item.path)
+
+
+def _of_one_class(path: Path) -> bool:
+    """Whether a file is one of several that hold a class each (`a_disc.png` beside `a_cup.png`): by the names, and
+    because neither holds more than two values."""
+    if not path.is_file() or (group := class_files(path)) is None:
+        return False
+    try:
+        return all(len(np.unique(open_codes(one))) <= 2 for _, one in group.files)
+    except TinyMIGError:
+        return False
 
 
 def image_layer(scan_file: ScanFile) -> LayerData:
