@@ -6,7 +6,7 @@ import pytest
 from napari_tinymig.training.data.cases import find_cases
 from napari_tinymig.training.data.image_set import load_set
 from napari_tinymig.training.data.importers import LAYOUTS, import_domain, in_quarters
-from napari_tinymig.training.data.read_files import read_image, read_label
+from napari_tinymig.training.data.read_files import read_image, read_label, read_votes
 from PIL import Image
 from scipy.io import savemat
 
@@ -111,7 +111,7 @@ def test_drishtis_soft_maps_become_votes(tmp_path):
     out = import_domain("drishti", draw_drishti(tmp_path / "theirs"), tmp_path / "drishti")
     case = find_cases(out)[0]
     assert set(case.votes) == {"disc", "cup"}
-    votes, _ = read_label(case.votes["cup"])
+    votes = read_votes(case.votes["cup"])
     assert set(np.unique(votes)) == {0, 3, 4}
 
 
@@ -119,8 +119,8 @@ def test_riga_plus_keeps_its_raters_votes_where_the_agreement_level_finds_them(t
     out = import_domain("rigaplus", draw_rigaplus(tmp_path / "theirs"), tmp_path / "binrushed")
     case = find_cases(out)[0]
     assert set(case.votes) == {"disc", "cup"}
-    cup, _ = read_label(case.votes["cup"])
-    disc, _ = read_label(case.votes["disc"])
+    cup = read_votes(case.votes["cup"])
+    disc = read_votes(case.votes["disc"])
     assert np.array_equal(cup, np.where(truth() == 2, 3, 0))  # four of six = the majority = three quarters
     assert np.array_equal(disc, np.where(truth() >= 1, 4, 0))
     for level, kept in ((3, True), (4, False)):

@@ -17,7 +17,7 @@ from napari_tinymig.recipes.student import Recipe
 from napari_tinymig.tasks.task import Task
 
 from .cases import Case, labels_of
-from .read_files import read_label, scan_of
+from .read_files import read_votes, scan_of
 
 ROI_MARGIN = 1.8
 """Side of a cached photograph over the deployed region of interest: room for shift, rotation and zooming out."""
@@ -69,7 +69,7 @@ def case_targets(case: Case, label: NDArray[np.uint8], recipe: Recipe) -> NDArra
         path, level = case.votes.get(region.name), levels.get(region.name)
         if path is None or (level is None and not recipe.loss.soft_labels):
             continue
-        votes = read_label(path)[0].astype(np.float32)  # counts 0..4
+        votes = read_votes(path).astype(np.float32)  # counts 0..4
         if not recipe.loss.soft_labels:
             targets[index] = votes >= (level or 4)
         elif level is None:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from napari_tinymig.base.records import Scan
 from napari_tinymig.formats import ScanFile, as_photograph, open_input, read_mask
 from napari_tinymig.formats.kinds import stem_of
+from napari_tinymig.formats.read_masks import open_codes
 
-__all__ = ["read_image", "read_label", "read_scan", "scan_of", "stem_of"]
+__all__ = ["read_image", "read_label", "read_scan", "read_votes", "scan_of", "stem_of"]
 
 
 def read_scan(path: Path, kind: str) -> Scan:
@@ -37,3 +38,8 @@ def read_label(
     """Labels (H, W) or (D, H, W) uint8 after the label map; without a map every code stays. like: the image, whose
     grid and place are then demanded."""
     return read_mask(path, label_map or None, like=like), None
+
+
+def read_votes(path: Path) -> NDArray[np.uint8]:
+    """How many experts drew each pixel: one file's values, though votes on other classes lie beside it."""
+    return open_codes(path)
