@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from unittest.mock import Mock
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -76,7 +79,9 @@ def test_scanner_space_shows_every_voxel_where_it_was(oblique):
 
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".nrrd", ".mha"])
-def test_a_painted_mask_is_saved_in_its_volumes_grid_and_reopens_on_the_same_voxels(oblique, tmp_path, suffix):
+def test_a_painted_mask_is_saved_in_its_volumes_grid_and_reopens_on_the_same_voxels(
+    oblique, tmp_path, suffix, monkeypatch
+):
     [layer] = layers_of(oblique)
     painted = (np.asarray(layer.data) > 150).astype(np.uint8)
     labels = Labels(painted, metadata=layer.metadata, scale=layer.scale, translate=layer.translate)
@@ -91,6 +96,7 @@ def test_a_painted_mask_is_saved_in_its_volumes_grid_and_reopens_on_the_same_vox
     assert again.scale == pytest.approx(layer.scale, rel=1e-5)
     assert again.translate == pytest.approx(layer.translate, abs=1e-4)
     data, attributes, _ = again.as_layer_data_tuple()
+    monkeypatch.setattr("nrrd.writer.datetime", Mock(utcnow=lambda: datetime(2001, 2, 3)))
     write_labels(str(tmp_path / f"again{suffix}"), data, attributes)
     assert (tmp_path / f"again{suffix}").read_bytes() == path.read_bytes()
 

@@ -14,7 +14,7 @@ from napari_tinymig.tasks.optic import OPTIC
 from napari_tinymig.tasks.prostate import PROSTATE
 
 
-def wait_until(condition, seconds=15.0, what="the condition"):
+def wait_until(condition, seconds=60.0, what="the condition"):
     """Run the window's events until `condition()` holds."""
     end = time.monotonic() + seconds
     while not condition():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -163,7 +164,10 @@ def _axes_alone(shape: tuple[int, int, int], sizes: NDArray[np.float64], has_spa
 
 
 def nrrd_bytes(array: NDArray[Any], scan_file: ScanFile) -> bytes:
-    """An NRRD file (gzip) of `array` (i, j, k), stored order, with the input's space; LPS for other formats."""
+    """An NRRD file (gzip) of `array` (i, j, k), stored order, with the input's space; LPS for other formats.
+
+    The same mask gives the same bytes at any time: the writer's comment with the date is left out.
+    """
     if scan_file.format == "nrrd":
         header, shape = dict(scan_file.header), scan_file.stored_shape
     else:
@@ -171,7 +175,7 @@ def nrrd_bytes(array: NDArray[Any], scan_file: ScanFile) -> bytes:
     header |= {"encoding": "gzip"}
     out = io.BytesIO()
     nrrd.write(out, array.reshape(shape, order="F"), header, index_order="F", compression_level=4)
-    return out.getvalue()
+    return re.sub(rb"\n# on [^\n]*", b"", out.getvalue(), count=1)
 
 
 def _header_of(geometry: Geometry | None) -> dict[str, Any]:
