@@ -25,6 +25,8 @@ U8, U16, I16, F32 = (np.dtype(t) for t in ("uint8", "uint16", "int16", "float32"
         ((3, 200, 300), U8, False, ("t", "y", "x"), False, Axes("grey", frames=1)),
         ((30, 200, 300), U8, False, ("Time", "y", "x"), False, Axes("grey", frames=1)),
         ((30, 200, 300), U8, False, (), False, Axes("volume")),
+        ((320, 15, 320), U16, False, ("z", "y", "x"), True, Axes("volume")),  # a coronal series of 15 slices
+        ((320, 320, 12), I16, False, ("z", "y", "x"), True, Axes("volume")),  # a sagittal one
         ((5, 30, 200, 300), I16, False, (), True, Axes("volume", frames=1)),
     ],
 )

@@ -1,4 +1,4 @@
-"""Saving, reports, batches and planes in a real window; what is saved lands on the same pixels when reopened."""
+"""Saving, reports and batches in a real window; what is saved lands on the same pixels when reopened."""
 
 from __future__ import annotations
 
@@ -8,17 +8,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image as PilImage
-from viewer_parts import click, dock, photograph, spin, volume, wait_until
+from viewer_parts import click, dock, open_file, photograph, spin, volume, wait_until
 
 pytestmark = pytest.mark.viewer
-
-
-def open_file(viewer, path):
-    from napari.layers import Layer
-
-    from napari_tinymig.viewer.napari_io.readers import read_layers
-
-    return [viewer.add_layer(Layer.create(*data)) for data in read_layers(str(path))]
 
 
 def oblique_nifti(path):
@@ -151,81 +143,3 @@ def test_a_batch_goes_on_after_cancel_lists_failures_and_opens_a_row(viewer, mod
     panel.open_row(2)
     wait_until(lambda: viewer.layers and viewer.layers[0].name == "eye2")
     assert len(viewer.layers) == 2  # the pair before was closed, it had no edits
-
-
-@pytest.fixture
-def study(tmp_path, dicom_series_maker):
-    """Three oblique series of one study: a bright voxel of each lies at the same scanner position."""
-    turn = np.deg2rad(12)
-    tilt = np.array([[1, 0, 0], [0, np.cos(turn), -np.sin(turn)], [0, np.sin(turn), np.cos(turn)]])
-    planes = {
-        "tra": np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]], float).T,
-        "sag": np.array([[0, 1, 0], [0, 0, -1], [-1, 0, 0]], float).T,
-        "cor": np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]], float).T,
-    }
-    target = np.array([5.0, -12.0, 33.0])  # LPS mm
-    rng = np.random.default_rng(1)
-    for name, axes in planes.items():
-        direction, spacing = tilt @ axes, np.array([1.0, 1.0, 3.0])
-        values = rng.integers(50, 200, (15, 48, 40)).astype(np.uint16)
-        values[7, 20, 25] = 4000
-        origin = target - direction @ (spacing * np.array([25, 20, 7]))
-        dicom_series_maker(tmp_path / name, values, direction, tuple(spacing), origin)
-    return tmp_path, np.array([-5.0, 12.0, 33.0])  # RAS mm
-
-
-def test_one_point_of_a_study_has_one_position_and_a_click_moves_every_plane(viewer, study):
-    from napari_tinymig.viewer.napari_io.layer_geometry import world_mm
-    from napari_tinymig.viewer.planes.panel import PlanesPanel
-
-    folder, target = study
-    layers = [open_file(viewer, folder / name)[0] for name in ("tra", "sag", "cor")]
-    panel = dock(viewer, PlanesPanel)
-    assert len(panel.views) == 3
-    for layer in layers:
-        bright = np.unravel_index(int(np.argmax(layer.data)), layer.data.shape)
-        np.testing.assert_allclose(world_mm(layer, layer.data_to_world(bright)), target, atol=1e-3)
-    panel.go_to(target)
-    for view in panel.views:
-        bright = np.unravel_index(int(np.argmax(view.layer.data)), view.layer.data.shape)
-        assert view.slice_number() == bright[view.axis]
-        assert view.inside
-    assert panel.cursor_text.text() == "L 5.0   A 12.0   S 33.0"
-    # a click on the bright voxel in the sagittal view brings every other plane there
-    panel.go_to(target + 9)
-    view = panel.views[1]
-    view.show_position(target)
-    view.resize(200, 180)
-    point = view._point(view._frame())
-    panel.go_to(view.position_at(point.x(), point.y()))
-    np.testing.assert_allclose(panel.position, target, atol=0.05)
-
-
-def test_scanner_space_puts_every_voxel_where_it_was_scanned_and_back(viewer, study):
-    from napari_tinymig.viewer.napari_io.layer_geometry import world_mm
-    from napari_tinymig.viewer.napari_io.scanner_space import toggle_scanner_space
-
-    folder, _ = study
-    layers = [open_file(viewer, folder / name)[0] for name in ("tra", "sag")]
-    before = [layer.affine.affine_matrix.copy() for layer in layers]
-    indices = np.array([[0, 0, 0], [3, 7, 2]])
-    positions = [[world_mm(layer, layer.data_to_world(i)) for i in indices] for layer in layers]
-    assert "2 layer(s)" in toggle_scanner_space(viewer)
-    for layer, known in zip(layers, positions):
-        for index, ras in zip(indices, known):
-            z, y, x = layer.data_to_world(index)  # LPS in the order (z, y, x)
-            np.testing.assert_allclose((-x, -y, z), ras, atol=1e-4)
-    toggle_scanner_space(viewer)
-    for layer, affine in zip(layers, before):
-        np.testing.assert_array_equal(layer.affine.affine_matrix, affine)
-    assert viewer.dims.ndisplay == 2
-
-
-def test_a_layer_without_position_is_not_listed_and_the_panel_says_what_to_open(viewer):
-    from napari_tinymig.viewer.planes.panel import PlanesPanel
-
-    viewer.add_image(np.random.default_rng(0).random((5, 20, 20)))
-    panel = dock(viewer, PlanesPanel)
-    assert panel.views == []
-    assert "DICOM" in panel.empty.text()
-    assert not panel.empty.isHidden()

@@ -57,6 +57,15 @@ def add_models(make_model, folder):
     make_model("prostate", PROSTATE, [1.0], folder=folder, input=volume)
 
 
+def open_file(viewer, path):
+    """The layers that the plugin's reader makes of a file or folder, added."""
+    from napari.layers import Layer
+
+    from napari_tinymig.viewer.napari_io.readers import read_layers
+
+    return [viewer.add_layer(Layer.create(*data)) for data in read_layers(str(path))]
+
+
 def photograph(shape=(300, 320), disc=60, cup=30):
     """RGB with a bright disc (150) and a brighter cup (230) at a known place; vCDR = cup / disc."""
     y, x = np.ogrid[: shape[0], : shape[1]]

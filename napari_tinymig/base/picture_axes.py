@@ -46,10 +46,12 @@ def read_axes(
     said = " x ".join(map(str, shape))
     if len(sides) < 2:
         raise UnsupportedInput(f"the array has {len(sides)} axis ({said}); expected a picture or a volume.")
-    if min(sides[-2:]) < SMALLEST_SIDE and not (not rgb and sides[-1] in (3, 4)):
+    # Of a volume in patient order, the slices of a coronal or sagittal series lie along one of the last two axes.
+    picture = sorted(sides[-3:])[-2:] if sizes_known and len(sides) > 2 else sides[-2:]
+    if min(picture) < SMALLEST_SIDE and not (not rgb and sides[-1] in (3, 4)):
         raise UnsupportedInput(
-            f"the picture is {sides[-1]} x {sides[-2]} pixels; expected at least {SMALLEST_SIDE} x {SMALLEST_SIDE}; "
-            "open the whole picture."
+            f"the picture is {picture[-1]} x {picture[-2]} pixels; expected at least {SMALLEST_SIDE} x "
+            f"{SMALLEST_SIDE}; open the whole picture."
         )
     if rgb:
         return Axes("photograph", frames=len(sides) - 2)

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..docks.keys import CASE_KEYS
 from ..docks.tabs import open_panel
+from ..napari_io.planes import PLANES, is_volume, show_in_3d, show_plane, stand_as_scanned
 from .worklist import Worklist
 
 _HELD: dict[int, int] = {}
@@ -39,8 +40,28 @@ def actions(worklist: Worklist) -> dict[str, Callable[[], Any]]:
         "save_all": worklist.save_all,
         "see_through": look.see_through,
         "outline": look.toggle_outline,
+        "axial": lambda: _look_along(worklist, "axial"),
+        "coronal": lambda: _look_along(worklist, "coronal"),
+        "sagittal": lambda: _look_along(worklist, "sagittal"),
+        "volume": lambda: _look_along(worklist, "volume"),
         "cases": lambda: panel("Cases").toggle_keys(),
     }
+
+
+def _look_along(worklist: Worklist, plane: str) -> None:
+    """The volume of the case on show, alone, in one of the planes, or in 3-D and back."""
+    viewer, case = worklist.viewer, worklist.book.current
+    if case is None or not is_volume(case.image):
+        worklist.said.emit("Planes and 3-D are of volumes; open or choose one.", "warn")
+        return
+    worklist.book.alone()
+    if plane in PLANES:
+        show_plane(viewer, case.image, PLANES[plane])
+    elif viewer.dims.ndisplay == 3:
+        stand_as_scanned(viewer, case.image)
+        viewer.reset_view(layers=[case.image])
+    else:
+        show_in_3d(viewer, case.image)
 
 
 def bind_keys(worklist: Worklist) -> None:

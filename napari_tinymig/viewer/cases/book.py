@@ -11,13 +11,15 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from ..masks.journal_keeper import hold_keeper, let_keeper_go, real
 from ..masks.mask_state import headline, note_saved, state_of
 from ..napari_io.layer_geometry import KEY
+from ..napari_io.own_slices import OwnSlices
+from ..napari_io.planes import is_volume, scanned_axis
 from ..parts.background import Work
 from .belonging import is_source_image, owner_of, path_of
 from .case import Case
 from .folder import cases_of, mask_layer, read_case
 from .remembered import restore
 from .results import follow_undo
-from .showing import show_alone
+from .showing import remember_view, show_alone
 
 QUIET_MS = 250  # after the last stroke: then state and number are looked at again
 
@@ -38,6 +40,7 @@ class CaseBook(QObject):
     def __init__(self, viewer: Any):
         super().__init__()
         self.viewer = viewer
+        self.slices = OwnSlices(viewer)
         self.cases: list[Case] = []
         self.current: Case | None = None
         self.folder: Path | None = None
@@ -143,6 +146,7 @@ class CaseBook(QObject):
             self.cases.remove(case)
         if case is self.current:
             self.current = None
+            self.slices.follow(None)
             self.moved.emit()
 
     def _renamed(self, event: Any) -> None:
@@ -206,7 +210,7 @@ class CaseBook(QObject):
         if self.current is not None and self.current is not case:
             self.settle()
             self.leaving.emit(self.current)
-        self.one_at_a_time = True
+        before, mixed, self.one_at_a_time = self.current, not self.one_at_a_time, True
         if case.image is None and case.item is not None:
             self._wanted = case
             self.opening.start_call(read_case, case.item, case.mask_file)
@@ -214,6 +218,8 @@ class CaseBook(QObject):
         self._wanted = None
         self.opening.cancel()
         self._show(case)
+        if mixed and before is not None and is_volume(before.image) and scanned_axis(before.image) != 0:
+            before.view = None  # in the view of all series together nobody chose its plane
 
     def _opened(self, layers: list[Any]) -> None:
         case, self._wanted = self._wanted, None
@@ -239,9 +245,12 @@ class CaseBook(QObject):
 
     def _show(self, case: Case) -> None:
         """Hide every other case, show this one as it was left."""
-        self._moving = True
+        before, self._moving = self.current, True
         try:
-            show_alone(self.viewer, case, self.current, self.cases)
+            if before is not None and before is not case:
+                remember_view(self.viewer, before)
+            self.slices.follow(case.image)
+            show_alone(self.viewer, case, before, self.cases)
         finally:
             self._moving = False
         self.current = case
@@ -263,6 +272,7 @@ class CaseBook(QObject):
             self.go(case)
         else:
             self.current = case
+            self.slices.follow(case.image)
             self.moved.emit()
 
     def open_folder(self, folder: str | Path) -> None:
@@ -284,6 +294,7 @@ class CaseBook(QObject):
     def stop(self) -> None:
         """Let go of the viewer; what is hidden stays hidden."""
         self.opening.cancel()
+        self.slices.stop()
         self._quiet.stop()
         self._settle_soon.stop()
         self.keeper.stored.disconnect(self._stored)

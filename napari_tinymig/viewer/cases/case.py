@@ -22,11 +22,15 @@ def is_made_by_a_panel(layer: Layer) -> bool:
 
 @dataclass
 class View:
-    """Where a user left a case: camera and slice."""
+    """Where a user left a case: camera, position in the world (mm where it is known), and the plane or 3-D."""
 
     center: tuple[float, ...]
     zoom: float
-    step: tuple[int, ...]
+    point: tuple[float, ...]
+    order: tuple[int, ...]
+    ndisplay: int
+    angles: tuple[float, ...]
+    orientation: tuple[Any, ...]
 
 
 @dataclass(eq=False)

@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from ..napari_io.planes import is_volume, leave_3d, stand_as_scanned, stay_in_3d
 from .case import Case, View
 
 
 def show_alone(viewer: Any, case: Case, before: Case | None, cases: Iterable[Case]) -> None:
-    """Hide all layers of every other case; show those of `case` that were not hidden, with its camera and slice.
-    before: the case on show so far, whose view is remembered."""
-    if before is not None and before is not case:
-        _remember(viewer, before)
+    """Hide all layers of every other case; show those of `case` that were not hidden, with its camera, plane and slice.
+    before: the case on show so far, whose view was remembered."""
     for other in cases:
         for layer in other.all_layers if other is not case else []:
             layer.visible = False
@@ -33,18 +32,28 @@ def show_layer_alone(viewer: Any, layer: Any) -> None:
     viewer.reset_view(layers=[layer])
 
 
-def _remember(viewer: Any, case: Case) -> None:
+def remember_view(viewer: Any, case: Case) -> None:
+    """Keep camera, plane, slice and hidden layers of a case that is left."""
+    camera, dims = viewer.scene.camera, viewer.dims
     case.hidden = {layer.unique_id for layer in case.all_layers if not layer.visible}
-    case.view = View(tuple(viewer.camera.center), float(viewer.camera.zoom), tuple(viewer.dims.current_step))
+    case.view = View(
+        *(tuple(camera.center), float(camera.zoom), tuple(dims.point), tuple(dims.order)),
+        *(int(dims.ndisplay), tuple(camera.angles), tuple(camera.orientation)),
+    )
 
 
 def _restore_view(viewer: Any, case: Case) -> None:
-    if case.view is None:
+    view, camera, dims = case.view, viewer.scene.camera, viewer.dims
+    if view is None or len(view.order) != dims.ndim:
+        stand_as_scanned(viewer, case.image)
         _frame(viewer, case.image)
         return
-    viewer.camera.center, viewer.camera.zoom = case.view.center, case.view.zoom
-    if len(case.view.step) == viewer.dims.ndim:
-        viewer.dims.current_step = case.view.step
+    leave_3d(viewer)
+    dims.order, dims.point = view.order, view.point
+    if view.ndisplay == 3 and is_volume(case.image):
+        stay_in_3d(viewer, case.image)
+    camera.orientation, camera.angles = view.orientation, view.angles
+    camera.center, camera.zoom = view.center, view.zoom
 
 
 def _frame(viewer: Any, image: Any) -> None:
@@ -59,5 +68,5 @@ def _frame(viewer: Any, image: Any) -> None:
     viewer.reset_view()
     low, high = np.asarray(image.extent.world)[:, -2:]
     whole = np.ptp(np.asarray(viewer.layers.extent.world)[:, list(viewer.dims.displayed)], axis=0)
-    viewer.camera.center = tuple((low + high) / 2)
-    viewer.camera.zoom *= float(np.min((whole + 1e-9) / (high - low + 1e-9)))
+    viewer.scene.camera.center = tuple((low + high) / 2)
+    viewer.scene.camera.zoom *= float(np.min((whole + 1e-9) / (high - low + 1e-9)))

@@ -33,6 +33,10 @@ CASE_KEYS: dict[str, Key] = {
     "save_all": Key("Shift-X", "save every mask"),
     "see_through": Key("Shift-H", "masks full, faint, hidden"),
     "outline": Key("Shift-O", "masks filled or outline"),
+    "axial": Key("Shift-T", "axial plane"),
+    "coronal": Key("Shift-B", "coronal plane"),
+    "sagittal": Key("Shift-Y", "sagittal plane"),
+    "volume": Key("Shift-Z", "3-D, and back"),
     "cases": Key("Shift-J", "this list"),
 }
 

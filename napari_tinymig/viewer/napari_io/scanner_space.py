@@ -16,6 +16,18 @@ from numpy.typing import NDArray
 from .layer_geometry import KEY, geometry_of, scanner_affine
 
 BEFORE = "slice_view_affine"
+HEAD_UP = (1.0, 0.0, 0.0)
+FROM_FRONT = (-0.8, 1.0, -0.6)
+"""Camera in 3-D, (z, y, x): looks to the back, a little down and to the patient's right (chosen)."""
+TRUE_SIDES = ("away", "down", "right")
+"""Camera orientation in which a world of (superior, posterior, left) is no mirror image; napari's own shows it so."""
+
+
+def look_from_the_front(viewer: Any, layers: list[Layer]) -> None:
+    """3-D, head up, the patient's left at the right: as one stands before the patient."""
+    viewer.scene.camera.orientation = TRUE_SIDES
+    viewer.reset_view(layers=layers)
+    viewer.scene.camera.set_view_direction(view_direction=FROM_FRONT, up_direction=HEAD_UP)
 
 
 def added_affine(layer: Layer) -> NDArray[np.float64] | None:
@@ -61,7 +73,7 @@ def toggle_scanner_space(viewer: Any) -> str:
         for layer in viewer.layers:
             before = layer.metadata.get(KEY, {}).pop(BEFORE, None)
             if before is not None:
-                layer.affine, depiction = before
+                layer.affine, depiction, viewer.scene.camera.orientation = before
                 if isinstance(layer, Image):
                     layer.depiction = depiction
         viewer.dims.ndisplay = 2
@@ -70,12 +82,16 @@ def toggle_scanner_space(viewer: Any) -> str:
     known = {layer: affine for layer, affine in placed.items() if affine is not None}
     if not known:
         return "No layer knows its scanner position; open a NIfTI, NRRD, MetaImage or DICOM volume."
+    orientation = tuple(viewer.scene.camera.orientation)
     viewer.dims.ndisplay = 3  # first: napari cannot slice oblique layers in 2-D
     for layer, affine in known.items():
         depiction = str(layer.depiction) if isinstance(layer, Image) else ""
-        layer.metadata.setdefault(KEY, {})[BEFORE] = (layer.affine.affine_matrix.copy(), depiction)
+        layer.metadata.setdefault(KEY, {})[BEFORE] = (layer.affine.affine_matrix.copy(), depiction, orientation)
         layer.affine = affine
         if isinstance(layer, Image):
             _show_one_plane(layer)
-    viewer.reset_view()
-    return f"{len(known)} layer(s) are shown in scanner space; the same command goes back."
+    viewer.dims.order = tuple(range(viewer.dims.ndim))
+    look_from_the_front(viewer, list(known))
+    shown = sum(layer.visible for layer in known)
+    hidden = f"; {len(known) - shown} more where their eye is clicked" if shown < len(known) else ""
+    return f"{shown} layer(s) are shown in scanner space{hidden}. The same command goes back."

@@ -38,7 +38,7 @@ class Panel(QWidget):
         self.message = MessageLine()
         self._content = QWidget()
         # A stretch below the column keeps it at the top; an alignment would squeeze wrapped lines into each other.
-        whole = QVBoxLayout(self._content)
+        self._whole = whole = QVBoxLayout(self._content)
         whole.setContentsMargins(GAP, GAP, GAP, GAP)
         self.column = QVBoxLayout()
         self.column.setSpacing(GAP + 2)
@@ -74,6 +74,12 @@ class Panel(QWidget):
         section = Section(heading)
         self.column.addWidget(section)
         return section
+
+    def give_room(self, section: Section, given: bool) -> None:
+        """Let a card take all the height that the others leave (given), or only what it needs."""
+        self._whole.setStretch(0, int(given))
+        self._whole.setStretch(1, int(not given))
+        self.column.setStretchFactor(section, int(given))
 
     def listen(self, emitter: Any, callback: Callable[..., Any]) -> None:
         """Connect `callback` to a napari event for as long as the panel lives.

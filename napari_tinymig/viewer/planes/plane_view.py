@@ -1,22 +1,28 @@
-"""One slice of one volume, drawn small, with the cross where the scanner position is; a click moves the position."""
+"""One slice of one volume with the mask on it, and the cross where the scanner position is; a click moves it."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from napari.layers import Image
+from napari.layers import Image, Labels
 from numpy.typing import NDArray
 from qtpy.QtCore import QPointF, QRectF, Qt, Signal
 from qtpy.QtGui import QColor, QImage, QPainter, QPen
-from qtpy.QtWidgets import QSizePolicy, QWidget
+from qtpy.QtWidgets import QWidget
 
 from ...base.geometry import Geometry, index_at, world_mm
+from ..napari_io.layer_geometry import geometry_of
+from ..napari_io.planes import PLANES
 from ..parts.theme import Palette
+
+CAPTION = 16  # px above a slice
+SMALLEST = 150  # px, of a view
 
 
 class PlaneView(QWidget):
-    """The slice of `layer` through a scanner position, in the plane in which it was scanned.
+    """The slice of `layer` through a scanner position, across `axis` (0 axial, 1 coronal, 2 sagittal; None: as it was
+    scanned).
 
     `picked` sends the RAS position (3,) in mm of a click; `opened` is sent on a double click.
     """
@@ -24,16 +30,23 @@ class PlaneView(QWidget):
     picked = Signal(object)
     opened = Signal()
 
-    def __init__(self, layer: Image, geometry: Geometry, colours: Palette):
+    def __init__(self, layer: Image, geometry: Geometry, colours: Palette, axis: int | None = None):
         super().__init__()
         self.layer, self.volume_geometry, self.colours = layer, geometry, colours
-        self.axis = geometry.slice_axis
+        self.axis = geometry.slice_axis if axis is None else axis
+        self.mask: Labels | None = None
         self.index = np.zeros(3)
         self.inside = True
-        self.setMinimumHeight(150)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self._slice: tuple[Any, QImage] | None = None
+        self._where: tuple[Any, NDArray[np.intp]] | None = None
+        self.setMinimumSize(SMALLEST, SMALLEST)
         self.setCursor(Qt.CursorShape.CrossCursor)
-        self.setToolTip("Click: all planes jump here. Double click: show this series in the window.")
+        self.setToolTip("Click: all planes jump here. Double click: show it in the window.")
+
+    @property
+    def plane(self) -> str:
+        """The name of the plane."""
+        return next(name for name, axis in PLANES.items() if axis == self.axis)
 
     @property
     def plane_axes(self) -> tuple[int, int]:
@@ -49,28 +62,82 @@ class PlaneView(QWidget):
         self.index = np.clip(index, 0, shape - 1)
         self.update()
 
+    def show_mask(self, mask: Labels | None) -> None:
+        """Lay a mask over the slice: of this volume, or of another one where it lies in the scanner."""
+        self.mask, self._where = mask, None
+        self.update()
+
     def slice_number(self) -> int:
         """Index of the slice on show along the slice axis."""
         return int(np.rint(self.index[self.axis]))
 
-    def _picture(self) -> QImage:
-        plane = np.asarray(np.take(self.layer.data, self.slice_number(), axis=self.axis), np.float32)
-        if self.axis != 0:
-            plane = plane[::-1]  # superior is up in sagittal and coronal planes
-        low, high = self.layer.contrast_limits
-        grey = np.clip((plane - low) * (255 / max(high - low, 1e-9)), 0, 255).astype(np.uint8)
-        grey = np.ascontiguousarray(grey)
-        height, width = grey.shape
-        return QImage(grey.tobytes(), width, height, width, QImage.Format.Format_Grayscale8).copy()
+    # --- what is drawn -----------------------------------------------------------------------------------------
 
-    def _frame(self) -> QRectF:
-        """Where the slice is drawn: as large as fits with true proportions."""
+    def _picture(self) -> QImage:
+        limits = tuple(self.layer.contrast_limits)
+        key = (self.slice_number(), limits, id(self.layer.data))
+        if self._slice is None or self._slice[0] != key:
+            plane = self._upright(np.asarray(np.take(self.layer.data, self.slice_number(), self.axis), np.float32))
+            grey = np.clip((plane - limits[0]) * (255 / max(limits[1] - limits[0], 1e-9)), 0, 255)
+            grey = np.ascontiguousarray(grey, np.uint8)
+            height, width = grey.shape
+            self._slice = key, QImage(grey.tobytes(), width, height, width, QImage.Format.Format_Grayscale8).copy()
+        return self._slice[1]
+
+    def _upright(self, plane: NDArray[Any]) -> NDArray[Any]:
+        return plane[::-1] if self.axis != 0 else plane  # superior is up in sagittal and coronal planes
+
+    def labels(self) -> NDArray[Any] | None:
+        """The mask's labels at the pixels of the slice, as it is drawn; None without a mask that knows its position."""
+        geometry = geometry_of(self.mask) if self.mask is not None else None
+        if self.mask is None or geometry is None or self.mask.ndim != 3:
+            return None
+        data = np.asarray(self.mask.data)
+        if data.shape == self.layer.data.shape and np.allclose(
+            geometry.canonical_affine, self.volume_geometry.canonical_affine
+        ):
+            return self._upright(np.take(data, self.slice_number(), self.axis))
+        key = (self.slice_number(), data.shape)
+        if self._where is None or self._where[0] != key:
+            self._where = key, self._mask_voxels(geometry, data.shape)
+        where = self._where[1]
+        return np.where(where < 0, 0, data.reshape(-1)[np.maximum(where, 0)])
+
+    def _mask_voxels(self, geometry: Geometry, shape: tuple[int, ...]) -> NDArray[np.intp]:
+        """The flat index of the mask's voxel at every pixel of the slice (rows, columns); -1 outside of it."""
+        index = np.indices([1 if a == self.axis else n for a, n in enumerate(self.layer.data.shape)], np.float64)
+        index[self.axis] = self.slice_number()
+        inside = np.rint(index_at(world_mm(np.moveaxis(index, 0, -1), self.volume_geometry), geometry)).astype(np.intp)
+        outside = np.any((inside < 0) | (inside >= np.array(shape)), axis=-1)
+        flat = np.ravel_multi_index(tuple(np.moveaxis(inside, -1, 0)), shape, mode="clip")
+        return self._upright(np.squeeze(np.where(outside, -1, flat), self.axis))
+
+    def _overlay(self) -> QImage | None:
+        labels = self.labels()
+        if labels is None or self.mask is None:
+            return None
+        if self.mask.contour:
+            labels = labels * _edges(labels)
+        colours = np.zeros((int(labels.max(initial=0)) + 1, 4), np.uint8)
+        for value in np.unique(labels):
+            colours[value] = np.rint(255 * np.asarray(self.mask.get_color(int(value)) if value else np.zeros(4)))
+        rgba = np.ascontiguousarray(colours[labels])
+        height, width = labels.shape
+        return QImage(rgba.tobytes(), width, height, 4 * width, QImage.Format.Format_RGBA8888).copy()
+
+    def aspect(self) -> float:
+        """Width of the slice by its height, in mm."""
         rows, columns = self.plane_axes
         spacing = self.volume_geometry.spacing_mm or (1.0, 1.0, 1.0)
         shape = self.volume_geometry.canonical_shape
-        tall, wide = shape[rows] * spacing[rows], shape[columns] * spacing[columns]
-        scale = min(self.width() / wide, (self.height() - 16) / tall)
-        return QRectF((self.width() - wide * scale) / 2, 16, wide * scale, tall * scale)
+        return shape[columns] * spacing[columns] / (shape[rows] * spacing[rows])
+
+    def _frame(self) -> QRectF:
+        """Where the slice is drawn: as large as fits with true proportions."""
+        room = max(1, self.height() - CAPTION)
+        wide = min(self.width(), room * self.aspect())
+        tall = wide / self.aspect()
+        return QRectF((self.width() - wide) / 2, CAPTION + (room - tall) / 2, wide, tall)
 
     def _point(self, frame: QRectF) -> QPointF:
         rows, columns = self.plane_axes
@@ -85,16 +152,27 @@ class PlaneView(QWidget):
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
         frame = self._frame()
         painter.drawImage(frame, self._picture())
+        overlay = self._overlay()
+        if overlay is not None and self.mask is not None:
+            painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, False)  # borders of voxels stay sharp
+            painter.setOpacity(float(self.mask.opacity))
+            painter.drawImage(frame, overlay)
+            painter.setOpacity(1.0)
         at = self._point(frame)
         painter.setPen(QPen(QColor(self.colours.accent_hover if self.inside else self.colours.bad), 1))
         painter.drawLine(QPointF(frame.left(), at.y()), QPointF(frame.right(), at.y()))
         painter.drawLine(QPointF(at.x(), frame.top()), QPointF(at.x(), frame.bottom()))
         painter.setPen(QColor(self.colours.muted))
-        outside = "" if self.inside else ", position outside"
-        text = f"{self.layer.name}: slice {self.slice_number()}{outside}"
-        line = painter.fontMetrics().elidedText(text, Qt.TextElideMode.ElideMiddle, self.width())
-        painter.drawText(QPointF(0, 12), line)
+        line = painter.fontMetrics().elidedText(self.caption(), Qt.TextElideMode.ElideMiddle, self.width())
+        painter.drawText(QPointF(0, CAPTION - 4), line)
         painter.end()
+
+    def caption(self) -> str:
+        """What is on show, in a line."""
+        outside = "" if self.inside else ", position outside"
+        return f"{self.layer.name}, {self.plane}: slice {self.slice_number()}{outside}"
+
+    # --- the mouse ---------------------------------------------------------------------------------------------
 
     def position_at(self, x: float, y: float) -> NDArray[np.float64] | None:
         """RAS position in mm of a point of the widget; None outside the slice."""
@@ -117,3 +195,10 @@ class PlaneView(QWidget):
 
     def mouseDoubleClickEvent(self, event: Any) -> None:
         self.opened.emit()
+
+
+def _edges(labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """Labelled pixels beside one of another label."""
+    padded = np.pad(labels, 1)
+    shifted = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
+    return np.any([part != labels for part in shifted], axis=0)
