@@ -177,3 +177,46 @@ def test_no_panel_speaks_the_command_lines_language(viewer, model_folder):
         if texts:
             said[path.name] = texts
     assert said == {}
+
+
+def test_the_readout_says_while_painting_why_a_mask_is_in_doubt_and_stops_when_it_is_mended(viewer):
+    """A leak into the rectum, painted and erased; a wide range counts only as long as nobody changed the mask."""
+    from napari_tinymig.tasks.prostate import PROSTATE
+    from napari_tinymig.viewer.napari_io.layers import result_layer
+    from napari_tinymig.viewer.readout.panel import ReadoutPanel
+
+    image = viewer.add_image(np.zeros((30, 120, 100), np.int16), scale=(3.0, 1.0, 1.0), units=("mm",) * 3, name="T2")
+    z, y, x = np.ogrid[:30, :120, :100]
+    gland = (((z - 15) / 12) ** 2 + ((y - 40) / 20) ** 2 + ((x - 50) / 25) ** 2 <= 1).astype(np.uint8)
+    wide = "The 90 % range of the gland volume is wide: 20 to 60 mL."
+    about = {"extra": {"doubts": [wide], "expected_dice": {"gland": [0.55, 0.4, 0.7]}}}
+    mask = viewer.add_layer(result_layer(image, gland, PROSTATE, "T2 mask", about))
+    panel = dock(viewer, ReadoutPanel)
+    assert wide in panel.doubts.reasons.text()
+    assert "Dice of only 0.55" in panel.doubts.reasons.text()
+    tongue = tuple(np.mgrid[15:16, 61:105, 48:52].reshape(3, -1))
+    mask.data_setitem(tongue, 1)
+    wait_until(lambda: "disagree" in panel.doubts.reasons.text(), what="the doubt")
+    assert not panel.doubts.isHidden()
+    assert wide not in panel.doubts.reasons.text()  # of the prediction, which this mask no longer is
+    mask.data_setitem(tongue, 0)
+    wait_until(lambda: "disagree" not in panel.doubts.reasons.text(), what="the mended mask")
+    assert wide in panel.doubts.reasons.text()  # to the pixel what was predicted again
+    mask.data_setitem((np.array([15]), np.array([40]), np.array([50])), 0)
+    wait_until(lambda: panel.doubts.isHidden(), what="no doubt")
+    mask.data_setitem(tuple(np.mgrid[2:4, 100:112, 80:92].reshape(3, -1)), 1)
+    wait_until(lambda: not panel.doubts.isHidden(), what="a second piece")
+
+
+def test_a_disc_is_judged_against_its_whole_photograph_while_painting(viewer):
+    from napari_tinymig.viewer.readout.panel import ReadoutPanel
+
+    labels = np.zeros((400, 420), np.uint8)
+    y, x = np.ogrid[:400, :420]
+    labels[np.hypot(y - 200, x - 210) <= 40], labels[np.hypot(y - 200, x - 210) <= 18] = 1, 2
+    mask = viewer.add_labels(labels, name="eye")
+    panel = dock(viewer, ReadoutPanel)
+    panel.task.setCurrentIndex(panel.task.findData("optic"))
+    assert panel.doubts.isHidden(), panel.doubts.reasons.text()
+    mask.data_setitem(np.nonzero(np.hypot(y - 200, x - 210) <= 40), 2)
+    wait_until(lambda: "no rim is left" in panel.doubts.reasons.text(), what="the doubt")

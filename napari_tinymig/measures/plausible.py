@@ -28,13 +28,17 @@ SECOND_PIECE = 0.05
 Regions = Mapping[str, NDArray[np.bool_]]
 
 
-def implausible(labels: NDArray[np.uint8], task: Task, values: Mapping[str, float]) -> tuple[str, ...]:
+def implausible(
+    labels: NDArray[np.uint8], task: Task, values: Mapping[str, float], frame_px: int | None = None
+) -> tuple[str, ...]:
     """What in a mask, (H, W) or (D, H, W), is unlike anatomy, as sentences for people; () for an empty mask and for
-    groups of measures that nothing is known of. values: its measures (`clinical.measure`)."""
+    groups of measures that nothing is known of. values: its measures (`clinical.measure`). frame_px: pixels of the
+    whole frame, where `labels` is only the part of it that holds labels, with an empty pixel around."""
     if not labels.any():
         return ()
     regions = {r.name: np.isin(labels, r.labels) for r in task.regions}
-    said = [doubt for group in task.measures for doubt in SIGNS.get(group, _none)(regions, values)]
+    frame = labels.size if frame_px is None else frame_px
+    said = [doubt for group in task.measures for doubt in SIGNS.get(group, _none)(regions, values, frame)]
     return tuple(said + (_pieces(next(iter(regions.values())), task) if task.single_object else []))
 
 
@@ -49,11 +53,11 @@ def too_wide(intervals: Mapping[str, tuple[float, float]]) -> tuple[str, ...]:
     )
 
 
-def _none(regions: Regions, values: Mapping[str, float]) -> list[str]:
+def _none(regions: Regions, values: Mapping[str, float], frame_px: int) -> list[str]:
     return []
 
 
-def _gland(regions: Regions, values: Mapping[str, float]) -> list[str]:
+def _gland(regions: Regions, values: Mapping[str, float], frame_px: int) -> list[str]:
     counted, ellipsoid = values.get("volume_ml", math.nan), values.get("ellipsoid_volume_ml", math.nan)
     low, high = VOLUME_TO_ELLIPSOID
     if not ellipsoid > 0 or low <= counted / ellipsoid <= high:
@@ -64,12 +68,12 @@ def _gland(regions: Regions, values: Mapping[str, float]) -> list[str]:
     ]
 
 
-def _disc_and_cup(regions: Regions, values: Mapping[str, float]) -> list[str]:
+def _disc_and_cup(regions: Regions, values: Mapping[str, float], frame_px: int) -> list[str]:
     said = []
     ratio = values.get("disc_height_px", math.nan) / max(values.get("disc_width_px", math.nan), 1.0)
     if not DISC_HEIGHT_TO_WIDTH[0] <= ratio <= DISC_HEIGHT_TO_WIDTH[1]:
         said.append(f"The disc is {ratio:.1f} times as high as wide; most are 0.9 to 1.3.")
-    share = values["disc_area_px"] / regions["disc"].size
+    share = values["disc_area_px"] / frame_px
     if not DISC_PART_OF_FRAME[0] <= share <= DISC_PART_OF_FRAME[1]:
         size = "small" if share < DISC_PART_OF_FRAME[0] else "large"
         said.append(f"The disc is {size} for this photograph ({100 * share:.1f} % of it).")
@@ -97,5 +101,8 @@ def _pieces(mask: NDArray[np.bool_], task: Task) -> list[str]:
     return [f"The {task.regions[0].name} is in {count} pieces; one is expected."]
 
 
-SIGNS: dict[str, Callable[[Regions, Mapping[str, float]], list[str]]] = {"volume": _gland, "cup_disc": _disc_and_cup}
+SIGNS: dict[str, Callable[[Regions, Mapping[str, float], int], list[str]]] = {
+    "volume": _gland,
+    "cup_disc": _disc_and_cup,
+}
 """Group of measures -> its signs of an implausible mask."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ..base.records import Prediction
 from ..measures.declared import DECLARED
 from .numbers import Tone, with_unit
@@ -58,12 +61,16 @@ def trust_badge(prediction: Prediction) -> tuple[str, Tone]:
 def doubts_of(prediction: Prediction) -> tuple[str, ...]:
     """Why a mask is in doubt, as sentences: an implausible shape, measures that disagree, a wide range, a low expected
     Dice, a photograph that cannot be graded."""
-    found = prediction.findings
-    said = list(found.doubts)
-    for region, (middle, _, _) in found.expected_dice.items():
+    return doubts_in(prediction.extra)
+
+
+def doubts_in(found: Mapping[str, Any]) -> tuple[str, ...]:
+    """The same of a prediction's findings as plain values (`Prediction.extra`), as a mask layer keeps them."""
+    said = list(found.get("doubts", ()))
+    for region, (middle, *_) in found.get("expected_dice", {}).items():
         if middle < WORST_DICE:
             said.append(f"The {region} is expected to overlap with a reader's by a Dice of only {middle:.2f}.")
-    if found.gradable is False:
+    if found.get("gradable") is False:
         said.append("The photograph is hardly good enough to grade disc and cup.")
     return tuple(said)
 

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QComboBox
 from ...measures.clinical import extent, measure, rim_profile
 from ...measures.declared import DECLARED
 from ...measures.headline import headline_words
+from ...measures.plausible import implausible
 from ...reports.numbers import with_unit
 from ...tasks.table import TASKS
 from ...tasks.task import Task
@@ -23,6 +24,7 @@ from ..parts.numbers import BigNumber, NumberRows
 from ..parts.panel import Panel
 from ..parts.style import EmptyState, text_label
 from .cup_slider import CupSlider
+from .doubts_line import DoubtsLine
 from .rim_plot import RimPlot
 
 if TYPE_CHECKING:
@@ -87,6 +89,7 @@ class ReadoutPanel(Panel):
         self.rim = self.numbers.add(RimPlot(self.palette_colours))
         self.cup = CupSlider()
         self.numbers.field("cup drawn", self.cup, CupSlider.purpose)
+        self.doubts = self.numbers.add(DoubtsLine())
         self.note = self.numbers.add(text_label("", "hint"))
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -160,6 +163,7 @@ class ReadoutPanel(Panel):
         self.rim.setVisible("cup_disc" in task.measures)
         self.numbers.show_field(self.cup, "cup_disc" in task.measures)
         self.cup.follow(layer)
+        self.doubts.look_at(layer, implausible(box, task, values, labels.size))
         self._note(layer, spacing)
         self.last_ms = (time.perf_counter() - started) * 1000
 
