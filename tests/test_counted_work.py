@@ -30,13 +30,13 @@ MODELS = {
 }
 VERSION_MODULES = 210
 """Imported by `tinymig --version`, the interpreter's own included."""
-PHOTOGRAPH_MODULES = 620
+PHOTOGRAPH_MODULES = 380
 """Imported by the first mask of a photograph beyond numpy and ONNX Runtime."""
 PHOTOGRAPH_FRAMES = 5
 """Network frames of a photograph whose disc is found at once: locator, region (perhaps twice), two further looks."""
-NEVER = ("torch", "timm", "monai", "pandas", "skimage", "matplotlib", "scipy.spatial", "scipy.stats", "scipy.optimize")
-"""What no mask needs; each costs 80 ms or more."""
-NOT_FOR_A_PHOTOGRAPH = (*NEVER, "nibabel", "pydicom", "nrrd", "imagecodecs", "tifffile", "rich", "distributed")
+NEVER = ("torch", "timm", "monai", "pandas", "skimage", "matplotlib", "scipy.ndimage", "scipy.special")
+"""What no mask needs; each costs 80 ms or more, scipy.ndimage 220 ms."""
+NOT_FOR_A_PHOTOGRAPH = (*NEVER, "scipy", "nibabel", "pydicom", "nrrd", "imagecodecs", "tifffile", "rich", "distributed")
 
 
 def counted(*arguments: object) -> dict:

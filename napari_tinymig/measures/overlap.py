@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
 
+from ..base.binary_masks import erode
 from ..tasks.task import Task
 
 
@@ -37,7 +37,7 @@ def diagonal(shape: Sequence[int], spacing: Sequence[float] | None = None) -> fl
 
 def border(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
     """(n, d) indices of mask pixels with a face neighbour outside the mask; the image's edge counts as outside."""
-    inner = ndimage.binary_erosion(mask, ndimage.generate_binary_structure(mask.ndim, 1), border_value=0)
+    inner = erode(mask)
     return np.argwhere(mask & ~inner)
 
 

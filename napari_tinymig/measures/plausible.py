@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from ..base.binary_masks import dilate, erode, label_pieces
 from ..tasks.task import Task
+from .clinical import extent
 from .declared import DECLARED
 
 VOLUME_TO_ELLIPSOID = (0.8, 1.25)
@@ -84,17 +86,15 @@ def _disc_and_cup(regions: Regions, values: Mapping[str, float], frame_px: int) 
 
 def at_the_edge(cup: NDArray[np.bool_], disc: NDArray[np.bool_]) -> float:
     """Part of the cup's border pixels (H, W) that touch the outside of the disc; 0 without a cup."""
-    from scipy import ndimage
-
-    border = cup & ~ndimage.binary_erosion(cup)
-    outside = ndimage.binary_dilation(~disc)
+    where = tuple(slice(max(low - 1, 0), high + 1) for low, high in extent(cup | disc))
+    cup, disc = cup[where], disc[where]
+    border = cup & ~erode(cup)
+    outside = dilate(~disc)
     return int(np.count_nonzero(border & outside)) / max(int(np.count_nonzero(border)), 1)
 
 
 def _pieces(mask: NDArray[np.bool_], task: Task) -> list[str]:
-    from scipy import ndimage
-
-    pieces, count = ndimage.label(mask, structure=np.ones((3,) * mask.ndim))
+    pieces, count = label_pieces(mask[tuple(slice(*ends) for ends in extent(mask))], corners=True)
     sizes = [int(n) for n in np.bincount(pieces.ravel())[1:]]
     if count < 2 or 1 - max(sizes) / sum(sizes) <= SECOND_PIECE:
         return []

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
+from ..base.binary_masks import dilate, fill_holes, label_pieces
 from ..base.geometry import restore
 from ..base.records import Placement
 from ..recipes.student import ModelHeader
@@ -92,16 +92,16 @@ def keep_one_object(logits: NDArray[np.float32], task: Task) -> NDArray[np.float
         mask = out[i] > 0
         if region.inside is not None:
             mask &= kept[region.inside]
-        areas, count = ndimage.label(mask)
+        areas, count = label_pieces(mask)
         if count > 1:
-            weight = ndimage.sum_labels(np.minimum(out[i], 4.0), areas, np.arange(1, count + 1))
+            weight = np.bincount(areas.ravel(), np.minimum(out[i], 4.0).ravel())[1:]
             mask = areas == int(np.argmax(weight)) + 1
         if count:
-            filled = ndimage.binary_fill_holes(mask)
+            filled = fill_holes(mask)
             out[i][filled & ~mask] = np.maximum(out[i][filled & ~mask], FAR / 4)
             mask = filled
         # Two pixels of margin keep the border's own logits, so that its sub-pixel place survives resampling.
-        away = ~ndimage.binary_dilation(mask, iterations=2)
+        away = ~dilate(mask, 2)
         others = (out[i] > 0) & ~mask
         out[i][away | others] = np.minimum(out[i][away | others], -FAR / 4)
         kept[region.name] = mask
@@ -114,10 +114,10 @@ def drop_doubtful(logits: NDArray[np.float32], at_least: float) -> tuple[NDArray
     An object is a connected part of the outermost region; how sure the model is of it is the mean of its logits, zero
     being the decision. Sizes do not matter, so that a small sure polyp stays and a wide vague one goes.
     """
-    areas, count = ndimage.label(logits[0] > 0)
+    areas, count = label_pieces(logits[0] > 0)
     if not count:
         return logits, 0
-    sure = np.asarray(ndimage.mean(logits[0], areas, np.arange(1, count + 1)))
+    sure = np.bincount(areas.ravel(), logits[0].ravel())[1:] / np.bincount(areas.ravel())[1:]
     doubtful = np.isin(areas, 1 + np.flatnonzero(sure < at_least))
     out = logits.copy()
     out[:, doubtful] = np.minimum(out[:, doubtful], -FAR / 4)
@@ -128,12 +128,12 @@ def drop_islands(labels: NDArray[np.uint8], smallest: float = SMALLEST_OBJECT) -
     """Labels (H, W) without objects smaller than `smallest` of the frame, and without holes."""
     if not labels.any():
         return labels
-    areas, _ = ndimage.label(labels > 0, structure=np.ones((3, 3)))
+    areas, _ = label_pieces(labels > 0, corners=True)
     sizes = np.bincount(areas.ravel())
     small = sizes < max(4.0, smallest * labels.size)
     small[0] = False
     out = np.where(small[areas], np.uint8(0), labels)
-    holes = ndimage.binary_fill_holes(out > 0) & (out == 0)
+    holes = fill_holes(out > 0) & (out == 0)
     out[holes] = 1
     return out
 
@@ -184,7 +184,7 @@ def tidy_volume(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     for z in range(1, len(mask) - 1):
         if not mask[z].any() and mask[z - 1].any() and mask[z + 1].any():
             mask[z] = mask[z - 1] & mask[z + 1]
-    areas, count = ndimage.label(mask)
+    areas, count = label_pieces(mask)
     if count > 1:
         sizes = np.bincount(areas.ravel())
         sizes[0] = 0
@@ -193,13 +193,13 @@ def tidy_volume(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     large = np.flatnonzero(sizes_by_slice >= SMALLEST_END * sizes_by_slice.max())
     mask[: large[0]], mask[large[-1] + 1 :] = False, False
     for filled in np.flatnonzero(mask.any(axis=(1, 2))):
-        mask[filled] = ndimage.binary_fill_holes(_largest(mask[filled]))
+        mask[filled] = fill_holes(_largest(mask[filled]))
     return np.where(mask, np.maximum(labels, 1), 0).astype(np.uint8)
 
 
 def _largest(mask: NDArray[Any]) -> NDArray[np.bool_]:
     """The largest component of one slice."""
-    areas, count = ndimage.label(mask)
+    areas, count = label_pieces(mask)
     if count < 2:
         return mask
     sizes = np.bincount(areas.ravel())

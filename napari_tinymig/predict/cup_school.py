@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from ..measures.clinical import extent
 from ..measures.overlap import dice, vertical_ratio
@@ -97,6 +96,8 @@ def redraw_cup(labels: NDArray[np.uint8], offset: float) -> NDArray[np.uint8]:
     cup = np.pad(labels[where] == 2, 1)
     if offset == 0 or not cup.any() or cup.all():
         return labels.copy()
+    from scipy import ndimage  # slow to load, and a mask in the model's own school needs none of it
+
     field = ndimage.distance_transform_edt(cup) - ndimage.distance_transform_edt(~cup)
     field = field - 0.5 * np.sign(field)  # zero on the border between pixels
     inside = disc[where]
@@ -121,6 +122,8 @@ def redrawn(cup: NDArray[np.floating], disc: NDArray[np.bool_], offset: float) -
     old, middle = (np.array([(a + b - 1) / 2 for a, b in box]) for box in (inner, outer))
     new = middle + (old - middle) * (1 - wanted) / (1 - ratio)
     step = ratio / wanted  # source pixels per pixel
+    from scipy import ndimage
+
     return ndimage.affine_transform(
         np.asarray(cup, np.float32), np.array([step, step]), old - new * step, order=1, mode="nearest"
     )

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
+from ..base.binary_masks import boxes_of, dilate, label_pieces, opened
 from ..base.geometry import Box, place, square_box
 from ..measures.clinical import ellipse_agreement
 from ..network.normalise import normalise
@@ -67,12 +67,12 @@ def field_of_view(pixels: NDArray[np.uint8]) -> Box:
     step = max(1, max(height, width) // PREVIEW)
     small = pixels[::step, ::step].max(axis=2)
     bright = small > max(8.0, DARK * float(np.percentile(small, 99)))
-    bright = ndimage.binary_opening(bright, iterations=2) if min(bright.shape) > 16 else bright
-    areas, count = ndimage.label(bright)
+    bright = opened(bright, 2) if min(bright.shape) > 16 else bright
+    areas, count = label_pieces(bright)
     if count == 0:
         return (0.0, 0.0, float(height), float(width))
     sizes = np.bincount(areas.ravel())[1:]
-    rows, cols = ndimage.find_objects(areas)[int(sizes.argmax())]
+    rows, cols = boxes_of(areas, count)[int(sizes.argmax())]
     box = (
         float(rows.start * step),
         float(cols.start * step),
@@ -128,7 +128,7 @@ def brighter_than_around(grey: NDArray[np.float32], inside: NDArray[np.bool_]) -
 
     def contrast(mask: NDArray[np.bool_]) -> float:
         width = max(2, round(0.25 * float(np.sqrt(mask.sum()))))
-        ring = ndimage.binary_dilation(mask, iterations=width) & ~ndimage.binary_dilation(mask, iterations=2) & lit
+        ring = dilate(mask, width) & ~dilate(mask, 2) & lit
         return float(grey[mask].mean() - grey[ring].mean()) / spread if np.count_nonzero(ring) > 20 else float("nan")
 
     return contrast
@@ -143,9 +143,9 @@ def best_candidate(
     no disc; less, down to half, the less it stands out by `contrast` of its mask. The diameter is the longer side of
     the component's box, as in training.
     """
-    areas, _ = ndimage.label(probability > 0.5)
+    areas, count = label_pieces(probability > 0.5)
     best: tuple[tuple[float, float], float, float] | None = None
-    for index, where in enumerate(ndimage.find_objects(areas), start=1):
+    for index, where in enumerate(boxes_of(areas, count), start=1):
         mask = areas[where] == index
         if int(mask.sum()) < 9:
             continue
@@ -153,7 +153,7 @@ def best_candidate(
         stands_out = PLAIN if contrast is None else contrast(areas == index)
         confidence *= 1.0 if np.isnan(stands_out) else float(np.clip(0.5 + 0.5 * stands_out / PLAIN, 0.5, 1.0))
         if best is None or confidence > best[2]:
-            y, x = ndimage.center_of_mass(mask)
-            centre = (float(y + where[0].start + 0.5), float(x + where[1].start + 0.5))
+            y, x = (float(at.mean()) for at in np.nonzero(mask))
+            centre = (y + where[0].start + 0.5, x + where[1].start + 0.5)
             best = (centre, float(max(mask.shape)), confidence)
     return best

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+
+from ..base.binary_masks import erode, fill_holes, opened
 
 PREVIEW = 192
 LIT = 0.08
@@ -26,8 +27,8 @@ def roundness(pixels: NDArray[np.uint8]) -> float:
     step = max(1, max(pixels.shape[:2]) // PREVIEW)
     grey = pixels[::step, ::step].max(axis=2)
     lit = grey > max(12.0, LIT * float(np.percentile(grey, 99)))
-    lit = ndimage.binary_fill_holes(ndimage.binary_opening(lit, iterations=2))
-    border = lit & ~ndimage.binary_erosion(lit, border_value=1)
+    lit = fill_holes(opened(lit, 2))
+    border = lit & ~erode(lit, beyond=True)
     border[:2], border[-2:], border[:, :2], border[:, -2:] = False, False, False, False
     y, x = np.nonzero(border)
     if len(y) < FEWEST:

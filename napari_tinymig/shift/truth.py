@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
+from ..base.binary_masks import dilate, erode
 from ..measures.overlap import dice
 
 TEMPERATURES = np.round(np.geomspace(0.4, 4.0, 13), 3)
@@ -51,9 +51,7 @@ def _border(truth: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Pixels within BORDER of the border of a mask; nothing for an empty or a full one."""
     if not truth.any() or truth.all():
         return np.zeros_like(truth)
-    cross = ndimage.generate_binary_structure(2, 1)
-    outer = ndimage.binary_dilation(truth, cross, BORDER)
-    return outer & ~ndimage.binary_erosion(truth, cross, BORDER, border_value=1)
+    return dilate(truth, BORDER) & ~erode(truth, BORDER, beyond=True)
 
 
 def reliability(probabilities: NDArray[Any], truth: NDArray[np.bool_]) -> NDArray[np.float64]:
