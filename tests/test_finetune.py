@@ -153,12 +153,9 @@ def test_a_reference_folder_that_cannot_be_read_is_said_at_once_and_keeps_the_ga
     assert messages[-1].values["keep"] == 0
 
 
-def test_a_run_that_takes_clearly_longer_than_asked_says_how_long_and_why(parent, tmp_path):
+def test_a_run_that_takes_clearly_longer_than_asked_says_how_long_and_why():
     from napari_tinymig.base.stopwatch import over_budget
 
-    data = drawn.write_domain(tmp_path / "one", range(100, 101))
-    last = tune(parent.path, data, tmp_path / "run", minutes=0.01, before_s=30.0)[-1]
-    assert ", asked were 1 s: start of the program 30 s" in last.text
     values = {"asked_s": 60.0, "spent: training": 50.0, "spent: scoring": 26.0}
     assert over_budget(values) == ""
     values["spent: scoring"] = 31.0

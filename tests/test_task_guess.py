@@ -27,7 +27,7 @@ UNKNOWN = {
     "black and grey": (np.zeros((1, 300, 300), np.int16), "every pixel is the same"),
     "NaN": (np.full((1, 300, 300), np.nan, np.float32), "NaN everywhere"),
     "crop": (np.ascontiguousarray(EYE[500:520, 500:520]), "20 x 20 pixels, too small"),
-    "grey fundus": (EYE[None, ..., 1], "looks like none of them"),
+    "grey fundus": (EYE[None, ..., 1], "perhaps one channel of a fundus photograph"),
     "colours as slices": (np.moveaxis(EYE, -1, 0).copy(), "looks like none of them"),
 }
 

@@ -95,6 +95,14 @@ def test_a_folder_that_cannot_be_written_gets_its_run_beside_the_models(tune, tm
     assert [f.parent.parent for f in started] == [tmp_path / "set", tmp_path / "home"]
 
 
+def test_a_time_that_is_too_short_is_put_right_in_the_panel(tune):
+    from napari_tinymig.base.records import Message
+
+    tune.minutes.setValue(0.5)
+    tune._messages([Message("budget", values={"needed_minutes": 1.7}, text="30 s are too short")])
+    assert tune.minutes.value() == 1.7
+
+
 def refused_run(folder, created=""):
     """A run's best.safetensors that the acceptance check refused, with gains and agreement as long as they get."""
     from napari_tinymig.models.file import read_model_file, write_model_file
@@ -129,6 +137,24 @@ def test_what_was_kept_is_said_and_is_not_kept_twice(tune, tmp_path):
     click(tune, "Keep it all the same")
     assert default_model("optic") == "optic-tuned"
     assert not [name for name in model_paths() if name.startswith("optic-tuned-")]
+
+
+def test_table_and_sentence_print_the_same_change(tune, tmp_path):
+    from napari_tinymig.training.finetune.acceptance import decide_acceptance, paired
+
+    from napari_tinymig.models.file import read_model_file, write_model_file
+
+    path = refused_run(tmp_path)
+    model = read_model_file(path)
+    gain = paired("cup", [0.93749, 0.9375, 0.9371, 0.9373], [0.94, 0.9401, 0.9399, 0.9396])
+    record = decide_acceptance([gain], list("abcd"), {"drawings": [1.0]}).as_record()
+    header = model.header.model_copy(update={"scores": {"finetune": record}})
+    write_model_file(path, header, model.weights(), model.onnx)
+    tune._saved(path)
+    rows = tune.card.rows.rows()
+    assert rows["cup Dice"] == "93.7 -> 94.0"
+    assert rows["cup gain, 95 %"].startswith("+0.3 [")
+    assert f"cup Dice {rows['cup Dice']} (+0.3 [" in tune.card.acceptance.text()
 
 
 def test_the_verdict_fits_into_a_narrow_panel(tune, tmp_path):

@@ -113,6 +113,7 @@ MessageKind = Literal[
     "preview",
     "saved",
     "log",
+    "budget",
     "warning",
     "done",
     "stopped",

@@ -28,6 +28,11 @@ SMALLEST_SIDE = 64
 """Least side in pixels of a picture that is recognised; smaller crops look like anything (chosen)."""
 COLOURED = 6.0
 """Mean distance of the channels from their mean, in grey levels of 255, from which a picture is in colour (chosen)."""
+COLOURED_PART = 0.98
+"""Where so many of the pixels are nearly grey, the others still make a dark picture one in colour (chosen): nebulae."""
+ROUND_AND_GREY = (
+    "is a grey picture with a round lit field, perhaps one channel of a fundus photograph, which is read in colour"
+)
 UNTOLD = ("OT", "SC", "XC", "GM")
 """DICOM modalities that say nothing about the image: others, screens, cameras."""
 
@@ -54,6 +59,7 @@ class TaskGate:
             if name != NONE and probability >= sure:
                 return name
             what = "looks like none of them" if name == NONE else f"is unclear ({name} at {probability:.0%})"
+            what = ROUND_AND_GREY if is_round_and_grey(scan) else what
         raise TaskRefused(
             f"{scan.name or 'the image'} {what}; expected {listed(k.expected for k in KNOWN.values())}; {ask()}."
         )
@@ -61,15 +67,11 @@ class TaskGate:
     def look(self, scan: Scan) -> tuple[str, float]:
         """The gate's likeliest class of a photograph or of a volume's middle slice, and its probability; a colour or a
         round picture is no slice of a volume, whatever the network says."""
-        from ..formats import as_photograph
-
         try:
             model, network = self._opened()
         except ModelFileError as e:
             raise TaskRefused(f"the task of {scan.name or 'the image'} cannot be recognised ({e}); {ask()}.") from e
-        if scan.kind == "volume":
-            middle = scan.pixels.shape[0] // 2
-            scan = as_photograph(Scan(scan.pixels[middle : middle + 1], None, scan.name))
+        scan = _as_seen(scan)
         grid, _ = place(scan.pixels, whole_box(scan.pixels.shape), model.header.input.size)
         once = normalise(grid, model.header.input)  # (3, s, s)
         logits = network.run(np.stack([once, once[..., ::-1]])).logits.reshape(2, -1)  # (2, K): as it is, mirrored
@@ -111,7 +113,25 @@ def is_coloured(scan: Scan) -> bool:
     if scan.kind != "photograph":
         return False
     rgb = scan.pixels[:: max(1, scan.pixels.shape[0] // 256), :: max(1, scan.pixels.shape[1] // 256)].astype(np.int16)
-    return bool(np.abs(rgb - rgb.mean(axis=2, keepdims=True)).mean() > COLOURED)
+    away = np.abs(rgb - rgb.mean(axis=2, keepdims=True)).mean(axis=2)
+    return bool(away.mean() > COLOURED or np.quantile(away, COLOURED_PART) > 2 * COLOURED)
+
+
+def is_round_and_grey(scan: Scan) -> bool:
+    """Whether a single picture is grey with a round lit field: what one channel of a fundus photograph looks like."""
+    if is_coloured(scan) or (scan.kind == "volume" and len(scan.pixels) > 1):
+        return False
+    return roundness(_as_seen(scan).pixels) > ROUND
+
+
+def _as_seen(scan: Scan) -> Scan:
+    """A photograph as it is, of a volume its middle slice as one."""
+    from ..formats import as_photograph
+
+    if scan.kind == "photograph":
+        return scan
+    middle = scan.pixels.shape[0] // 2
+    return as_photograph(Scan(scan.pixels[middle : middle + 1], None, scan.name))
 
 
 def why_unrecognisable(scan: Scan) -> str:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from napari_tinymig.measures.bootstrap import mean_interval
 from napari_tinymig.measures.overlap import dice
+from napari_tinymig.reports.numbers import dice_change
 from napari_tinymig.tasks.task import Task
 
 MARGIN = 0.10
@@ -170,9 +171,9 @@ def _gained(gains: Sequence[Paired], names: Sequence[str], same_case: bool) -> t
 
 
 def _words(gain: Paired) -> str:
-    before, after = float(np.mean(gain.before)), float(np.mean(gain.after))
+    numbers, change = dice_change(gain.before, gain.after)
     interval = "" if math.isnan(gain.low) else f" [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
-    return f"{gain.name} Dice {100 * before:.1f} -> {100 * after:.1f} ({100 * gain.gain:+.1f}{interval})"
+    return f"{gain.name} Dice {numbers} ({change}{interval})"
 
 
 def _warnings(gains: Sequence[Paired], names: Sequence[str], same_case: bool) -> list[str]:

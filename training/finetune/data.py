@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from torch import nn
 from napari_tinymig.annotations.annotation_set import is_set, sha16
 from napari_tinymig.annotations.label_checks import IGNORE
 from napari_tinymig.annotations.plain_folder import without_mask
-from napari_tinymig.annotations.reference_folder import check_reference, reference_scans
+from napari_tinymig.annotations.reference_folder import check_reference, reference_items, reference_scans
 from napari_tinymig.annotations.teaching_cases import refuse_useless, teaching_cases
 from napari_tinymig.base.errors import TinyMIGError, UnreadableInput
 from napari_tinymig.base.geometry import Box, place, square_box, whole_box
@@ -197,6 +199,27 @@ def reference_problem(folder: str, header: ModelHeader) -> str:
     except UnreadableInput as e:
         return f"{e} Forgetting is not checked on it."
     return ""
+
+
+def references_seconds(model: ModelFile, parent: nn.Module, folder: str, clock: Callable[[], float]) -> float:
+    """Seconds that `references` will take here and now, from one answer of each kind; 0 where nothing can be asked."""
+    task = model.header.task
+    if task is None:
+        return 0.0
+    photographs, volumes = drawings(task.name, model.header.input.roi_scale), _drawn_volumes(task)
+    kinds: list[tuple[Scan, Any, int]] = [(scan, box, len(photographs)) for scan, box in photographs[:1]]
+    kinds += [(scan, "auto", len(volumes)) for scan in volumes[:1]]
+    with contextlib.suppress(UnreadableInput):  # said elsewhere
+        count = len(reference_items(folder)) if folder else 0
+        first = next(iter(reference_scans(folder, task)), None) if folder else None
+        kinds += [(first, "auto", count)] if first is not None else []
+    old, seconds = Predictor(model, "cpu", network=TorchNetwork(parent)), 0.0
+    for scan, roi, count in kinds:
+        tick = clock()
+        with contextlib.suppress(TinyMIGError, ValueError):
+            old.predict(scan, roi)
+        seconds += 2 * count * (clock() - tick)
+    return seconds
 
 
 def references(

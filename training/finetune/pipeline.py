@@ -30,27 +30,29 @@ from napari_tinymig.recipes.finetune import FineTuneSpec, SettingsByCount, folds
 from napari_tinymig.recipes.student import ModelHeader, Recipe
 
 from ..data.annotations import annotated_set
+from ..data.image_set import ImageSet
 from ..networks.export import save_model
 from ..networks.saved import load_student
+from ..networks.student import Student
 from ..run.train import pick_device
 from .acceptance import Acceptance, decide_acceptance
-from .data import gather, reference_problem, references, replay_pictures
+from .costs import Budget, Clock, Trial
+from .data import DRAWINGS, STYLED, gather, reference_problem, references, references_seconds, replay_pictures
 from .mixing import EPOCH, Views, child_recipe, mixed
 from .plan import SHARES, Choice, Plan, choose, load_plan
 from .result import Result, child_header, held_out_gains
 from .school import school_instead
 from .scores import Scoring
-from .steps import DecoderTraining, WholeTraining
+from .steps import DecoderTraining, WholeTraining, choose_scope
 
-LONG_MINUTES = 10.0
-"""From this budget on even a slow encoder is trained whole on the CPU."""
-RESERVE_S = 4.0
-"""Kept back of the budget for export, parity check and the acceptance check."""
 PREVIEW_S = 2.0
 
 
 class Tuning:
-    """One fine-tuning run from reading to accepting. before_s: spent before it, on starting the program."""
+    """One fine-tuning run from reading to accepting.
+
+    before_s: spent before it, on starting the program. clock: seconds that only rise; tests count work instead.
+    """
 
     def __init__(
         self,
@@ -61,19 +63,24 @@ class Tuning:
         resume: bool,
         stop: Callable[[], bool],
         before_s: float = 0.0,
+        clock: Clock = time.monotonic,
     ):
-        self.clock = Stopwatch(before_s)
-        self.start = time.monotonic()
+        self.clock = Stopwatch(before_s, clock)
         self.model = model if isinstance(model, ModelFile) else open_model(model)
         self.header: ModelHeader = self.model.header
         self.data, self.out, self.spec, self.resume, self.stop = data, out, spec, resume, stop
         self.device = pick_device(spec.device)
-        self.last_preview = -math.inf
+        self.next_preview = -math.inf
 
     @property
     def seconds(self) -> float:
         """Since the start."""
-        return time.monotonic() - self.start
+        return self.clock.seconds
+
+    @property
+    def limited(self) -> bool:
+        """Whether the minutes count; not where the number of steps is given."""
+        return self.spec.steps is None
 
     def messages(self) -> Iterator[Message]:
         """The whole run."""
@@ -84,52 +91,62 @@ class Tuning:
         if self.spec.reference and (problem := reference_problem(self.spec.reference, self.header)):
             yield Message("warning", text=problem)
         self.by_count: SettingsByCount = settings_for(cases.annotated)
-        self.parent = load_student(self.model)
+        self.parent: Student = load_student(self.model)  # type: ignore[assignment]
         self.cases = cases
         self.recipe: Recipe = child_recipe(self.header, self.spec, self.by_count, self.by_count.most_steps)
         self.images, self.rows = annotated_set(cases.items, self.recipe)
         self.views = [Views(self.images, rows, self.recipe) for rows in self.rows]
-        self.scoring = Scoring(self.parent, self.views, self.header.thresholds, self.recipe)
+        self.plan: Any = load_plan(self.out, self.model.model_id, cases.hashes) if self.resume else None
+        scope = self.plan.scope if self.plan else choose_scope(self.spec, self.header, self.device)
         threads = torch.get_num_threads()
         where = f"{self.device.type.upper()}, {threads} thread{'s' if threads > 1 else ''}"
         text = f"{cases.annotated} annotated image(s) of {len(cases.items)} file(s), on {where}, {self._budget()}"
         yield Message("started", 0, 0, {"images": cases.annotated, "threads": threads}, text)
-        guard = self.spec.guard
-        extra, self.scoring.replayed = replay_pictures(
-            cases, self.images, self.rows, self.parent, self.recipe, self.header
-        )
-        self.plan: Any = load_plan(self.out, self.model.model_id, cases.hashes) if self.resume else None
-        share = self.by_count.replay if self.spec.replay is None else self.spec.replay
-        kind = DecoderTraining if (self.plan.scope if self.plan else self._scope()) == "decoder" else WholeTraining
-        self.course = kind(
-            self.parent,  # type: ignore[arg-type]
-            self.images,
-            self.rows,
-            extra if guard else None,
-            share,
-            self.device,
-            self.spec.seed,
-        )
-        yield from self.course.prepare(self.recipe, self.views)
+        self.folds = self._folds()
+        self.budget = Budget(self.spec.minutes * 60, len(self.folds), self.clock)
+        if self.limited:
+            yield from self._try_costs(scope)
+        yield from self._prepare(scope)
         if self.plan is None:
-            self.plan = self._make_plan()
+            self.plan = self._make_plan(scope)
             self.plan.save(self.out)
         self.clock.spent["reading and preparing the images"] = self.seconds
         child = yield from self._parts()
         yield from self._finish(child)
 
-    def _scope(self) -> str:
-        """Whole student where a step is cheap (dense encoder, GPU, long budget), else the decoder alone."""
-        if self.spec.teacher and self.spec.scope == "decoder":
-            raise ValueError(
-                "a teacher is followed by the encoder, which scope = 'decoder' leaves as it is; use 'whole'"
-            )
-        if self.spec.scope != "auto":
-            return self.spec.scope
-        if self.spec.teacher and self.spec.guard:
-            return "whole"
-        cheap = self.device.type != "cpu" or self.header.student.encoder == "dense" or self.spec.minutes >= LONG_MINUTES
-        return "whole" if cheap else "decoder"
+    def _course(self, scope: str, extra: ImageSet | None) -> WholeTraining:
+        """The way of training. extra: replay pictures, None without."""
+        share = self.by_count.replay if self.spec.replay is None else self.spec.replay
+        kind = DecoderTraining if scope == "decoder" else WholeTraining
+        return kind(self.parent, self.images, self.rows, extra, share, self.device, self.spec.seed)
+
+    def _try_costs(self, scope: str) -> Iterator[Message]:
+        """What a run takes here and now. Raises ValueError where it cannot end in time; a message says how long first.
+
+        A message with the value 'needed_minutes' comes before the error, so that a panel can offer them.
+        """
+        replayed = DRAWINGS + STYLED if self.recipe.task.input == "photograph" else 0
+        trial = Trial(
+            self.parent, self.images, self.rows, self.recipe, self._course(scope, None), replayed, self.clock.now
+        )
+        checked = references_seconds(self.model, self.parent, self.spec.reference, self.clock.now)
+        self.budget.costs = trial.costs(self.out, checked)
+        minutes, text = self.budget.too_short()
+        if text and self.plan is None:
+            yield Message("budget", values={"needed_minutes": minutes}, text=text)
+            raise ValueError(text)
+
+    def _prepare(self, scope: str) -> Iterator[Message]:
+        """Everything before the first step: the parent's scores, replay pictures, kept maps."""
+        if scope == "decoder":
+            for view in self.views:
+                view.keep_maps(self.parent)
+        self.scoring = Scoring(self.parent, self.views, self.header.thresholds, self.recipe)
+        extra, self.scoring.replayed = replay_pictures(
+            self.cases, self.images, self.rows, self.parent, self.recipe, self.header
+        )
+        self.course = self._course(scope, extra if self.spec.guard else None)
+        yield from self.course.prepare(self.recipe)
 
     def _budget(self) -> str:
         return f"{self.spec.minutes:g} min" if self.spec.steps is None else f"{self.spec.steps} steps"
@@ -143,43 +160,26 @@ class Tuning:
         check_roles(roles)
         return taught, [i for i, role in enumerate(roles) if role == "val"]
 
-    def _make_plan(self) -> Plan:
-        names = [v.cases[0] for v in self.views]
+    def _folds(self) -> list[tuple[list[int], list[int]]]:
+        """(trained on, held out) of each part but the last; the user's own validation cases take the folds' place."""
         taught, held = self._by_role()
-        folds = folds_of(names, self.spec.folds, self.spec.seed) if self.by_count.folds else []
-        if held:  # the user's own validation cases take the place of the folds
-            folds = [(taught, held)]
-        steps, step_s = self.spec.steps or 0, 0.0
-        if not steps:
-            step_s = self._step_seconds()
-            left = self.spec.minutes * 60 - self.seconds - RESERVE_S
-            steps = int(left / step_s / (1 + min(2, len(folds))))  # leaving each out once takes longer, not fewer steps
-            steps = max(EPOCH, min(self.by_count.most_steps, steps) // EPOCH * EPOCH)
+        if held:
+            return [(taught, held)]
+        names = [v.cases[0] for v in self.views]
+        return folds_of(names, self.spec.folds, self.spec.seed) if self.by_count.folds else []
+
+    def _make_plan(self, scope: str) -> Plan:
+        steps = self.spec.steps or self.budget.steps(self.by_count.most_steps)
         recipe = child_recipe(self.header, self.spec, self.by_count, steps)
         return Plan(
-            self.course.scope,
+            scope,
             steps,
-            step_s,
-            folds,
+            self.budget.step_s,
+            self.folds,
             recipe.model_dump(mode="json"),
             self.model.model_id,
             self.cases.hashes,
         )
-
-    def _step_seconds(self) -> float:
-        """Seconds of one step here and now, from three steps that are thrown away."""
-        probe = child_recipe(self.header, self.spec, self.by_count, 3)
-        probe = probe.model_copy(update={"optim": probe.optim.model_copy(update={"iterations_per_epoch": 3})})
-        run = self.course.run(list(range(len(self.rows))), probe, self.out)
-        seconds = []
-        tick = time.monotonic()
-        run.student.train()
-        g = torch.Generator().manual_seed(0)
-        for batch in run.batches.epoch(g, run.objective.needs_clean):
-            run._step(batch, 0.0)
-            seconds.append(time.monotonic() - tick)
-            tick = time.monotonic()
-        return max(1e-3, float(np.median(seconds[1:])) * 1.1)
 
     # ------------------------------------------------------------------------------------------- training
 
@@ -209,16 +209,23 @@ class Tuning:
         epochs, parts = recipe.optim.epochs, len(self.plan.folds) + 1
         total = epochs * EPOCH * parts
         shown = held or train
-        tick, before = time.monotonic(), run.progress.epoch
+        tick, before = self.clock.now(), run.progress.epoch
+        self.budget.begin(number)
         while run.progress.epoch < epochs and not self.stop():
+            if self.budget.is_over((run.progress.epoch - before) * EPOCH):
+                trained = f"{run.progress.epoch * EPOCH} of {epochs * EPOCH}"
+                yield Message("log", text=f"The time is over after {trained} steps.")
+                break
             for message in run.train_epoch(self.stop):
                 done = number * epochs * EPOCH + message.step
-                rate = (time.monotonic() - tick) / max(1, message.step - before * EPOCH)
+                rate = (self.clock.now() - tick) / max(1, message.step - before * EPOCH)
                 values = message.values | {"eta_s": rate * (total - done), "part": float(number)}
                 yield Message("step", done, total, values)
             if self.stop():
                 break
             run.finish_epoch()
+            if run.progress.epoch < epochs and run.progress.epoch % self.budget.between_looks:
+                continue
             with self.clock.of("scoring"):
                 scores = self.scoring.dice(run.student, shown)
             values = scores | {"held_out": float(bool(held)), "part": float(number)}
@@ -234,14 +241,15 @@ class Tuning:
         return child
 
     def _preview(self, student: nn.Module, items: list[int], held: bool) -> Iterator[Message]:
-        """A picture of one case, before and now, at most every two seconds."""
-        if time.monotonic() - self.last_preview < PREVIEW_S:
+        """A picture of one case, before and now, at most every two seconds, and no more than a tenth of the time."""
+        if self.clock.now() < self.next_preview:
             return
-        self.last_preview = time.monotonic()
+        begun = self.clock.now()
         path = self.out / "preview.png"
         with self.clock.of("scoring"):
             png, scores = self.scoring.picture(student, items)
         write_atomic(path, png)
+        self.next_preview = begun + max(PREVIEW_S, 10 * (self.clock.now() - begun))
         values = scores | {"held_out": float(held), "seconds": self.seconds}
         yield Message("preview", values=values, text=str(path))
 
@@ -266,7 +274,7 @@ class Tuning:
             yield Message("validation", values=values, text=gain.name)
         yield Message("saved", values={"share": share, "seconds": self.seconds}, text=str(path))
         values = {"keep": float(acceptance.keep), "measured": float(acceptance.measured), "seconds": self.seconds}
-        if self.spec.steps is None:
+        if self.limited:
             values |= self.clock.values(self.spec.minutes * 60)
         text = f"{acceptance.text} {over_budget(values)}".strip()
         yield Message("stopped" if stopped else "done", values=values, text=text)

@@ -12,7 +12,7 @@ from torch import nn
 from napari_tinymig.recipes.student import Recipe
 
 from .mixing import Views, mixed
-from .plan import THRESHOLDS
+from .plan import THRESHOLDS, USUAL_SHARE
 from .preview import draw_preview
 from .replay import soft_answers
 
@@ -71,10 +71,11 @@ class Scoring:
         return [self.thresholds[-1], *THRESHOLDS.tolist()]
 
     def _drift(self, child: nn.Module, shares: Sequence[float]) -> dict[str, float]:
-        """Agreement with the parent on the replay pictures, per share; {} where there are none."""
+        """Agreement with the parent on the replay pictures, per share beyond the usual one; {} without pictures."""
         if not self.replayed:
             return {}
-        return {str(share): self.drift_of(mixed(self.parent, child, share)) for share in shares}
+        further = [share for share in shares if share > USUAL_SHARE]
+        return {str(share): self.drift_of(mixed(self.parent, child, share)) for share in further}
 
     def drift_of(self, student: nn.Module) -> float:
         """Mean Dice of a student's and the parent's answers on the replay pictures."""

@@ -10,19 +10,42 @@ from typing import Literal
 import torch
 
 from napari_tinymig.base.records import Message
-from napari_tinymig.recipes.student import Recipe
+from napari_tinymig.recipes.finetune import FineTuneSpec
+from napari_tinymig.recipes.student import ModelHeader, Recipe
 
 from ..data.batches import Batches
 from ..data.image_set import ImageSet, concatenate
 from ..networks.student import Student
 from ..run.loop import Run
-from .decoder_only import DecoderObjective, KeptMaps, KeptMapsBatches, encode_views, freeze_encoder
-from .mixing import Views, build_tuning_objective, hold_statistics
+from .decoder_only import (
+    ENCODE_BATCH,
+    DecoderObjective,
+    KeptMaps,
+    KeptMapsBatches,
+    encode_views,
+    freeze_encoder,
+)
+from .mixing import build_tuning_objective, hold_statistics
 
 Scope = Literal["whole", "decoder"]
 VIEWS = 48
 """Augmented views of the user's images whose maps are kept, at least 8 of each."""
 REHEARSED = 16
+
+LONG_MINUTES = 10.0
+"""From this budget on even a slow encoder is trained whole on the CPU."""
+
+
+def choose_scope(spec: FineTuneSpec, header: ModelHeader, device: torch.device) -> Scope:
+    """Whole student where a step is cheap (dense encoder, GPU, long budget), else the decoder alone."""
+    if spec.teacher and spec.scope == "decoder":
+        raise ValueError("a teacher is followed by the encoder, which scope = 'decoder' leaves as it is; use 'whole'")
+    if spec.scope != "auto":
+        return spec.scope
+    if spec.teacher and spec.guard:
+        return "whole"
+    cheap = device.type != "cpu" or header.student.encoder == "dense" or spec.minutes >= LONG_MINUTES
+    return "whole" if cheap else "decoder"
 
 
 class WholeTraining:
@@ -48,9 +71,17 @@ class WholeTraining:
         self.data = images if extra is None else concatenate(images, extra)
         self.extra_rows = list(range(len(images), len(self.data)))
 
-    def prepare(self, recipe: Recipe, views: Sequence[Views]) -> Iterator[Message]:
+    def order(self) -> list[int]:
+        """Rows whose augmented views are encoded before the first step."""
+        return []
+
+    def prepare(self, recipe: Recipe) -> Iterator[Message]:
         """What is done once before the first step."""
         yield from ()
+
+    def sample(self, recipe: Recipe) -> int:
+        """As little of `prepare` as a few steps need that only tell how long one takes; augmented views encoded."""
+        return 0
 
     def student(self) -> Student:
         """A copy of the parent, ready to learn."""
@@ -80,20 +111,31 @@ class DecoderTraining(WholeTraining):
     scope: Scope = "decoder"
     kept: KeptMaps
 
-    def prepare(self, recipe: Recipe, views: Sequence[Views]) -> Iterator[Message]:
-        """Encode the views and keep their maps; progress as 'log' messages."""
-        for view in views:
-            view.keep_maps(self.parent)
-        batches = Batches(self.data, recipe, torch.device("cpu"))
+    def order(self) -> list[int]:
+        """Rows whose augmented views are encoded, again and again where they are few."""
         own = [r for some in self.rows for r in some]
         order = own * max(8, -(-VIEWS // len(own))) if len(own) < VIEWS else own * 2
         if self.extra_rows and self.share:
             order = order + _repeat(self.extra_rows, REHEARSED)
+        return order
+
+    def prepare(self, recipe: Recipe) -> Iterator[Message]:
+        """Encode the views and keep their maps; progress as 'log' messages."""
+        order = self.order()
+        for done in self._encode(recipe, order):
+            yield Message("log", done, len(order), text="Looking at augmented views of your images.")
+
+    def sample(self, recipe: Recipe) -> int:
+        """Encode one batch of views of the first row."""
+        return max(self._encode(recipe, [self.rows[0][0]] * ENCODE_BATCH))
+
+    def _encode(self, recipe: Recipe, order: list[int]) -> Iterator[int]:
+        """Encode one augmented view per entry of `order` and keep their maps; yields how many are done."""
+        batches = Batches(self.data, recipe, torch.device("cpu"))
         for done, kept in encode_views(self.parent, batches, order, self.seed):
-            if kept is None:
-                yield Message("log", done, len(order), text="Looking at augmented views of your images.")
-            else:
+            if kept is not None:
                 self.kept = kept
+            yield done
 
     def run(self, items: Sequence[int], recipe: Recipe, folder: Path) -> Run:
         """A run of the shared loop on the kept maps of some items."""

@@ -13,6 +13,7 @@ from ...models.file import read_header
 from ...models.lineage import NotAccepted, keep, parent_of, rollback, use
 from ...models.registry import entry, find_model, user_folder
 from ...recipes.student import ModelHeader
+from ...reports.numbers import dice_change
 from ..masks.compare_swipe import Swipe
 from ..parts.numbers import NumberRows
 from ..parts.panel import Panel
@@ -66,11 +67,10 @@ class BeforeAfterCard(Section):
         self.verdict_keep = bool(record.get("keep"))
         rows = {}
         for gain in record.get("gains", ()):
-            before, after = (sum(gain[k]) / max(1, len(gain[k])) for k in ("before", "after"))
-            rows[f"{gain['name']} Dice"] = f"{100 * before:.1f} -> {100 * after:.1f}"
+            rows[f"{gain['name']} Dice"], change = dice_change(gain["before"], gain["after"])
             if gain.get("low") is not None:
                 interval = f"[{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]"
-                rows[f"{gain['name']} gain, 95 %"] = f"{100 * gain.get('gain', after - before):+.1f} {interval}"
+                rows[f"{gain['name']} gain, 95 %"] = f"{change} {interval}"
         for kind, value in (record.get("proxy") or {}).items():
             rows[SHORT.get(kind, kind)] = f"{100 * value:.1f} %"
         self.rows.set_rows(rows)

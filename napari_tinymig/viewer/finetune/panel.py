@@ -227,6 +227,8 @@ class FineTunePanel(Panel):
         for message in batch:
             if message.kind == "epoch":
                 self._add_to_curve(message)
+            elif message.kind == "budget":  # the sentence comes with the run's end
+                self.minutes.setValue(message.values["needed_minutes"])
             elif message.kind in ("done", "stopped") and (late := over_budget(message.values)):
                 self.say(late, "warn")
         pictures = [m for m in batch if m.kind == "preview"]

@@ -7,6 +7,7 @@ from qtpy.QtWidgets import QHeaderView, QTreeWidget, QTreeWidgetItem
 
 from ...models.lineage import tree
 from ...models.registry import Entry
+from ...reports.numbers import dice_change
 from ..parts.predicting import preferred_model
 
 DEFAULT_MARK = "\u2605 "  # a filled star
@@ -122,8 +123,7 @@ def facts_of(entry: Entry) -> dict[str, str]:
     }
     acceptance = acceptance_record(entry)
     for gain in acceptance.get("gains", ()):
-        before, after = (sum(gain[k]) / max(1, len(gain[k])) for k in ("before", "after"))
-        facts[f"{gain['name']} Dice"] = f"{100 * before:.1f} -> {100 * after:.1f}"
+        facts[f"{gain['name']} Dice"], _ = dice_change(gain["before"], gain["after"])
     for kind, value in (acceptance.get("proxy") or {}).items():
         facts[f"agreement, {kind}"] = f"{100 * value:.1f} %"
     if acceptance:
