@@ -2,68 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from prompt_engines import Bright, Faint, Stubborn, session_on, two_disks
 
 import napari_tinymig
-from napari_tinymig.base.errors import UnreadableInput, UnsupportedInput
-from napari_tinymig.base.records import Scan
-from napari_tinymig.base.stack import slice_axis
-from napari_tinymig.jobs import box_engine
-from napari_tinymig.prompts.begin import begin
-from napari_tinymig.prompts.maps import prompt_maps
-from napari_tinymig.prompts.records import Prompt, read_prompts, write_prompts
-from napari_tinymig.prompts.session import PromptSession
-from napari_tinymig.prompts.zoom import View, view_around
+from napari_tinymig.base.errors import UnsupportedInput
 from napari_tinymig.tasks.anything import any_task
 from napari_tinymig.tasks.optic import OPTIC
-
-
-class Bright:
-    """An engine that answers: everything brighter than mid grey is the object. No network, no chance."""
-
-    size, model_id = 64, "bright@0"
-
-    def run(self, batch: np.ndarray) -> np.ndarray:
-        return batch[:, :3].mean(1) * 8
-
-
-class Stubborn:
-    """An engine that never does as it is told: it answers the opposite of the clicks."""
-
-    size, model_id = 64, "stubborn@0"
-
-    def run(self, batch: np.ndarray) -> np.ndarray:
-        return np.where(batch[:, 3] > 0, -5.0, np.where(batch[:, 4] > 0, 5.0, batch[:, 0] * 8)).astype(np.float32)
-
-
-class Faint(Bright):
-    """As `Bright`, but hardly sure of anything: 0.4 logits in the disks."""
-
-    model_id = "faint@0"
-
-    def run(self, batch: np.ndarray) -> np.ndarray:
-        return batch[:, :3].mean(1) * 0.6
-
-
-def two_disks() -> np.ndarray:
-    """A photograph (120, 160, 3): bright disks of radius 20 at (40, 40) and radius 15 at (80, 120)."""
-    y, x = np.ogrid[:120, :160]
-    bright = ((y - 40) ** 2 + (x - 40) ** 2 <= 400) | ((y - 80) ** 2 + (x - 120) ** 2 <= 225)
-    return np.where(bright[..., None], 220, 30).astype(np.uint8).repeat(3, axis=2)
-
-
-def session_on(image: np.ndarray, engine: object | None = None, **kwargs: object) -> PromptSession:
-    kwargs.setdefault("task", "any")
-    kwargs.setdefault("start", None)
-    return begin(Scan(image), engine=engine or Bright(), **kwargs)
 
 
 def test_a_click_from_nothing_takes_the_object_under_it_and_not_the_other():
@@ -265,186 +213,6 @@ def test_another_engine_answers_boxes_under_the_same_rules():
     assert not session.labels.any()
 
 
-def test_an_unknown_engine_is_refused_and_a_missing_one_says_how_to_get_it(monkeypatch):
-    with pytest.raises(ValueError, match="expected one of student, litemedsam"):
-        napari_tinymig.prompt(two_disks(), task="any", engine="sam9")
-    monkeypatch.setattr(box_engine.importlib.util, "find_spec", lambda name: None)
-    monkeypatch.delenv("TINYMIG_WEIGHTS", raising=False)
-    assert "napari-tinymig[medsam]" in box_engine.missing()
-
-
-def test_prompts_travel_through_a_file_and_replay_to_the_same_bits(tmp_path):
-    session = session_on(two_disks())
-    session.click((40, 40))
-    session.scribble([(70, 60), (75, 90)])
-    session.box((60, 95), (100, 145))
-    painted = session.labels
-    painted[:5, :5] = 1
-    session.adopt(painted)
-    session.next_object()
-    session.click((110, 10))
-    path = tmp_path / "prompts.json"
-    write_prompts(path, session.prompts, task="any")
-    prompts, found = read_prompts(path)
-    assert prompts == session.prompts
-    assert found == {"task": "any"}
-    again = session_on(two_disks())
-    again.replay(prompts)
-    np.testing.assert_array_equal(again.labels, session.labels)
-    session.undo(), session.undo(), session.undo()
-    assert not session.labels[:5, :5].any()
-
-
-def test_a_moved_prompt_is_a_replay_and_a_refused_replay_changes_nothing():
-    session = session_on(two_disks())
-    session.click((40, 40))
-    before = session.labels
-    session.replay([Prompt("click", ((80, 120),), 1)])
-    assert session.labels[80, 120] == 1
-    assert session.labels[40, 40] == 0
-    with pytest.raises(ValueError, match="outside"):
-        session.replay([Prompt("click", ((40, 40),), 1), Prompt("click", ((999, 0),), 1)])
-    assert session.labels[80, 120] == 1
-    assert not (session.labels & before).any()
-
-
-def test_a_hand_mended_mask_is_what_later_prompts_start_from():
-    session = session_on(two_disks())
-    session.click((40, 40))
-    mended = session.labels
-    mended[:, :40] = 0
-    session.adopt(mended)
-    np.testing.assert_array_equal(session.labels, mended)
-    session.click((80, 120))
-    assert not session.labels[:, :30].any()
-
-
-def ball() -> np.ndarray:
-    """A volume (13, 64, 64): a bright ball, 5 slices and 20 pixels around (6, 32, 32); a bright bar in every slice."""
-    z, y, x = np.ogrid[:13, :64, :64]
-    inside = (((z - 6) / 5) ** 2 + ((y - 32) / 20) ** 2 + ((x - 32) / 20) ** 2 <= 1).copy()
-    inside[:, :4] = True
-    noise = np.random.default_rng(0).normal(0, 3, (13, 64, 64))
-    return np.where(inside, 220, 30) + noise
-
-
-def test_a_click_in_a_volume_is_followed_until_the_object_ends_and_undone_at_once():
-    session = begin(Scan(ball(), (3.0, 1.0, 1.0)), "any", start=None, engine=Bright())
-    answer = session.click((6, 32, 32))
-    filled = session.labels.sum((1, 2)) > 0
-    assert filled[3:10].all()
-    assert not filled[0]
-    assert not filled[12]
-    assert set(answer.slices) >= {4, 5, 6, 7, 8}
-    assert session.prompts[0].reach is not None
-    labels = session.labels
-    session.replay(session.prompts)
-    np.testing.assert_array_equal(session.labels, labels)
-    assert session.undo()
-    assert not session.labels.any()
-
-
-def test_following_can_be_stopped_and_what_was_reached_replays():
-    session = begin(Scan(ball(), (3.0, 1.0, 1.0)), "any", start=None, engine=Bright(), follow=False)
-    session.click((6, 32, 32))
-    assert (session.labels.sum((1, 2)) > 0).sum() == 1
-    following = session.follow()
-    next(following), next(following)
-    following.close()
-    assert (session.labels.sum((1, 2)) > 0).sum() == 3
-    labels, prompts = session.labels, session.prompts
-    assert prompts[0].reach == (6, 8)
-    session.replay(prompts)
-    np.testing.assert_array_equal(session.labels, labels)
-    session.undo()
-    assert not session.labels.any()
-
-
-def test_slices_that_a_human_has_touched_are_not_followed_into():
-    session = begin(Scan(ball(), (3.0, 1.0, 1.0)), "any", start=None, engine=Bright())
-    session.click((8, 9, 9), 0)
-    session.click((8, 32, 32), 0)
-    session.click((6, 32, 32))
-    assert session.labels[6].any()
-    assert session.labels[7].any()
-    assert not session.labels[8].any()
-
-
-def test_following_leaves_slices_alone_that_the_session_began_with():
-    start = np.zeros((13, 64, 64), np.uint8)
-    start[7:10, 25:35, 25:35] = 1
-    session = begin(Scan(ball(), (3.0, 1.0, 1.0)), "any", start=start, engine=Bright())
-    session.click((5, 32, 32))
-    assert session.labels[5].any()
-    np.testing.assert_array_equal(session.labels[7:], start[7:])
-    assert session.undo()
-    assert not session.labels[:7].any()
-
-
-def test_slices_lie_across_the_largest_spacing():
-    assert slice_axis((3.0, 0.5, 0.5)) == 0
-    assert slice_axis((0.5, 0.5, 3.6)) == 2
-    assert slice_axis((1.0, 1.0, 1.0)) == 0
-    volume = np.moveaxis(ball(), 0, 2)
-    session = begin(Scan(volume, (1.0, 1.0, 3.0)), "any", start=None, engine=Bright())
-    session.click((32, 32, 6))
-    assert session.labels.shape == volume.shape
-    assert session.labels[32, 32, 6] == 1
-    upright = begin(Scan(ball(), (3.0, 1.0, 1.0)), "any", start=None, engine=Bright())
-    upright.click((6, 32, 32))
-    np.testing.assert_array_equal(np.moveaxis(session.labels, 2, 0), upright.labels)
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.floats(-20, 90), st.floats(-20, 110), st.floats(30, 300), st.integers(0, 79), st.integers(0, 99))
-def test_points_and_masks_agree_on_the_grid_of_a_view(y, x, side, row, column):
-    view = View((y, x, y + side, x + side), (80, 100), 128)
-    mask = np.zeros((80, 100), bool)
-    mask[row, column] = True
-    on = np.argwhere(view.mask_on_grid(mask))
-    if len(on):
-        np.testing.assert_allclose(on.mean(0), view.on_grid([(row, column)])[0], atol=0.75 + view.scale / 2)
-
-
-def test_a_view_stays_inside_the_slice_where_it_can():
-    view = view_around([(0.0, 0.0, 60.0, 60.0)], (400, 300), 256)
-    assert view.box[0] >= 0
-    assert view.box[1] >= 0
-    assert view.box[2] - view.box[0] == pytest.approx(84)
-    whole = view_around([(0.0, 0.0, 399.0, 290.0)], (400, 300), 256)
-    assert whole.box == (0.0, -50.0, 400.0, 350.0)
-
-
-def test_prompt_maps_hold_disks_of_radius_five_a_filled_box_and_the_flag():
-    maps = prompt_maps(64, [(20, 30)], [(0, 0)], (10, 10, 19, 29), None)
-    assert maps.shape == (5, 64, 64)
-    assert maps[0].sum() == 81
-    assert maps[0, 20, 35] == 1
-    assert maps[0, 20, 36] == 0
-    assert maps[1].sum() == 26
-    assert maps[2].sum() == 200
-    assert not maps[3:].any()
-    assert prompt_maps(64, previous=np.eye(64, dtype=bool))[4].all()
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        ("{", "not JSON"),
-        ('{"a": 1}', "no list of prompts"),
-        ('[{"kind": "poke"}]', "prompt 1"),
-        ('[{"kind": "click", "positions": "x"}]', "positions"),
-        ('[{"kind": "click", "wrong": 1}]', "'wrong'"),
-        ('{"format": 9, "prompts": []}', "format 9"),
-    ],
-)
-def test_a_file_of_prompts_that_cannot_be_read_says_what_was_expected(tmp_path, content, words):
-    path = tmp_path / "p.json"
-    path.write_text(content)
-    with pytest.raises(UnreadableInput, match=words):
-        read_prompts(path)
-
-
 def test_the_bundled_student_answers_through_the_python_contract():
     image = two_disks()
     session = napari_tinymig.prompt(image, task="any")
@@ -476,48 +244,6 @@ def test_tasks_of_a_session_have_their_classes():
     assert any_task("volume").measures == ("volume",)
     assert any_task("photograph").measures == ("area",)
     assert session_on(two_disks(), task="optic").task == OPTIC
-
-
-def test_the_command_replays_prompts_into_a_mask_and_a_table(tmp_path):
-    Image.fromarray(two_disks()).save(tmp_path / "eye.png")
-    prompts = {"format": 1, "task": "any", "prompts": [{"kind": "click", "positions": [[40, 40]], "label": 1}]}
-    (tmp_path / "p.json").write_text(json.dumps(prompts))
-    out = tmp_path / "out"
-    command = [sys.executable, "-m", "napari_tinymig", "prompt", str(tmp_path / "eye.png"), "--prompts"]
-    command += [str(tmp_path / "p.json"), "-o", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    mask = np.asarray(Image.open(out / "eye_mask.png"))
-    assert mask.shape == (120, 160)
-    assert mask[40, 40] == 1
-    assert mask[80, 120] == 0
-    replayed, found = read_prompts(out / "eye_prompts.json")
-    assert replayed[0].positions == ((40, 40),)
-    assert found["task"] == "any"
-    assert "eye_mask.png" in (out / "measurements.csv").read_text()
-    again = subprocess.run(command, capture_output=True, text=True)
-    assert again.returncode == 2
-    assert "--overwrite" in again.stderr
-
-
-def test_a_grey_picture_is_prompted_by_row_and_column_as_in_python(tmp_path):
-    Image.fromarray(two_disks()[..., 0]).save(tmp_path / "grey.png")
-    (tmp_path / "p.json").write_text('[{"kind": "click", "positions": [[40, 40]], "label": 1}]')
-    command = [sys.executable, "-m", "napari_tinymig", "prompt", str(tmp_path / "grey.png"), "--prompts"]
-    done = subprocess.run([*command, str(tmp_path / "p.json"), "-o", str(tmp_path)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    mask = np.asarray(Image.open(tmp_path / "grey_mask.png"))
-    assert mask.shape == (120, 160)
-    assert (mask[40, 40], mask[80, 120]) == (1, 0)
-
-
-def test_every_bundled_model_verifies_the_prompted_one_too(capsys):
-    from napari_tinymig.cli import main
-
-    with pytest.raises(SystemExit) as ended:
-        main(["models", "verify", "prompt"])
-    assert ended.value.code == 0
-    assert "sound, output (1, 1, 192, 192)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("engine", "earlier", "much"), [(Bright(), 4, True), (Faint(), 0, True), (Faint(), 4, False)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..base.errors import UnsupportedInput
 from ..tasks.task import Task
+from .planes import Planes
+from .records import Prompt
 
 Position = tuple[int, ...]
 
@@ -38,13 +41,28 @@ def checked_label(label: Any, task: Task) -> int:
     return int(label)
 
 
-def checked_box(corner: Position, opposite: Position) -> tuple[Position, Position]:
-    """The corners, lowest first. Raises ValueError for a box without area in its slice."""
-    low = tuple(min(a, b) for a, b in zip(corner, opposite))
-    high = tuple(max(a, b) for a, b in zip(corner, opposite))
-    if high[-1] - low[-1] < 2 or high[-2] - low[-2] < 2:
-        raise ValueError(f"the box from {corner} to {opposite} is empty; expected at least 3 pixels each way; draw it.")
-    return low, high
+def checked_box(positions: tuple[Position, ...], planes: Planes) -> None:
+    """Raise ValueError for a box that is not two corners, or without area in its slices."""
+    if len(positions) != 2:
+        raise ValueError(f"the box has {len(positions)} corners; expected two opposite ones; give both.")
+    low, high = planes.corners(positions)
+    if min(b - a for a, b in zip(low, high)) < 2:
+        if planes.slice_of(positions[0]) == planes.slice_of(positions[1]):
+            raise ValueError(f"the box from {low} to {high} is empty; expected at least 3 pixels each way; draw it.")
+        raise ValueError(
+            f"the box from {positions[0]} to {positions[1]} is drawn across the slices and flat within them; expected "
+            f"at least 3 pixels each way in a slice (axis {planes.axis} counts the slices); draw it in a slice."
+        )
+
+
+def checked_prompt(prompt: Prompt, planes: Planes, task: Task) -> Prompt:
+    """A prompt of a file, checked as a user's would be."""
+    positions = tuple(checked_position(p, planes.shape) for p in prompt.positions)
+    if prompt.kind in ("click", "scribble", "box") and not positions:
+        raise ValueError(f"a {prompt.kind} holds no position; expected {planes.shape} pixels; give them.")
+    if prompt.kind == "box":
+        checked_box(positions, planes)
+    return replace(prompt, positions=positions, label=checked_label(prompt.label, task))
 
 
 def checked_start(start: ArrayLike, shape: tuple[int, ...], task: Task) -> NDArray[np.uint8]:

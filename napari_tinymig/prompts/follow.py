@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ..base.geometry import Box
 from ..measures.overlap import dice
 from ..tasks.task import Region
 from .answer import Points, RegionPrompts, correction, network_input
@@ -41,14 +42,14 @@ def follow_outwards(
     slices that a human has prompted or mended: never written; between two of them the mask is drawn from one shape
     to the other. limits: first and last slice allowed.
     """
-    first = next((z for z in sorted(touched) if (state_of(z).labels != old[z]).any()), None)
-    if first is None or prompt.kind not in ("click", "scribble", "box"):
+    changed = [z for z in sorted(touched) if (state_of(z).labels != old[z]).any()]
+    if not changed or prompt.kind not in ("click", "scribble", "box"):
         return
-    for region in state_of(first).task.regions:
-        now, before = state_of(first).mask(region), mask_of(old[first], region)
-        if not (now != before).any():
-            continue
-        for step in (1, -1):
+    for region in state_of(changed[0]).task.regions:
+        for step, first in ((1, changed[-1]), (-1, changed[0])):
+            now, before = state_of(first).mask(region), mask_of(old[first], region)
+            if not (now != before).any():
+                continue
             other = _next_touched(first, step, touched)
             end = limits[1] if step > 0 else limits[0]
             stop = end + step if other is None else other
@@ -92,7 +93,7 @@ def _one_way(
             found = _found_again(state, region, expected, certain=goal is not None and bool(goal.any()))
             if found is None:
                 return
-            _replace(state, region, found)
+            replace_region(state, region, found)
             shape = found
         yield z
 
@@ -107,21 +108,34 @@ def _found_again(state: SliceState, region: Region, expected: Mask, certain: boo
     extent = extent_of(expected)
     if extent is None:
         return None
-    view = view_around([extent], state.picture.shape, state.engine.size, margin=1.6)
-    given = RegionPrompts(positive=_deepest(expected))
-    known = network_input(state.picture, view, given, view.mask_on_grid(expected))
-    fresh = known.copy()
-    fresh[-2:] = 0
-    both = state.engine.run(np.stack([known, fresh]))
-    logits, alone = _in_slice(both.mean(0), view), _in_slice(both[1], view)
-    size = max(extent[2] - extent[0], extent[3] - extent[1])
-    near = ndimage.distance_transform_edt(~expected) <= max(DRIFT * size, 2)
+    logits, alone = looked_for(state, expected, extent)
+    near = is_near(expected, extent)
     found = pieces_touching((logits > 0) & near, expected)
     area, was, overlap = int(found.sum()), int(expected.sum()), dice(found, expected)
     if certain:
         return found if overlap > 0.7 else expected
     sure = float((1 / (1 + np.exp(-alone[found]))).mean()) if area else 0.0
     return None if area < max(LEAST_AREA * was, 12) or overlap < LEAST_OVERLAP or sure < SURE else found
+
+
+def looked_for(
+    state: SliceState, expected: Mask, extent: Box, box: Box | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Logits (H, W) of an object that is expected in a slice: the mean of two looks, and the one that does not know
+    the expected mask. extent: the mask's; box: what a user drew around the object, if anything."""
+    view = view_around([extent] if box is None else [extent, box], state.picture.shape, state.engine.size, margin=1.6)
+    given = RegionPrompts(positive=_deepest(expected), box=box)
+    known = network_input(state.picture, view, given, view.mask_on_grid(expected))
+    fresh = known.copy()
+    fresh[-2:] = 0
+    both = state.engine.run(np.stack([known, fresh]))
+    return _in_slice(both.mean(0), view), _in_slice(both[1], view)
+
+
+def is_near(expected: Mask, extent: Box) -> Mask:
+    """Where the object of the next slice may lie."""
+    size = max(extent[2] - extent[0], extent[3] - extent[1])
+    return np.asarray(ndimage.distance_transform_edt(~expected) <= max(DRIFT * size, 2))
 
 
 def _corrected(state: SliceState, region: Region, change: Mask, add: bool) -> Mask | None:
@@ -140,11 +154,12 @@ def _corrected(state: SliceState, region: Region, change: Mask, add: bool) -> Ma
     moved: Mask = new ^ mask
     if moved.sum() < LEAST_CHANGE * change.sum():
         return None
-    _replace(state, region, new)
+    replace_region(state, region, new)
     return moved
 
 
-def _replace(state: SliceState, region: Region, mask: Mask) -> None:
+def replace_region(state: SliceState, region: Region, mask: Mask) -> None:
+    """Write a region's mask into a slice, by the rules between labels."""
     masks = {r.name: state.mask(r) for r in state.task.regions}
     masks[region.name] = mask
     write(state, masks)

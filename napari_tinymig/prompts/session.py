@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,8 +15,9 @@ from ..base.stack import slice_axis
 from ..measures.clinical import measure
 from ..tasks.task import Task
 from .answer import Picture
-from .checks import checked_box, checked_label, checked_position, checked_start, refuse_locked
+from .checks import checked_box, checked_label, checked_position, checked_prompt, checked_start, refuse_locked
 from .edits import packed, unpacked
+from .fill_box import fill_box
 from .follow import follow_outwards
 from .grey import slice_picture
 from .history import History
@@ -75,6 +76,11 @@ class PromptSession:
         return self._planes.image(self._history.labels).copy()
 
     @property
+    def slice_axis(self) -> int | None:
+        """The axis across which the slices lie that are answered; None for an image of two axes."""
+        return None if len(self._shape) == 2 else self._planes.axis
+
+    @property
     def prompts(self) -> list[Prompt]:
         """The prompts that count, in order; `replay` makes the same labels of them, to the bit."""
         return [s.prompt for s in self._history.done]
@@ -108,22 +114,24 @@ class PromptSession:
         return self._do(Prompt("click", (checked_position(position, self._shape),), checked_label(label, self.task)))
 
     def scribble(self, positions: Iterable[ArrayLike], label: int = 1) -> PromptAnswer:
-        """As `click`, for a line through `positions` in one slice; every pixel of the line gets `label`."""
+        """As `click`, for a line through `positions`; every pixel of the line gets `label`.
+
+        A line through several slices (drawn in another plane of the volume) answers in each of them.
+        """
         at = tuple(checked_position(p, self._shape) for p in positions)
         if not at:
             raise ValueError("the scribble holds no position; expected at least one; draw it on the image.")
-        if len({self._planes.slice_of(p) for p in at}) > 1:
-            raise ValueError("the scribble runs through several slices; expected one; draw one in each slice.")
         return self._do(Prompt("scribble", at, checked_label(label, self.task)))
 
     def box(self, corner: ArrayLike, opposite: ArrayLike, label: int = 1) -> PromptAnswer:
         """The object of `label` inside a box, both corners included; label 0 empties the box.
 
-        In a volume corners in two slices bound where the object is followed to. Raises as `click`, and ValueError for
-        an empty box.
+        A volume's box through several slices holds the object in all of them: the middle one answers first, the others
+        when it is followed, which the box bounds; label 0 empties all of them at once. Raises as `click`, and for an
+        empty box.
         """
         corners = (checked_position(corner, self._shape), checked_position(opposite, self._shape))
-        checked_box(*self._planes.corners(corners))
+        checked_box(corners, self._planes)
         return self._do(Prompt("box", corners, checked_label(label, self.task)))
 
     def next_object(self) -> PromptAnswer:
@@ -160,7 +168,7 @@ class PromptSession:
         kept = self._history
         self._restart()
         try:
-            return [self._do(self._checked(p), p.reach) for p in prompts]
+            return [self._do(checked_prompt(p, self._planes, self.task), p.reach) for p in prompts]
         except ValueError:
             self._history = kept
             raise
@@ -178,9 +186,7 @@ class PromptSession:
         old.reshape(-1)[step.at] = step.before
         low = high = None
         try:
-            for z in follow_outwards(
-                self._state, step.prompt, old, self._touched(), self._planes.slice_limits(step.prompt)
-            ):
+            for z in self._neighbours(step.prompt, old, self._planes.slice_limits(step.prompt)):
                 low, high = min(z, low if low is not None else z), max(z, high if high is not None else z)
                 yield z
         finally:
@@ -219,13 +225,17 @@ class PromptSession:
         if prompt.kind == "edit":
             unpacked(prompt.data, self._history.labels)
             return ""
-        z = self._planes.first_slice(prompt)
+        planes = self._planes
+        low, high = planes.extent(prompt)
         if prompt.kind == "box":
             self._refuse([], prompt.label, None)
-            return answer_box(self._state(z), *self._planes.corners(prompt.positions), prompt.label)
-        points = self._planes.pixels(prompt)
-        self._refuse(self._history.labels[z][points[:, 0], points[:, 1]], prompt.label, (z, points))
-        return answer_points(self._state(z), points, prompt.label)
+            middle = planes.first_slice(prompt)
+            at = (middle,) if prompt.label else range(low, high + 1)
+            return [answer_box(self._state(z), *planes.corners(prompt.positions), prompt.label) for z in at][-1]
+        lines = {z: planes.pixels(prompt, z) for z in range(low, high + 1)}
+        for z, points in lines.items():
+            self._refuse(self._history.labels[z][points[:, 0], points[:, 1]], prompt.label, (z, points))
+        return [answer_points(self._state(z), points, prompt.label) for z, points in lines.items()][-1]
 
     def _refuse(self, found: ArrayLike, label: int, at: tuple[int, NDArray[np.intp]] | None) -> None:
         refuse_locked(np.asarray(found).tolist(), label, self.locked, self.task)
@@ -238,20 +248,11 @@ class PromptSession:
         if finished is not None and finished[z][pixels].any():
             raise ValueError("the prompt lies on a finished object; expected another place; undo `next` to mend it.")
 
-    def _checked(self, prompt: Prompt) -> Prompt:
-        """A prompt of a file, checked as a user's would be."""
-        positions = tuple(checked_position(p, self._shape) for p in prompt.positions)
-        if prompt.kind in ("click", "scribble", "box") and not positions:
-            raise ValueError(f"a {prompt.kind} holds no position; expected {self._shape} pixels; give them.")
-        if prompt.kind == "box" and len(positions) == 2:
-            checked_box(*self._planes.corners(positions))
-        return replace(prompt, positions=positions, label=checked_label(prompt.label, self.task))
-
     def _state(self, z: int) -> SliceState:
         """Everything that an answer on slice `z` depends on; its labels are the session's own."""
         planes = self._planes
-        told = [p for p in self._history.active() if planes.first_slice(p) == z]
-        marks = [(planes.pixels(p), p.label) for p in told if p.kind != "box"]
+        told = [p for p in self._history.active() if planes.extent(p)[0] <= z <= planes.extent(p)[1]]
+        marks = [(planes.pixels(p, z), p.label) for p in told if p.kind != "box"]
         boxes = [(*planes.corners(p.positions), p.label) for p in told if p.kind == "box"]
         finished, held = self._history.finished(), self._held
         kept = [m[z] for m in (finished, held) if m is not None]
@@ -282,14 +283,27 @@ class PromptSession:
         return self._pictures[z]
 
     def _touched(self) -> set[int]:
-        """Slices that a human has prompted or mended; following never changes them."""
-        found = set()
+        """Slices that a human has prompted or mended; following never changes them. Of a deep box the middle one."""
+        found, planes = set(), self._planes
         for step in self._history.done:
             if step.prompt.kind == "edit":
                 found |= set(np.unique(step.at // self._history.labels[0].size).tolist())
+            elif step.prompt.positions and planes.is_deep(step.prompt) and step.prompt.label:
+                found.add(planes.first_slice(step.prompt))
             elif step.prompt.positions:
-                found.add(self._planes.first_slice(step.prompt))
+                low, high = planes.extent(step.prompt)
+                found |= set(range(low, high + 1))
         return found
+
+    def _neighbours(self, prompt: Prompt, old: NDArray[np.uint8], limits: tuple[int, int]) -> Iterator[int]:
+        """Follow a prompt to the slices within `limits`; yields every slice that was written."""
+        if not self._planes.is_deep(prompt):
+            return follow_outwards(self._state, prompt, old, self._touched(), limits)
+        if prompt.label == 0:
+            return iter(())
+        planes = self._planes
+        box, whole = planes.corners(prompt.positions), planes.extent(prompt)
+        return fill_box(self._state, prompt.label, box, planes.first_slice(prompt), self._touched(), whole, limits)
 
     def _follow_to(self, reach: tuple[int, int]) -> None:
         """Follow the last prompt as far as a record says that it was followed."""
@@ -297,8 +311,7 @@ class PromptSession:
         old = self._history.labels.copy()
         old.reshape(-1)[step.at] = step.before
         low, high = self._planes.slice_limits(step.prompt)
-        limits = max(low, reach[0]), min(high, reach[1])
-        for _ in follow_outwards(self._state, step.prompt, old, self._touched(), limits):
+        for _ in self._neighbours(step.prompt, old, (max(low, reach[0]), min(high, reach[1]))):
             pass
         self._history.done.pop()
         self._history.add(replace(step.prompt, reach=reach), old)

@@ -66,6 +66,11 @@ class SliceState:
         return len(self.marks) + len(self.boxes) < FREE
 
 
+def region_of_label(task: Task, label: int) -> Region:
+    """The region whose own label that is."""
+    return next(r for r in task.regions if r.label == label)
+
+
 def mask_of(labels: NDArray[np.uint8], region: Region) -> Mask:
     """The pixels of a region: all of its label values."""
     mask: Mask = labels == region.labels[0]
@@ -98,7 +103,7 @@ def answer_box(state: SliceState, low: Corner, high: Corner, label: int) -> str:
     if label == 0:
         write(state, {r.name: state.mask(r) & ~inside for r in state.task.regions})
         return ""
-    region = next(r for r in state.task.regions if r.label == label)
+    region = region_of_label(state.task, label)
     given = state.given(region)
     given = RegionPrompts(given.positive, given.negative, (float(low[0]), float(low[1]), high[0] + 1.0, high[1] + 1.0))
     if state.box_engine is not None and given.box is not None:

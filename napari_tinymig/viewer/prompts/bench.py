@@ -82,7 +82,7 @@ def answer(
     labels = session.labels
     yield Progress(labels)
     count = 0
-    if labels.ndim == 3 and found.changed and prompt.kind != "next":
+    if labels.ndim == 3 and prompt.kind != "next" and (found.changed or prompt.kind == "box"):
         with closing(session.follow()) as slices:
             for _ in slices:
                 count += 1

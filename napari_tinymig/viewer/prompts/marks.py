@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 Shape = Literal["point", "scribble", "box"]
 NUMBER, LABEL, SIGN, NEW = "prompt", "label", "away", -1
+BELOW, ABOVE = "slices below", "slices above"
 """Columns of a mark's features: its number among the session's prompts, `NEW` before it is answered; its label; 1 where
-it was drawn to take away."""
+it was drawn to take away; how many slices a box reaches below and above the one in which it is shown."""
 AWAY = "#ff4d6d"
 """The colour of marks that take away."""
 DONE = ("added", "removed", "changed")
@@ -44,7 +45,7 @@ class PromptMarks:
 
     mask: the labels layer, in whose pixels marks are told (an image may have axes of colours, or several levels).
     colours: label -> colour of the marks that add it. taken_back, given_again: what the undo keys do while one of the
-    layers is active, as they do in a Labels layer.
+    layers is active, as they do in a Labels layer. slice_axis: of a volume, None of an image.
     """
 
     def __init__(
@@ -56,8 +57,9 @@ class PromptMarks:
         changed: Callable[[], None],
         taken_back: Callable[[], None],
         given_again: Callable[[], None],
+        slice_axis: int | None = None,
     ):
-        self.viewer, self.mask, self._changed = viewer, mask, changed
+        self.viewer, self.mask, self._changed, self._axis = viewer, mask, changed, slice_axis
         self.colours = {label: lighter(colour) for label, colour in colours.items()}
         self._mine = False
         shape = tuple(mask.data.shape)
@@ -101,11 +103,12 @@ class PromptMarks:
         modes: dict[str, Shape] = {"add_path": "scribble", "add_rectangle": "box"}
         return modes.get(str(self.strokes.mode)) if active == self.strokes else None
 
-    def take(self, shape: Shape, label: int, away: bool) -> None:
-        """From now on the mouse draws this shape for this label. away: to take away from a class."""
+    def take(self, shape: Shape, label: int, away: bool, through: int = 0) -> None:
+        """From now on the mouse draws this shape for this label. away: to take away from a class. through: so many
+        slices a box reaches below and above its own."""
         layer: Any = self.points if shape == "point" else self.strokes
         layer.selected_data = set()  # what is selected would take the new colour, too
-        layer.feature_defaults = {NUMBER: NEW, LABEL: label, SIGN: int(away)}
+        layer.feature_defaults = {NUMBER: NEW, LABEL: label, SIGN: int(away), BELOW: through, ABOVE: through}
         if shape == "point":
             layer.current_face_color, layer.current_symbol = self._colour(label), _symbol(label)
         else:
@@ -158,6 +161,9 @@ class PromptMarks:
         positions = [self.mask.world_to_data(layer.data_to_world(p)) for p in at]
         pixels = [tuple(int(np.floor(v + 0.5 + 1e-6)) for v in p) for p in positions]
         about = layer.features.iloc[row]
+        if kind == "box" and self._axis is not None:
+            reach = -int(about[BELOW]), int(about[ABOVE])
+            pixels = [_in_slices(p, self._axis, by, self.mask.data.shape) for p, by in zip(pixels, reach)]
         if kind == "scribble":
             pixels = [p for p, before in zip(pixels, [None, *pixels]) if p != before]
         return Mark(int(about[NUMBER]), Prompt(kind, tuple(pixels), int(about[LABEL])), bool(about[SIGN]))
@@ -179,7 +185,7 @@ class PromptMarks:
         hand = (layer.feature_defaults, layer.current_symbol, layer.current_face_color)
         ndim = layer.ndim
         layer.data = np.array([m.prompt.positions[0] for m in marks], float).reshape(-1, ndim)
-        layer.features = _table(marks)
+        layer.features = _table(marks, self._axis)
         if marks:
             layer.symbol = [_symbol(m.prompt.label) for m in marks]
             layer.face_color = [self._colour(m.prompt.label) for m in marks]
@@ -194,13 +200,13 @@ class PromptMarks:
         layer.data = []
         if marks:
             layer.add(
-                [_corners(m.prompt) if m.prompt.kind == "box" else _line(m.prompt) for m in marks],
+                [_corners(m.prompt, self._axis) if m.prompt.kind == "box" else _line(m.prompt) for m in marks],
                 shape_type=["rectangle" if m.prompt.kind == "box" else "path" for m in marks],
                 edge_color=[self._colour(m.prompt.label) for m in marks],
                 face_color="transparent",
                 edge_width=self.width,
             )
-        layer.features = _table(marks)
+        layer.features = _table(marks, self._axis)
         layer.selected_data = set()
         layer.feature_defaults, layer.current_edge_color, layer.current_edge_width = hand
 
@@ -229,11 +235,28 @@ def _symbol(label: int) -> str:
     return "cross" if label else "hbar"
 
 
-def _table(marks: Sequence[Mark]) -> dict[str, NDArray[np.int64]]:
+def _table(marks: Sequence[Mark], axis: int | None = None) -> dict[str, NDArray[np.int64]]:
     """The features of marks."""
     columns = {NUMBER: [m.number for m in marks], LABEL: [m.prompt.label for m in marks]}
     columns[SIGN] = [int(m.away) for m in marks]
+    reaches = [_reach(m.prompt, axis) for m in marks]
+    columns[BELOW], columns[ABOVE] = [low for low, _ in reaches], [high for _, high in reaches]
     return {name: np.array(values, np.int64) for name, values in columns.items()}
+
+
+def _reach(prompt: Prompt, axis: int | None) -> tuple[int, int]:
+    """How many slices a box reaches below and above the one in which it is shown: the middle one."""
+    if axis is None or prompt.kind != "box":
+        return 0, 0
+    low, high = sorted(p[axis] for p in prompt.positions)
+    return (low + high) // 2 - low, high - (low + high) // 2
+
+
+def _in_slices(position: tuple[int, ...], axis: int, by: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A position moved across slices, as far as there are some; one outside the image stays where it is."""
+    at = position[axis]
+    moved = min(max(at + by, 0), shape[axis] - 1) if 0 <= at < shape[axis] else at
+    return (*position[:axis], moved, *position[axis + 1 :])
 
 
 def _line(prompt: Prompt) -> NDArray[Any]:
@@ -242,9 +265,11 @@ def _line(prompt: Prompt) -> NDArray[Any]:
     return np.concatenate([at, at]) if len(at) == 1 else at
 
 
-def _corners(prompt: Prompt) -> NDArray[Any]:
-    """The four corners of a box, in the plane in which it was drawn."""
+def _corners(prompt: Prompt, axis: int | None) -> NDArray[Any]:
+    """The four corners of a box, in the plane in which it was drawn; of one through several slices, in the middle."""
     low, high = (np.array(f(prompt.positions, axis=0), float) for f in (np.min, np.max))
+    if axis is not None:
+        low[axis] = high[axis] = (low[axis] + high[axis]) // 2
     row, column = sorted(np.argsort(high - low, kind="stable")[-2:])
     corners = np.tile(low, (4, 1))
     corners[1:3, column] = high[column]

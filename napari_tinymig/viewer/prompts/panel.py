@@ -103,7 +103,8 @@ class PromptPanel(Panel):
         same = now.image == self.subject.images.layer and now.mask == self.subject.chosen_mask
         if now.session is not None and not (same and now.session.task.name == self.subject.task.name):
             now.close()
-        self.tools.offer(self.subject.task)
+        image = self.subject.images.layer
+        self.tools.offer(self.subject.task, image is not None and kind_of(image) == "volume")
         self.teach.show_task(self.subject.task)
         self.form.setVisible(self.subject.structure.currentData() == NEW_STRUCTURE)
         self.prompting.lock(self.tools.locked)
@@ -119,7 +120,8 @@ class PromptPanel(Panel):
         if self.viewer.dims.ndisplay == 3:
             self.viewer.dims.ndisplay = 2
             self.say("Marks are drawn in the 2-D view.")
-        self.prompting.take(self.tools.shape, self.tools.label, self.tools.sign == "away")
+        tools = self.tools
+        self.prompting.take(tools.shape, tools.label, tools.sign == "away", tools.through.value())
         if self.prompting.session is None:
             subject = self.subject
             self.prompting.open(image, subject.chosen_mask, subject.task, subject.known, self.engine.chosen)

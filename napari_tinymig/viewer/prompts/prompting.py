@@ -51,7 +51,7 @@ class Prompting:
         self.image: Layer | None = None
         self.mask: Labels | None = None
         self.state = ""  # what was done last, in one line
-        self._hand: tuple[Shape, int, bool] = ("point", 1, False)
+        self._hand: tuple[Shape, int, bool, int] = ("point", 1, False, 0)
         self._locked: frozenset[int] = frozenset()
         self._before: LabelArray | None = None  # what the session held when the work in progress began
         self._asked: Mark | None = None
@@ -68,9 +68,9 @@ class Prompting:
 
     # --- begin and end -----------------------------------------------------------------------------------------
 
-    def take(self, shape: Shape, label: int, away: bool) -> None:
-        """The mouse draws this from now on."""
-        self._hand = (shape, label, away)
+    def take(self, shape: Shape, label: int, away: bool, through: int = 0) -> None:
+        """The mouse draws this from now on; see `PromptMarks.take`."""
+        self._hand = (shape, label, away, through)
         if self.marks is not None:
             self.marks.take(*self._hand)
 
@@ -111,7 +111,8 @@ class Prompting:
         for emitter in events_of_change(self.mask):
             self.panel.listen(emitter, self._look_soon)
         colours = {r.label: r.colour for r in session.task.regions}
-        self.marks = PromptMarks(self.viewer, image, self.mask, colours, self._marks_changed, self.undo, self.redo)
+        own = (self._marks_changed, self.undo, self.redo, session.slice_axis)
+        self.marks = PromptMarks(self.viewer, image, self.mask, colours, *own)
         for layer in self.marks.layers:
             self.panel.listen(layer.events.mode, self._refresh)
         session.lock(*self._locked)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QPixmap
-from qtpy.QtWidgets import QButtonGroup, QCheckBox, QComboBox, QPushButton
+from qtpy.QtWidgets import QButtonGroup, QCheckBox, QComboBox, QPushButton, QSpinBox
 
 from ...tasks.task import Region, Task
 from ..parts.style import Section, button, row
@@ -67,6 +67,14 @@ class Tools(Section):
         self.classes = QComboBox()
         self.classes.activated.connect(lambda _i: self.picked.emit())
         self.field("class", self.classes, "The class that the marks speak of.")
+        self.through = QSpinBox()
+        self.through.setRange(0, 999)
+        self.through.setSpecialValueText("its slice, then as far as it goes")
+        self.through.setPrefix("± ")
+        self.through.setSuffix(" slices")
+        self.through.valueChanged.connect(lambda _n: self.picked.emit())
+        self.field("box through", self.through, "So many slices on either side hold the object, and no further ones.")
+        self._volume = False
         self.lock = QCheckBox("lock this class")
         self.lock.setToolTip("No mark changes a pixel of a locked class.")
         self.lock.clicked.connect(self._lock)
@@ -74,8 +82,13 @@ class Tools(Section):
         self.classes.currentIndexChanged.connect(self._show_lock)
         self.add(self.lock)
 
-    def offer(self, task: Task) -> None:
-        """List the classes of a task; with one there is nothing to choose."""
+    def offer(self, task: Task, volume: bool) -> None:
+        """List the classes of a task; with one there is nothing to choose. volume: boxes may reach through slices."""
+        self._volume = volume
+        if not volume:
+            with QSignalBlocker(self.through):
+                self.through.setValue(0)
+        self._show_through()
         if task == self.task:
             return
         self.task, self.locked = task, set()
@@ -110,6 +123,7 @@ class Tools(Section):
             self.sign = name  # type: ignore[assignment]
         else:
             self.shape = name  # type: ignore[assignment]
+            self._show_through()
         self.picked.emit()
 
     def show_in_hand(self, shape: Shape | None) -> None:
@@ -120,6 +134,9 @@ class Tools(Section):
             made.setChecked(shape is not None and name in (shape, self.sign))
         for group in self.groups:
             group.setExclusive(shape is not None)
+
+    def _show_through(self) -> None:
+        self.show_field(self.through, self._volume and self.shape == "box")
 
     def _show_lock(self) -> None:
         self.lock.setChecked(self.classes.currentData() in self.locked)
