@@ -24,7 +24,7 @@ from napari_tinymig.base.geometry import whole_box
 from napari_tinymig.measures.overlap import dice
 from napari_tinymig.models.file import read_model_file
 from napari_tinymig.network.labels_from_logits import drop_doubtful, drop_islands, paste_labels
-from napari_tinymig.network.seen_frame import network_input
+from napari_tinymig.network.normalise import network_input
 from napari_tinymig.network.several_looks import NEARER_LOOK, averaged_logits
 from napari_tinymig.predict.predictor import Predictor
 from napari_tinymig.recipes.train import DataSpec

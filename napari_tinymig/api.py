@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from .jobs.accelerate import open_network
 from .jobs.beside_window import torch_beside_window
 from .models.registry import default_model
 from .predict.given_array import scan_of_array, with_spacing
-from .predict.predictor import Predictor, Roi
+from .predict.predictor import Predictor, Roi, kept_predictor
 from .predict.task_guess import TaskGate, scan_for_task
 from .tasks.table import DEFAULT_TASK
 
@@ -23,24 +22,11 @@ if TYPE_CHECKING:
     from .prompts.session import PromptSession
 
 
-@lru_cache(maxsize=4)
-def _kept(model: str, device: str, cup_offset: float | None) -> Predictor:
-    return Predictor(model, device, cup_offset=cup_offset, on_gpu=open_network)
-
-
 def load_model(
     model: str | Path, device: str = "auto", threads: int | None = None, cup_offset: float | None = None
 ) -> Predictor:
     """A model by name or file, ready to predict many scans: `load_model("optic").predict(Scan(pixels))`."""
     return Predictor(model, device, threads, cup_offset=cup_offset, on_gpu=open_network)
-
-
-def _opened(model: str | Path | Predictor, device: str, cup_offset: float | None) -> Predictor:
-    if not isinstance(model, Predictor):
-        return _kept(str(model), device, cup_offset)
-    if cup_offset is not None:
-        raise ValueError("the opened model has a cup offset of its own; give it to load_model instead.")
-    return model
 
 
 def segment(
@@ -71,23 +57,22 @@ def segment(
     model
         Name, file, or what `load_model` gave; None = the task's default.
     cup_offset
-        Optic: cups drawn tighter (below 0) or more generous, in log-odds of the cup-to-disc ratio; None = as the model
-        draws them. With what `load_model` gave, name it there.
+        Optic: cups tighter (below 0) or more generous, in log-odds of the cup-to-disc ratio; None = the model's own.
 
-    Raises
-    ------
-    ValueError, TinyMIGError
-        Wrong arguments; images and models that cannot be used (`napari_tinymig.base.errors`).
+    Raises ValueError or a TinyMIGError (`base.errors`) for wrong arguments, and images and models that cannot be used.
     """
-    scan, metadata = _scan_of(image, spacing)
-    if model is None:
-        model = default_model(TaskGate().task_of(scan, metadata) if task == "auto" else task)
-    predictor = _opened(model, device, cup_offset)
-    if task not in ("auto", predictor.task.name):
-        raise ValueError(f"the model does '{predictor.task.name}', not '{task}'; leave one of them out.")
-    scan = scan_for_task(scan, predictor.task.input)
-    prediction = predictor.predict(scan, roi, probabilities, uncertainty, psa_ng_ml=psa_ng_ml)
-    return _flat(prediction) if _is_grey_picture(image) else prediction
+    flat, (scan, metadata) = _is_grey_picture(image), _scan_of(image, spacing)
+    if isinstance(model, Predictor) and cup_offset is not None:
+        raise ValueError("the opened model has a cup offset of its own; give it to load_model instead.")
+    if not isinstance(model, Predictor):
+        name = model or default_model(TaskGate().task_of(scan, metadata) if task == "auto" else task)
+        model = kept_predictor(str(name), device, cup_offset=cup_offset, on_gpu=open_network)
+    does = model.header.segmenter_task
+    if task not in ("auto", does.name):
+        raise ValueError(f"the model does '{does.name}', not '{task}'; leave one of them out.")
+    scan = scan_for_task(scan, does.input)
+    prediction = model.predict(scan, roi, probabilities, uncertainty, psa_ng_ml=psa_ng_ml)
+    return _flat(prediction) if flat else prediction
 
 
 def prompt(

@@ -199,11 +199,12 @@ def viewer(make_napari_viewer_proxy):
 def model_folder(tmp_path, monkeypatch):
     """An empty user folder of models for this test alone (TINYMIG_HOME/models); no model stays open across tests."""
     from napari_tinymig.batch import one_input as batch_job
+    from napari_tinymig.predict.predictor import kept_predictor
     from napari_tinymig.viewer.parts.predicting import forget_models
 
     def forget():
         forget_models()
-        for cached in (batch_job.ready, batch_job.gate, batch_job.model_id_of):
+        for cached in (kept_predictor, batch_job.gate, batch_job.model_id_of):
             cached.cache_clear()
 
     folder = tmp_path / "home" / "models"

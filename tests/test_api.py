@@ -11,11 +11,11 @@ import napari_tinymig
 from napari_tinymig.base.errors import ModelFileError, TaskRefused
 from napari_tinymig.base.geometry import whole_box
 from napari_tinymig.base.records import Scan
-from napari_tinymig.measures.clinical import Ellipse, draw_ellipse
-from napari_tinymig.network.ellipse_pull import drawn_to_ellipse
+from napari_tinymig.measures.ellipse import Ellipse, draw_ellipse
 from napari_tinymig.network.run import OnnxNetwork
 from napari_tinymig.network.several_looks import NEARER_LOOK, averaged_logits
-from napari_tinymig.predict.disc_locator import best_candidate, looks
+from napari_tinymig.predict.disc_cup_shape import drawn_to_ellipse
+from napari_tinymig.predict.disc_locator import LOCATOR_SQUARES, best_candidate, look_box
 from napari_tinymig.predict.predictor import Predictor
 from napari_tinymig.predict.task_guess import TaskGate, task_by_metadata
 from napari_tinymig.recipes.student import InputSpec
@@ -146,7 +146,7 @@ def test_a_patch_that_does_not_stand_out_loses_to_one_that_does():
 
 
 def test_looks_cover_the_field_its_sides_and_its_surroundings():
-    boxes = looks((0.0, 0.0, 100.0, 100.0))
+    boxes = [look_box((0.0, 0.0, 100.0, 100.0), square) for square in LOCATOR_SQUARES]
     assert boxes[0] == (0, 0, 100, 100)
     assert boxes[1] == pytest.approx((-35, -35, 135, 135))
     assert min(b[1] for b in boxes[2:]) < 0 + 1

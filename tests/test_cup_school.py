@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_tinymig.measures.overlap import vertical_ratio
-from napari_tinymig.predict.cup_school import checked_offset, fit_school, moved_ratio, redraw_cup
+from napari_tinymig.predict.cup_school import checked_offset, fit_school, redraw_cup
+from napari_tinymig.predict.disc_cup_shape import moved_ratio
 
 
 def eye(ratio, size=240, disc=100, aside=(0, 0)):

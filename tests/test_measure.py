@@ -6,15 +6,8 @@ import time
 import numpy as np
 import pytest
 
-from napari_tinymig.measures.clinical import (
-    Ellipse,
-    draw_ellipse,
-    ellipse_agreement,
-    fit_ellipse,
-    measure,
-    psa_density,
-    rim_profile,
-)
+from napari_tinymig.measures.clinical import measure, psa_density, rim_profile
+from napari_tinymig.measures.ellipse import Ellipse, draw_ellipse, ellipse_agreement, fit_ellipse
 from napari_tinymig.tasks.optic import OPTIC
 from napari_tinymig.tasks.polyp import POLYP
 from napari_tinymig.tasks.prostate import PROSTATE

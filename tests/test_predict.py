@@ -13,7 +13,7 @@ from napari_tinymig.api import load_model
 from napari_tinymig.base.errors import UnsupportedInput
 from napari_tinymig.base.findings import Findings, ShiftFindings
 from napari_tinymig.base.records import Scan
-from napari_tinymig.batch.one_input import Options, ready
+from napari_tinymig.batch.one_input import Options
 from napari_tinymig.jobs.accelerate import open_network
 from napari_tinymig.network.labels_from_logits import (
     drop_doubtful,
@@ -25,7 +25,7 @@ from napari_tinymig.network.labels_from_logits import (
 from napari_tinymig.network.normalise import neighbours, normalise
 from napari_tinymig.network.run import Device, OnnxNetwork, resolve_device
 from napari_tinymig.predict.disc_locator import best_candidate, field_of_view
-from napari_tinymig.predict.predictor import Predictor
+from napari_tinymig.predict.predictor import Predictor, kept_predictor
 from napari_tinymig.predict.quality import fundus_quality
 from napari_tinymig.predict.volume import left_out_notes
 from napari_tinymig.recipes.student import InputSpec
@@ -403,7 +403,7 @@ def test_python_and_the_workers_of_a_cluster_open_a_gpu_that_is_found(gpu_found,
     path = make_model("polyp-toy", POLYP, (0.2,), input=InputSpec(size=128)).path
     assert load_model(path).device.name == "cuda"
     options = pickle.loads(pickle.dumps(Options(model=str(path), on_gpu=open_network)))
-    assert ready(str(path), "auto", 1, on_gpu=options.on_gpu).device.name == "cuda"
+    assert kept_predictor(str(path), "auto", 1, on_gpu=options.on_gpu).device.name == "cuda"
     assert asked == [(path.name, "cuda")] * 2
 
 

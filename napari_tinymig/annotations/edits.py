@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..measures.clinical import draw_ellipse, extent, fit_ellipse
+from ..measures.ellipse import draw_ellipse, extent, fit_ellipse
 from ..tasks.task import Task
 
 Mask = NDArray[np.bool_]

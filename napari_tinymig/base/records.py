@@ -35,7 +35,7 @@ class Scan:
         p = self.pixels
         if p.ndim != 3:
             raise ValueError(f"Scan.pixels has shape {p.shape}; expected (H, W, 3) or (D, H, W).")
-        want = 2 if self.kind == "photograph" else 3
+        want = len(self.grid_shape)
         s = self.spacing_mm
         if s is not None and (len(s) != want or not all(math.isfinite(v) and v > 0 for v in s)):
             raise ValueError(f"spacing_mm is {s}; expected {want} positive finite numbers in array order, or None.")

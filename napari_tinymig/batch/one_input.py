@@ -19,7 +19,7 @@ from ..measures.csv_table import row_of, table_columns
 from ..models.registry import default_model, find_model
 from ..network.run import OpenOnGpu
 from ..predict.colour_match import ColourMatch
-from ..predict.predictor import Predictor
+from ..predict.predictor import kept_predictor
 from ..predict.task_guess import TaskGate, scan_for_task
 
 OVERLAY = "_overlay.png"
@@ -90,19 +90,6 @@ def input_hash(item: InputItem) -> str:
     return digest.hexdigest()[:16]
 
 
-@lru_cache(maxsize=4)
-def ready(
-    model: str,
-    device: str,
-    threads: int | None,
-    match: ColourMatch = "none",
-    cup_offset: float | None = None,
-    on_gpu: OpenOnGpu | None = None,
-) -> Predictor:
-    """A predictor that is opened once per process."""
-    return Predictor(model, device, threads, colour_match=match, cup_offset=cup_offset, on_gpu=on_gpu)
-
-
 @lru_cache(maxsize=1)
 def gate() -> TaskGate:
     """The task gate, opened once per process."""
@@ -138,7 +125,7 @@ def _finish(job: Job, row: dict[str, Any]) -> Outcome:
         task = gate().task_of(scan_file.scan, scan_file.metadata)
     row["task"] = task if task != "auto" else ""
     name = str(options.model or default_model(task))
-    predictor = ready(name, options.device, options.threads, options.match, options.cup_offset, options.on_gpu)
+    predictor = kept_predictor(name, options.device, options.threads, options.match, options.cup_offset, options.on_gpu)
     row |= {"task": predictor.task.name, "model": predictor.model_id}
     _refuse_existing(job, digest, predictor.model_id)
     scan = replace(scan_for_task(scan_file.scan, predictor.task.input), drawn=options.drawn)

@@ -32,7 +32,7 @@ def region_logits(raw: NDArray[np.float32], header: ModelHeader) -> NDArray[np.f
     raw: network output (R, h, w) for sigmoid heads; (1 + labels, h, w) for softmax heads, whose regions become
     log-odds of the union of their labels.
     """
-    task = _task(header)
+    task = header.segmenter_task
     if header.head == "softmax":
         raw = _softmax_regions(raw, task)
     scaled = raw / np.float32(header.temperature)
@@ -42,15 +42,9 @@ def region_logits(raw: NDArray[np.float32], header: ModelHeader) -> NDArray[np.f
 
 def region_probabilities(logits: NDArray[np.float32], header: ModelHeader) -> NDArray[np.float32]:
     """Probabilities (R, ...) of `region_logits`, with the thresholds taken back out."""
-    offsets = [_logit(header.thresholds.get(r.name, 0.5)) for r in _task(header).regions]
+    offsets = [_logit(header.thresholds.get(r.name, 0.5)) for r in header.segmenter_task.regions]
     shifted = logits + np.asarray(offsets, np.float32).reshape(-1, *(1,) * (logits.ndim - 1))
     return 1 / (1 + np.exp(-np.clip(shifted, -60, 60)))
-
-
-def _task(header: ModelHeader) -> Task:
-    if header.task is None:
-        raise ValueError(f"model '{header.name}' is a {header.kind} without a task; expected a segmenter.")
-    return header.task
 
 
 def _logit(probability: float) -> float:

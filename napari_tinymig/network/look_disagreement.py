@@ -12,8 +12,9 @@ from ..base.geometry import Box, place, restore, square_box
 from ..measures.overlap import dice
 from ..recipes.student import ModelHeader
 from .labels_from_logits import region_logits, region_probabilities
+from .normalise import network_input
 from .run import Network
-from .seen_frame import SeenFrame, network_input
+from .seen_frame import SeenFrame
 
 DOUBT_LOOKS: tuple[tuple[bool, float], ...] = ((True, 1.0), (False, 1.12), (True, 1.12), (False, 1.25))
 """Further looks: (mirrored left-right, zoom); one batch of four besides the first. Never from further away: the
@@ -41,8 +42,6 @@ class FurtherLooks:
 
 def further_looks(network: Network, header: ModelHeader, frame: SeenFrame) -> FurtherLooks:
     """One extra batch through the network, its answers turned back onto the frame's own grid."""
-    if header.task is None:
-        raise ValueError(f"model '{header.name}' names no task; expected a segmenter.")
     size = frame.grid.shape[0]
     first = region_logits(frame.logits, header)
     batch, undo = [], []
@@ -55,7 +54,7 @@ def further_looks(network: Network, header: ModelHeader, frame: SeenFrame) -> Fu
     probabilities = np.stack([region_probabilities(a, header) for a in answers])  # (L, R, s, s)
     agreement = {
         region.name: float(np.mean([dice(first[i] > 0, a[i] > 0) for a in answers[1:]]))
-        for i, region in enumerate(header.task.regions)
+        for i, region in enumerate(header.segmenter_task.regions)
     }
     spread = 2 * probabilities.std(0).max(0)
     return FurtherLooks(probabilities.mean(0), np.minimum(spread, 1).astype(np.float32), agreement)

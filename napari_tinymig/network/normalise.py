@@ -7,10 +7,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..base.records import Placement
 from ..recipes.student import InputSpec
 
 CLIP_PERCENTILES = (0.2, 99.8)
 SMALLEST_SPREAD = 1e-6
+
+
+def inside_frame(placement: Placement) -> NDArray[np.bool_]:
+    """(h, w), False where the grid lies outside the frame."""
+    (y0, x0, y1, x1), (h, w), (height, width) = placement.box, placement.grid_shape, placement.source_shape
+    ys, xs = y0 + (np.arange(h) + 0.5) * (y1 - y0) / h, x0 + (np.arange(w) + 0.5) * (x1 - x0) / w
+    return ((ys >= 0) & (ys < height))[:, None] & ((xs >= 0) & (xs < width))[None]
+
+
+def network_input(grid: NDArray[Any], inside: NDArray[np.bool_] | None, spec: InputSpec) -> NDArray[np.float32]:
+    """(3, s, s): the normalised grid, padding kept out of the statistics where there is any; None = it counts, too."""
+    return normalise(grid, spec, None if inside is None or inside.all() else inside)
 
 
 def normalise(grid: NDArray[Any], spec: InputSpec, inside: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:

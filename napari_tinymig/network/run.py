@@ -180,7 +180,12 @@ class OnnxNetwork:
         """Outputs for a batch (B, 3, s, s) float32; the same bits for every number of threads. Raises ModelFileError
         where the graph fails, or gives what is no number."""
         parts = np.array_split(batch, max(1, min(self.threads, len(batch))))
-        answers = in_threads(self._ask, parts, self.threads)
+        try:
+            answers = in_threads(lambda part: self._session.run(None, {self._input: part}), parts, self.threads)
+        except Exception as e:  # onnxruntime's own error classes share no public base
+            if isinstance(e, MemoryError):
+                raise
+            raise ModelFileError(f"{self._path}: ONNX Runtime cannot run the graph ({_short(e)}); {ADVICE}.") from e
         whole = answers[0] if len(parts) == 1 else [np.concatenate(each) for each in zip(*answers)]
         values = dict(zip(self._outputs, whole, strict=True))
         logits = values["logits"]
@@ -190,12 +195,3 @@ class OnnxNetwork:
         means = tuple(values[f"mean{i}"] for i in range(STAGES) if f"mean{i}" in values)
         stds = tuple(values[f"std{i}"] for i in range(STAGES) if f"std{i}" in values)
         return NetworkOutput(values["logits"], means, stds)
-
-    def _ask(self, batch: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        try:
-            answers: list[NDArray[np.float32]] = self._session.run(None, {self._input: batch})
-        except Exception as e:  # onnxruntime's own error classes share no public base
-            if isinstance(e, MemoryError):
-                raise
-            raise ModelFileError(f"{self._path}: ONNX Runtime cannot run the graph ({_short(e)}); {ADVICE}.") from e
-        return answers

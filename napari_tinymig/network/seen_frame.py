@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from ..base.findings import Findings
 from ..base.records import Placement
-from ..recipes.student import InputSpec
-from .normalise import normalise
 from .run import NetworkOutput
 
 
@@ -50,15 +48,3 @@ class DecidedMask:
     findings: Findings = field(default_factory=Findings)
     confidence: float = 0.0
     frames: list[SeenFrame] = field(default_factory=list)
-
-
-def inside_frame(placement: Placement) -> NDArray[np.bool_]:
-    """(h, w), False where the grid lies outside the frame."""
-    (y0, x0, y1, x1), (h, w), (height, width) = placement.box, placement.grid_shape, placement.source_shape
-    ys, xs = y0 + (np.arange(h) + 0.5) * (y1 - y0) / h, x0 + (np.arange(w) + 0.5) * (x1 - x0) / w
-    return ((ys >= 0) & (ys < height))[:, None] & ((xs >= 0) & (xs < width))[None]
-
-
-def network_input(grid: NDArray[Any], inside: NDArray[np.bool_], spec: InputSpec) -> NDArray[np.float32]:
-    """(3, s, s): the normalised grid, padding kept out of the statistics where there is any."""
-    return normalise(grid, spec, None if inside.all() else inside)

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from ..base.geometry import Box, place
 from .labels_from_logits import region_logits
-from .seen_frame import SeenFrame, inside_frame, network_input
+from .normalise import inside_frame, network_input
+from .seen_frame import SeenFrame
 
 if TYPE_CHECKING:
     from ..recipes.student import ModelHeader

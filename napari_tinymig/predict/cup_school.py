@@ -15,9 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..measures.clinical import extent
+from ..measures.ellipse import extent
 from ..measures.overlap import dice, vertical_ratio
 from ..recipes.student import ModelHeader
+from .disc_cup_shape import redrawn
 
 CUP_OFFSET = "cup_offset"
 """Header constant of a model, and key of a prediction's facts: the offset with which its cups are drawn."""
@@ -78,11 +79,6 @@ def school_of(offset: float | None, header: ModelHeader) -> float:
     return checked_offset(offset)
 
 
-def moved_ratio(ratio: float, offset: float) -> float:
-    """sigmoid(logit(ratio) + offset); 0 and 1 and what lies beyond stay."""
-    return ratio if not 0 < ratio < 1 else 1 / (1 + (1 - ratio) / ratio * math.exp(-offset))
-
-
 def redraw_cup(labels: NDArray[np.uint8], offset: float) -> NDArray[np.uint8]:
     """Labels (H, W; 1 rim, 2 cup) whose cup has another size inside the same disc.
 
@@ -106,27 +102,6 @@ def redraw_cup(labels: NDArray[np.uint8], offset: float) -> NDArray[np.uint8]:
     out[where][inside] = 1
     out[where][inside & grown] = 2
     return out
-
-
-def redrawn(cup: NDArray[np.floating], disc: NDArray[np.bool_], offset: float) -> NDArray[np.float32]:
-    """A map (h, w) whose positive part is the cup, moved and scaled as `redraw_cup` says; disc: (h, w).
-
-    Logits on the network's grid or signed distances. Unchanged where there is no cup, or no rim above and below it.
-    """
-    inner, outer = extent(cup > 0), extent(disc)
-    height, disc_height = inner[0][1] - inner[0][0], outer[0][1] - outer[0][0]
-    if offset == 0 or not 0 < height < disc_height:
-        return np.asarray(cup, np.float32)
-    ratio = height / disc_height
-    wanted = moved_ratio(ratio, offset)
-    old, middle = (np.array([(a + b - 1) / 2 for a, b in box]) for box in (inner, outer))
-    new = middle + (old - middle) * (1 - wanted) / (1 - ratio)
-    step = ratio / wanted  # source pixels per pixel
-    from scipy import ndimage
-
-    return ndimage.affine_transform(
-        np.asarray(cup, np.float32), np.array([step, step]), old - new * step, order=1, mode="nearest"
-    )
 
 
 def fit_school(

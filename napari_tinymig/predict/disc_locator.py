@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..base.binary_masks import boxes_of, dilate, label_pieces, opened
 from ..base.geometry import Box, place, square_box
-from ..measures.clinical import ellipse_agreement
-from ..network.normalise import normalise
+from ..measures.ellipse import ellipse_agreement
+from ..network.normalise import inside_frame, network_input
 from ..network.run import Network
-from ..network.seen_frame import inside_frame
 from ..recipes.student import ModelHeader
 
 CONFIDENCE = 0.5
@@ -57,6 +56,21 @@ class Located:
         """The square box of `scale` disc diameters around the disc."""
         return square_box(self.centre, scale * self.diameter_px)
 
+    @property
+    def eye(self) -> Literal["right", "left"] | None:
+        """Which eye a full-field photograph shows, by the side of the field the disc lies on; None if that cannot be
+        said.
+
+        The macula lies temporal of the disc, so a disc right of the field's middle means a right eye, as long as the
+        photograph is centred between the two or on the macula.
+        """
+        y0, x0, y1, x1 = self.field
+        side = max(y1 - y0, x1 - x0)
+        offset = (self.centre[1] - (x0 + x1) / 2) / side
+        if self.diameter_px > 0.3 * side or abs(offset) < 0.06:
+            return None
+        return "right" if offset > 0 else "left"
+
 
 def field_of_view(pixels: NDArray[np.uint8]) -> Box:
     """The box (y0, x0, y1, x1) of the illuminated field of a photograph (H, W, 3), without its black border.
@@ -84,20 +98,13 @@ def field_of_view(pixels: NDArray[np.uint8]) -> Box:
     return box
 
 
-def looks(field: Box) -> list[Box]:
-    """The squares the locator looks at, in order of `LOCATOR_SQUARES`."""
-    y, x = (field[0] + field[2]) / 2, (field[1] + field[3]) / 2
-    side = max(field[2] - field[0], field[3] - field[1])
-    return [square_box((y, x + shift * side), zoom * side) for zoom, shift in LOCATOR_SQUARES]
-
-
 def locate_disc(pixels: NDArray[np.uint8], locator: Network, header: ModelHeader) -> Located:
     """The most likely optic disc of a photograph (H, W, 3) uint8."""
     least = header.constants.get("confidence", CONFIDENCE)
     field = field_of_view(pixels)
     best = Located(False, 0.0, (pixels.shape[0] / 2, pixels.shape[1] / 2), 0.0, field)
-    for box in looks(field):
-        candidate = _look(pixels, box, locator, header, field)
+    for square in LOCATOR_SQUARES:
+        candidate = _look(pixels, field, square, locator, header)
         if candidate.confidence > best.confidence:
             best = candidate
         if best.confidence >= SURE:
@@ -105,17 +112,27 @@ def locate_disc(pixels: NDArray[np.uint8], locator: Network, header: ModelHeader
     return replace(best, found=best.confidence >= least)
 
 
-def _look(pixels: NDArray[np.uint8], box: Box, locator: Network, header: ModelHeader, field: Box) -> Located:
-    """The best candidate of one look, in the photograph's pixels; confidence 0 where there is none."""
-    spec = header.input
+def _look(
+    pixels: NDArray[np.uint8], field: Box, square: tuple[float, float], locator: Network, header: ModelHeader
+) -> Located:
+    """The best candidate in one of `LOCATOR_SQUARES`, in the photograph's pixels; confidence 0 where there is none."""
+    spec, box = header.input, look_box(field, square)
     grid, placement = place(pixels, box, spec.size)  # (s, s, 3)
-    logits = locator.run(normalise(grid, spec)[None]).logits[0, 0] / np.float32(header.temperature)  # (s, s)
-    found = best_candidate(1 / (1 + np.exp(-logits)), brighter_than_around(grid.mean(axis=2), inside_frame(placement)))
+    inside = inside_frame(placement)
+    logits = locator.run(network_input(grid, None, spec)[None]).logits[0, 0] / np.float32(header.temperature)  # (s, s)
+    found = best_candidate(1 / (1 + np.exp(-logits)), brighter_than_around(grid.mean(axis=2), inside))
     scale = (box[2] - box[0]) / spec.size
     if found is None:
         return Located(False, 0.0, (0.0, 0.0), 0.0, field)
     (y, x), diameter, confidence = found
     return Located(False, confidence, (box[0] + y * scale, box[1] + x * scale), diameter * scale, field)
+
+
+def look_box(field: Box, square: tuple[float, float]) -> Box:
+    """The box of one look: `square` is its (side, shift to the right) in units of the field."""
+    y, x = (field[0] + field[2]) / 2, (field[1] + field[3]) / 2
+    side = max(field[2] - field[0], field[3] - field[1])
+    return square_box((y, x + square[1] * side), square[0] * side)
 
 
 def brighter_than_around(grey: NDArray[np.float32], inside: NDArray[np.bool_]) -> Callable[[NDArray[np.bool_]], float]:
@@ -149,8 +166,8 @@ def best_candidate(
         mask = areas[where] == index
         if int(mask.sum()) < 9:
             continue
-        confidence = float(probability[where][mask].mean()) * ellipse_agreement(np.pad(mask, 2))
         stands_out = PLAIN if contrast is None else contrast(areas == index)
+        confidence = float(probability[where][mask].mean()) * ellipse_agreement(np.pad(mask, 2))
         confidence *= 1.0 if np.isnan(stands_out) else float(np.clip(0.5 + 0.5 * stands_out / PLAIN, 0.5, 1.0))
         if best is None or confidence > best[2]:
             y, x = (float(at.mean()) for at in np.nonzero(mask))

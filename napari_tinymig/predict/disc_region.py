@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..base.geometry import Box, whole_box
 from ..base.records import Scan
-from ..measures.clinical import extent
-from ..network.ellipse_pull import drawn_to_ellipse
+from ..measures.ellipse import extent
 from ..network.labels_from_logits import keep_one_object, region_logits
 from ..network.run import Network
 from ..network.seen_frame import DecidedMask, SeenFrame
 from ..recipes.student import ModelHeader
-from .cup_school import redrawn
 from .disc_locator import Located, locate_disc
 from .photograph import PhotographStudent
-from .quality import Quality, fundus_quality
+from .quality import fundus_quality
 
 RECENTRE = 0.12
 """The region of interest is drawn again if the student's disc says that its centre or size is off by this part."""
@@ -32,13 +29,6 @@ class Locator(Protocol):
     header: ModelHeader
 
 
-def redraw_disc_and_cup(logits: NDArray[np.float32], cup_offset: float) -> NDArray[np.float32]:
-    """Logits (2, s, s), disc first, drawn towards their own ellipses, the cup in the size of its school."""
-    logits = drawn_to_ellipse(logits)
-    logits[1] = redrawn(logits[1], logits[0] > 0, cup_offset)
-    return logits
-
-
 @dataclass(frozen=True)
 class DiscRegionStudent:
     """A student of disc and cup that works on the disc's surroundings. locator: None if the model names none."""
@@ -47,41 +37,36 @@ class DiscRegionStudent:
     locator: Locator | None
     cup_offset: float = 0.0
 
-    def find_and_answer(self, scan: Scan, scale: float, probabilities: bool, uncertainty: bool) -> DecidedMask:
-        """The mask in a region of `scale` disc diameters; an empty one, with the reason, where no disc is found.
+    def answer(self, scan: Scan, box: Box | None, scale: float, probabilities: bool, uncertainty: bool) -> DecidedMask:
+        """The mask in a box (y0, x0, y1, x1; pixel edges), or, with None, in a region of `scale` disc diameters around
+        the disc: empty, with the reason, where none is found.
 
-        Raises ValueError for a model without a locator.
+        Raises ValueError for None and a model without a locator.
         """
-        if self.locator is None:
-            name = self.student.header.name
-            raise ValueError(f"model '{name}' works on a region of interest but names no locator; use --roi full.")
-        located = locate_disc(scan.pixels, self.locator.network, self.locator.header)
-        if not located.found:
-            answer = self._nothing(scan, located, probabilities)
-        else:
-            answer = self._look_twice(scan.pixels, located.roi(scale), scale, probabilities, uncertainty)
-            _grade(answer, fundus_quality(scan.pixels, located.field, answer.frames[0].placement.box))
-            answer.findings.eye = laterality(located)
-        answer.findings.locator_confidence = round(located.confidence, 3)
-        return answer
-
-    def answer(self, pixels: NDArray[np.uint8], box: Box, probabilities: bool, uncertainty: bool) -> DecidedMask:
-        """The mask in a box that the user gave (y0, x0, y1, x1; pixel edges)."""
-        return self._with_facts(self.student.answer(pixels, box, probabilities, uncertainty))
-
-    def _look_twice(
-        self, pixels: NDArray[np.uint8], box: Box, scale: float, probabilities: bool, uncertainty: bool
-    ) -> DecidedMask:
-        matched = self.student.matched(pixels, box)
+        located, eye = None, None
+        if box is None:
+            if self.locator is None:
+                name = self.student.header.name
+                raise ValueError(f"model '{name}' works on a region of interest but names no locator; use --roi full.")
+            located = locate_disc(scan.pixels, self.locator.network, self.locator.header)
+            if not located.found:
+                return self._nothing(scan, located, probabilities)
+            box, eye = located.roi(scale), located.eye
+        matched = self.student.matched(scan.pixels, box)
         frame = self.student.look(matched, box)
-        if (better := self._recentred(frame, scale)) is not None:
+        if located is not None and (better := self._recentred(frame, scale)) is not None:
             frame = self.student.look(matched, better)
-        return self._with_facts(self.student.decide(matched, frame, probabilities, uncertainty))
-
-    def _with_facts(self, answer: DecidedMask) -> DecidedMask:
-        answer.findings.cup_offset = self.cup_offset or None
+        answer = self.student.decide(matched, frame, probabilities, uncertainty)
+        found = answer.findings
+        found.cup_offset = self.cup_offset or None
         if answer.labels.any():
-            answer.findings.disc_confidence = round(answer.confidence, 3)
+            found.disc_confidence = round(answer.confidence, 3)
+        if located is not None:
+            quality = fundus_quality(scan.pixels, located.field, frame.placement.box)
+            found.gradable, found.quality = bool(quality.gradable and answer.labels.any()), quality.numbers()
+            found.eye, found.locator_confidence = eye, round(located.confidence, 3)
+            if quality.reasons:
+                answer.notes.append(f"Hard to grade: {'; '.join(quality.reasons)}.")
         return answer
 
     def _nothing(self, scan: Scan, located: Located, probabilities: bool) -> DecidedMask:
@@ -91,15 +76,16 @@ class DiscRegionStudent:
         answer = DecidedMask(np.zeros(scan.grid_shape, np.uint8))
         answer.notes = [f"No optic disc found: {reason}; give its place with a region of interest if there is one."]
         if probabilities:
-            answer.probabilities = np.zeros((len(student.task.regions), *scan.grid_shape), np.float16)
+            answer.probabilities = np.zeros((len(student.header.segmenter_task.regions), *scan.grid_shape), np.float16)
         if student.header.statistics:
             answer.frames = [student.look(scan.pixels, whole_box(scan.pixels.shape))]
         answer.findings.gradable, answer.findings.quality = False, quality.numbers()
+        answer.findings.locator_confidence = round(located.confidence, 3)
         return answer
 
     def _recentred(self, frame: SeenFrame, scale: float) -> Box | None:
         """A better box around the disc that the student sees in this one; None if this one is good enough."""
-        task = self.student.task
+        task = self.student.header.segmenter_task
         logits = region_logits(frame.logits, self.student.header)
         disc = keep_one_object(logits[:1], task.model_copy(update={"regions": task.regions[:1]}))[0] > 0
         (r0, r1), (c0, c1) = extent(disc)
@@ -113,25 +99,3 @@ class DiscRegionStudent:
         if away < RECENTRE / 2 and 1 / (1 + RECENTRE) < wanted / side < 1 + RECENTRE:
             return None
         return (centre[0] - wanted / 2, centre[1] - wanted / 2, centre[0] + wanted / 2, centre[1] + wanted / 2)
-
-
-def _grade(answer: DecidedMask, quality: Quality) -> None:
-    """Say whether the photograph can be graded: its own quality, and a disc in it."""
-    answer.findings.gradable = bool(quality.gradable and answer.labels.any())
-    answer.findings.quality = quality.numbers()
-    if quality.reasons:
-        answer.notes.append(f"Hard to grade: {'; '.join(quality.reasons)}.")
-
-
-def laterality(located: Located) -> Literal["right", "left"] | None:
-    """Which eye a full-field photograph shows, by the side of the field the disc lies on; None if that cannot be said.
-
-    The macula lies temporal of the disc, so a disc right of the field's middle means a right eye, as long as the
-    photograph is centred between the two or on the macula.
-    """
-    y0, x0, y1, x1 = located.field
-    side = max(y1 - y0, x1 - x0)
-    offset = (located.centre[1] - (x0 + x1) / 2) / side
-    if located.diameter_px > 0.3 * side or abs(offset) < 0.06:
-        return None
-    return "right" if offset > 0 else "left"

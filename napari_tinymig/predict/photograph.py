@@ -18,8 +18,9 @@ from ..network.labels_from_logits import (
     region_probabilities,
 )
 from ..network.look_disagreement import further_looks
+from ..network.normalise import inside_frame, network_input
 from ..network.run import Network
-from ..network.seen_frame import DecidedMask, SeenFrame, inside_frame, network_input
+from ..network.seen_frame import DecidedMask, SeenFrame
 from ..network.several_looks import NEARER_LOOK, PHOTOGRAPH_LOOKS, averaged_logits
 from ..recipes.student import ModelHeader
 from ..tasks.task import Task
@@ -40,13 +41,6 @@ class PhotographStudent:
     header: ModelHeader
     colour_match: ColourMatch = "none"
     redraw: Redraw | None = None
-
-    @property
-    def task(self) -> Task:
-        """The task of the model."""
-        if self.header.task is None:
-            raise ValueError(f"model '{self.header.name}' is a {self.header.kind}; expected a segmenter.")
-        return self.header.task
 
     def answer(self, pixels: NDArray[np.uint8], box: Box, probabilities: bool, uncertainty: bool) -> DecidedMask:
         """The mask (H, W) of what the student sees in one box (y0, x0, y1, x1; pixel edges)."""
@@ -69,15 +63,16 @@ class PhotographStudent:
 
     def decide(self, pixels: NDArray[Any], frame: SeenFrame, probabilities: bool, uncertainty: bool) -> DecidedMask:
         """Labels of one looked-at box on the photograph's own pixels."""
-        logits, doubtful = self._objects(pixels, frame)
-        labels, _, _ = paste_labels(logits, frame.placement, self.task)
-        if not self.task.single_object:
-            labels = drop_islands(labels)
-        answer = DecidedMask(labels, frames=[frame])
-        found = answer.findings
-        found.roi, found.doubtful_objects = _rounded(frame.placement.box), doubtful or None
+        task = self.header.segmenter_task
+        logits, doubtful = self._objects(pixels, frame, task)
         sure = region_probabilities(logits, self.header)[0][logits[0] > 0]
-        answer.confidence = float(sure.mean()) if sure.size else 0.0
+        labels, _, _ = paste_labels(logits, frame.placement, task)
+        if not task.single_object:
+            labels = drop_islands(labels)
+        answer = DecidedMask(labels, confidence=float(sure.mean()) if sure.size else 0.0, frames=[frame])
+        y0, x0, y1, x1 = map(float, frame.placement.box)
+        found = answer.findings
+        found.roi, found.doubtful_objects = (round(y0, 1), round(x0, 1), round(y1, 1), round(x1, 1)), doubtful or None
         if probabilities:
             native = restore(logits, frame.placement, fill=-60.0)
             answer.probabilities = region_probabilities(native, self.header).astype(np.float16)
@@ -87,18 +82,13 @@ class PhotographStudent:
             answer.uncertainty_map = restore(others.spread, frame.placement).astype(np.float16)
         return answer
 
-    def _objects(self, pixels: NDArray[Any], frame: SeenFrame) -> tuple[NDArray[np.float32], int]:
+    def _objects(self, pixels: NDArray[Any], frame: SeenFrame, task: Task) -> tuple[NDArray[np.float32], int]:
         """Logits (R, s, s) of several looks with the task's shapes, and how many objects were too doubtful to show."""
         looks = PHOTOGRAPH_LOOKS if self.header.input.roi_scale is not None else NEARER_LOOK
         logits = averaged_logits(pixels, frame, self.network, self.header, looks)
-        if self.task.single_object:
-            logits = keep_one_object(logits, self.task)
+        if task.single_object:
+            logits = keep_one_object(logits, task)
         if self.redraw is not None:
             logits = self.redraw(logits)
         least = self.header.constants.get(OBJECT_LOGIT)
-        return (logits, 0) if least is None or self.task.single_object else drop_doubtful(logits, least)
-
-
-def _rounded(box: Box) -> Box:
-    y0, x0, y1, x1 = (round(float(v), 1) for v in box)
-    return y0, x0, y1, x1
+        return (logits, 0) if least is None or task.single_object else drop_doubtful(logits, least)

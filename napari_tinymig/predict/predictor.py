@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -24,7 +24,8 @@ from ..shift.add_trust import add_trust
 from ..tasks.task import Task
 from .colour_match import ColourMatch, checked_match
 from .cup_school import school_of
-from .disc_region import DiscRegionStudent, redraw_disc_and_cup
+from .disc_cup_shape import redraw_disc_and_cup
+from .disc_region import DiscRegionStudent
 from .photograph import PhotographStudent
 from .volume import Progress, predict_volume
 
@@ -73,9 +74,7 @@ class Predictor:
     @property
     def task(self) -> Task:
         """The task of the model."""
-        if self.header.task is None:
-            raise ValueError(f"model '{self.header.name}' is a {self.header.kind}; expected a segmenter.")
-        return self.header.task
+        return self.header.segmenter_task
 
     @property
     def model_id(self) -> str:
@@ -102,9 +101,8 @@ class Predictor:
 
         roi: 'auto' finds the disc where the model wants a region of interest; 'full' takes the frame as it is; a box
         (y0, x0, y1, x1) in pixel edges is used as given (photographs). probabilities: also return them, float16
-        (R, *grid). uncertainty: also take further looks and map where they disagree. progress: called with
-        (done, total) frames; an exception raised in it stops the prediction. Raises UnsupportedInput for a scan
-        that cannot be used, ValueError for a wrong argument.
+        (R, *grid). uncertainty: further looks, too, and a map where they disagree. progress: called with (done, total)
+        frames; what it raises stops the prediction. Raises UnsupportedInput for the scan, ValueError for an argument.
         """
         start = time.perf_counter()
         check_scan(scan, self.task)
@@ -123,33 +121,46 @@ class Predictor:
             class_names=self.task.class_names,
             measures=measure(answer.labels, self.task, scan.measured_mm, psa_ng_ml),
             task=self.task.name,
-            model_id=self.model_id,
+            model_id=self.model.model_id,
             status="ok" if found else "not_found",
             probabilities=answer.probabilities,
             uncertainty_map=answer.uncertainty_map,
             notes=answer.notes,
             findings=answer.findings,
         )
-        prediction.findings.doubts = implausible(answer.labels, self.task, prediction.measures)
         add_trust(prediction, self.header, answer.frames, scan)
+        signs = implausible(answer.labels, self.task, prediction.measures)
+        prediction.findings.doubts = signs + prediction.findings.doubts
         prediction.seconds = time.perf_counter() - start
         return prediction
 
     def answer_photograph(self, scan: Scan, roi: Roi, probabilities: bool, uncertainty: bool) -> DecidedMask:
         """A photograph's mask, through the disc's region where the model works on one and `roi` is 'auto'."""
-        scale, student = self.header.input.roi_scale, self.photograph_student()
+        scale, student, locator = self.header.input.roi_scale, self.photograph_student(), self.locator
+        box = whole_box(scan.pixels.shape) if roi == "full" or (roi == "auto" and scale is None) else roi
         if scale is None:
-            return student.answer(scan.pixels, _box(scan, roi), probabilities, uncertainty)
-        discs = DiscRegionStudent(student, self.locator, self.cup_offset)
-        if roi == "auto":
-            return discs.find_and_answer(scan, scale, probabilities, uncertainty)
-        return discs.answer(scan.pixels, _box(scan, roi), probabilities, uncertainty)
+            return student.answer(scan.pixels, box, probabilities, uncertainty)
+        discs = DiscRegionStudent(student, locator, self.cup_offset)
+        return discs.answer(scan, None if roi == "auto" else box, scale, probabilities, uncertainty)
 
     def photograph_student(self) -> PhotographStudent:
         """The model as one that looks at boxes of photographs."""
         draws_cups = "cup_disc" in self.task.measures
         redraw = partial(redraw_disc_and_cup, cup_offset=self.cup_offset) if draws_cups else None
         return PhotographStudent(self.network, self.header, self.colour_match, redraw)
+
+
+@lru_cache(maxsize=4)
+def kept_predictor(
+    model: str,
+    device: str,
+    threads: int | None = None,
+    colour_match: ColourMatch = "none",
+    cup_offset: float | None = None,
+    on_gpu: OpenOnGpu | None = None,
+) -> Predictor:
+    """A predictor of a model by name or file, opened once in a process; see `Predictor`."""
+    return Predictor(model, device, threads, colour_match=colour_match, cup_offset=cup_offset, on_gpu=on_gpu)
 
 
 def checked_roi(roi: Any, scan: Scan) -> Roi:
@@ -169,10 +180,6 @@ def checked_roi(roi: Any, scan: Scan) -> Roi:
             f"{height} x {width} inside; give (y0, x0, y1, x1)."
         )
     return y0, x0, y1, x1
-
-
-def _box(scan: Scan, roi: Roi) -> Box:
-    return whole_box(scan.pixels.shape) if isinstance(roi, str) else roi
 
 
 def _opened_on_gpu(model: ModelFile, device: Device, on_gpu: OpenOnGpu | None) -> tuple[Network | None, Device]:

@@ -14,9 +14,9 @@ from ..base.stack import slice_axis
 from ..base.threads import in_threads
 from ..network.labels_from_logits import labels_of, region_probabilities, tidy_volume
 from ..network.look_disagreement import further_looks
-from ..network.normalise import neighbours
+from ..network.normalise import inside_frame, neighbours, network_input
 from ..network.run import Network, threads_of
-from ..network.seen_frame import DecidedMask, SeenFrame, inside_frame, network_input
+from ..network.seen_frame import DecidedMask, SeenFrame
 from ..network.several_looks import NEARER_LOOK, averaged_logits
 from ..recipes.student import ModelHeader
 from .slabs import SLAB_MM, Slabs
@@ -52,9 +52,7 @@ def predict_volume(
     neighbours are averaged, 1:2:1.
     Sagittal and coronal stacks are answered in axial slabs, see `slabs`.
     """
-    spec, task = header.input, header.task
-    if task is None:
-        raise ValueError(f"model '{header.name}' is a {header.kind}; expected a segmenter.")
+    spec, task = header.input, header.segmenter_task
     slabs = Slabs.of(scan, spec.fov_mm)
     header = header if slabs.plain else header.model_copy(update={"thresholds": {}})  # students doubt what is blurred
     seen = slabs.seen(scan.pixels)

@@ -157,6 +157,13 @@ class ModelHeader(Frozen):
     )
     extra: dict[str, Any] = Field(default_factory=dict)
 
+    @property
+    def segmenter_task(self) -> Task:
+        """What the model segments. Raises ValueError for a model that segments nothing."""
+        if self.task is None:
+            raise ValueError(f"model '{self.name}' is a {self.kind} without a task; expected a segmenter.")
+        return self.task
+
 
 def shipped_recipes() -> dict[str, Path]:
     """Training recipes inside the package by name; probes and prompts have their own."""

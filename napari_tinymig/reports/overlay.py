@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from ..base.records import Prediction, Scan
 from ..base.safe_files import write_atomic
-from ..measures.clinical import extent
+from ..measures.ellipse import extent
 from ..measures.headline import headline_words
 from ..tasks.colours import colour_of, rgb
 from ..tasks.task import Task

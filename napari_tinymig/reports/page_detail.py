@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.records import Scan
-from ..measures.clinical import extent, rim_profile
+from ..measures.clinical import rim_profile
+from ..measures.ellipse import extent
 from ..tasks.colours import colour_of
 from ..tasks.task import Task
 

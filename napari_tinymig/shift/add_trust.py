@@ -9,7 +9,7 @@ from ..measures.plausible import too_wide
 from ..network.seen_frame import SeenFrame
 from ..recipes.student import ModelHeader
 from .distance import score_frames
-from .frame_record import record_of
+from .frame_record import records_of
 from .source_statistics import read_statistics
 from .trust import expected_dice, measured_intervals, uncertainty_of
 
@@ -29,7 +29,7 @@ def add_trust(prediction: Prediction, header: ModelHeader, frames: list[SeenFram
     if statistics is None:
         prediction.uncertainty = disagreement
         return
-    records = [record_of(frame, header, scan) for frame in frames]
+    records = records_of(frames, header, scan)
     shift = score_frames(statistics, records)
     prediction.shift_score, prediction.shift_reason = round(shift.score, 1), shift.reason
     prediction.findings.shift = shift.findings()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,6 +84,11 @@ def record_frame(
     )
 
 
+def records_of(frames: Sequence[SeenFrame], header: ModelHeader, scan: Scan) -> list[FrameRecord]:
+    """`record_of` for every frame of one scan, in order."""
+    return [record_of(frame, header, scan) for frame in frames]
+
+
 def record_of(
     frame: SeenFrame,
     header: ModelHeader,
@@ -93,9 +99,7 @@ def record_of(
     corruption: str = "",
 ) -> FrameRecord:
     """What one frame of a prediction looked like. labels: (H, W), the truth of this frame in the scan's pixels."""
-    task = header.task
-    if task is None:
-        raise ValueError(f"model '{header.name}' names no task; expected a segmenter.")
+    task = header.segmenter_task
     volume = scan.kind == "volume"
     (y0, x0, y1, x1), (height, width) = frame.placement.box, frame.placement.source_shape
     spacing = None

@@ -68,9 +68,7 @@ def gather(folder: Path, model: ModelFile, labels_mean: str = "") -> RunCases:
     labels_mean: foreign label codes of a plain folder, e.g. '0:2,128:1,255:0'.
     Raises UnreadableInput for a folder that is no set, ValueError for a set of another task and if little is left.
     """
-    task = model.header.task
-    if task is None:
-        raise ValueError(f"'{model.header.name}' has no task; expected a segmenter")
+    task = model.header.segmenter_task
     items: list[Annotated] = []
     hashes: list[str] = []
     roles: list[str] = []

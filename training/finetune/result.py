@@ -50,9 +50,7 @@ def child_header(
 ) -> ModelHeader:
     """The parent's header with the child's name, thresholds and lineage. domain: name of the user's folder."""
     header = model.header
-    if header.task is None:
-        raise ValueError(f"'{header.name}' has no task; expected a segmenter")
-    inner = header.task.regions[-1].name
+    inner = header.segmenter_task.regions[-1].name
     moved = choice.threshold != header.thresholds.get(inner, 0.5)
     lineage = Lineage(
         parent=model.model_id,

@@ -15,9 +15,9 @@ from torch import nn
 
 from napari_tinymig.annotations.label_checks import IGNORE
 from napari_tinymig.measures.overlap import dice
-from napari_tinymig.network.ellipse_pull import drawn_to_ellipse
 from napari_tinymig.network.labels_from_logits import keep_one_object, labels_of
-from napari_tinymig.predict.cup_school import CUP_OFFSET, School, fit_school, holds_cup_and_rim, redrawn
+from napari_tinymig.predict.cup_school import CUP_OFFSET, School, fit_school, holds_cup_and_rim
+from napari_tinymig.predict.disc_cup_shape import redraw_disc_and_cup
 from napari_tinymig.recipes.student import ModelHeader
 from napari_tinymig.tasks.task import Task
 
@@ -73,8 +73,7 @@ def parent_labels(probabilities: NDArray[np.float32], header: ModelHeader, task:
     p = np.clip(probabilities, 1e-4, 1 - 1e-4)
     limits = np.array([header.thresholds.get(r.name, 0.5) for r in task.regions])[:, None, None]
     logits = (np.log(p / (1 - p)) - np.log(limits / (1 - limits))).astype(np.float32)
-    logits = drawn_to_ellipse(keep_one_object(logits, task))
-    logits[1] = redrawn(logits[1], logits[0] > 0, header.constants.get(CUP_OFFSET, 0.0))  # outermost region first
+    logits = redraw_disc_and_cup(keep_one_object(logits, task), header.constants.get(CUP_OFFSET, 0.0))
     return labels_of(logits, task)
 
 

@@ -11,8 +11,9 @@ from napari.layers import Labels
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QComboBox
 
-from ...measures.clinical import extent, measure, rim_profile
+from ...measures.clinical import measure, rim_profile
 from ...measures.declared import DECLARED
+from ...measures.ellipse import extent
 from ...measures.headline import headline_words
 from ...measures.plausible import implausible
 from ...reports.numbers import with_unit
