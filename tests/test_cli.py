@@ -6,8 +6,10 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from cli_parts import photograph
+from PIL import Image
 
 from napari_tinymig.models.registry import list_models
 from napari_tinymig.network.run import usable_threads
@@ -71,14 +73,16 @@ def test_view_says_what_is_missing_without_a_display(tinymig, tmp_path):
 @pytest.mark.viewer
 def test_view_opens_napari_with_the_panel_docked(tinymig, tmp_path):
     photograph(tmp_path / "eye.png")
+    Image.fromarray(np.tri(64, dtype=np.uint8)).save(tmp_path / "eye_mask.png")
     code = (
         "import napari\nfrom napari_tinymig.cli import main\n"
         "def look():\n    viewer = napari.current_viewer()\n"
-        "    print([layer.name for layer in viewer.layers], list(viewer.window.dock_widgets))\n    viewer.close()\n"
-        "napari.run = look\ntry:\n    main(['view', 'eye.png'])\n"
+        "    print([(type(x).__name__, x.name) for x in viewer.layers])\n"
+        "    print(list(viewer.window.dock_widgets))\n    viewer.close()\n"
+        "napari.run = look\ntry:\n    main(['view', 'eye.png', 'eye_mask.png'])\n"
         "except SystemExit as e:\n    assert not e.code, e.code\n"
     )
     done = subprocess.run([sys.executable, "-c", code], env=tinymig.env, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "['eye']" in done.stdout
+    assert "[('Image', 'eye'), ('Labels', 'eye_mask')]" in done.stdout
     assert "Segment" in done.stdout

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from viewer_parts import click, dock, photograph, wait_until
 
@@ -66,3 +69,48 @@ def test_a_png_mask_has_the_colours_and_classes_of_its_task(viewer, tmp_path, ta
         assert list(mask.features["class"]) == list(task.class_names.values())
     wanted = [int(task.regions[0].colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     np.testing.assert_allclose(mask.colormap.map(1).ravel()[:3], wanted, atol=0.01)
+
+
+def test_a_picture_called_a_mask_is_labels_where_it_is_one(tmp_path):
+    from napari_tinymig.viewer.napari_io.readers import get_reader
+
+    manifest = yaml.safe_load((Path(__file__).parent.parent / "napari.yaml").read_text(encoding="utf-8"))
+    claimed = [p for reader in manifest["contributions"]["readers"] for p in reader["filename_patterns"]]
+    drawn = np.zeros((60, 80), np.uint8)
+    drawn[5:20, 5:30], drawn[8:12, 10:20] = 1, 2
+    grey = np.random.default_rng(0).integers(0, 255, (60, 80), np.uint8)
+    pictures = {"codes_mask": drawn, "white-mask": np.where(drawn, 255, 0).astype(np.uint8), "two_labels": drawn > 0}
+    pictures |= {"deep_seg": drawn.astype(np.uint16), "grey_mask": grey, "eye": drawn}
+    pictures["colour_mask"] = np.repeat(drawn[..., None], 3, 2)
+    kinds = {}
+    for name, pixels in pictures.items():
+        path = tmp_path / f"{name}.{'tif' if name == 'deep_seg' else 'png'}"
+        Image.fromarray(pixels).save(path)
+        reader = get_reader(str(path))
+        kinds[name] = [layer[2] for layer in reader(str(path))] if reader else "napari's own"
+        if reader:
+            np.testing.assert_array_equal(reader(str(path))[0][0], pixels)
+            assert any(path.match(pattern) for pattern in claimed), "napari asks this plugin for the name"
+    labels = {"codes_mask", "white-mask", "two_labels", "deep_seg"}
+    assert {name for name, kind in kinds.items() if kind == ["labels"]} == labels
+    assert {kinds[name] for name in pictures if name not in labels} == {"napari's own"}
+
+
+def test_the_reader_of_the_preferences_opens_a_mask_as_labels(viewer, tmp_path):
+    """What docs/VIEWER.md says of napari's own choice."""
+    from napari.settings import get_settings
+
+    drawn = np.zeros((60, 80), np.uint8)
+    drawn[5:20, 5:30] = 1
+    Image.fromarray(drawn).save(tmp_path / "eye_mask.png")
+    (own,) = viewer.open(str(tmp_path / "eye_mask.png"))
+    assert type(own).__name__ == "Image"
+    with pytest.raises(Exception, match="Multiple plugins found"):
+        viewer.open(str(tmp_path / "eye_mask.png"), plugin=None)
+    get_settings().plugins.extension2reader = {"*_mask.png": "napari-tinymig"}
+    try:
+        (mask,) = viewer.open(str(tmp_path / "eye_mask.png"), plugin=None)
+    finally:
+        get_settings().plugins.extension2reader = {}
+    assert type(mask).__name__ == "Labels"
+    np.testing.assert_array_equal(mask.data, drawn)

@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 
 
-def view(inputs: list[Path] = typer.Argument(None, help="Images to open.")) -> None:
+def view(inputs: list[Path] = typer.Argument(None, help="Images, masks and folders to open.")) -> None:
     """Open napari with the TinyMIG panel docked."""
     from ..base.errors import MissingExtra, UnreadableInput
 
@@ -33,12 +33,15 @@ def view(inputs: list[Path] = typer.Argument(None, help="Images to open.")) -> N
     viewer = napari.Viewer()
     viewer.window.add_plugin_dock_widget("napari-tinymig", "Segment")
     for path in paths:
-        viewer.open(str(path), plugin="napari-tinymig" if _ours(path) else None)
+        viewer.open(str(path), plugin="napari-tinymig" if _ours(path) else "napari")
     napari.run()
 
 
 def _ours(path: Path) -> bool:
-    """Volumes and DICOM are opened by this plugin's reader, which keeps their geometry; photographs by napari."""
+    """Volumes and DICOM are opened by this plugin's reader, which keeps their geometry, and pictures that are masks as
+    labels; photographs by napari."""
     from ..formats import find_inputs
+    from ..formats.kinds import is_mask_picture
 
-    return any(item.format not in ("photograph", "unknown") for item in find_inputs([path])[:1])
+    items = find_inputs([path])[:1]
+    return any(item.format not in ("photograph", "unknown") or is_mask_picture(item.path) for item in items)

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..base.errors import UnreadableInput
-from .declared import format_by_suffix, image_suffixes
+from .declared import format_by_suffix, image_suffixes, lossy_suffixes
 from .scan_file import InputItem, Kind
 
 FOREIGN_IMAGES = (
@@ -27,6 +27,9 @@ DOCUMENTS = (
 """Names that say text, table, script or model: passed over in a folder without a word."""
 MAX_FILE_BYTES = 8_000_000_000
 """Largest file that is opened: more than the largest volume that is read takes in any format."""
+MOST_MASK_CODES = 16
+"""Different grey values up to which a picture called a mask is read as labels (chosen; no task has more than 3)."""
+_MASK_NAME = re.compile(r"(^|[_\-. ])(mask|label|labels|seg|segmentation)s?$", re.IGNORECASE)
 _GZIPPED = (".nii.gz", ".img.gz", ".hdr.gz", ".raw.gz")
 _GZIP = b"\x1f\x8b"
 
@@ -42,6 +45,32 @@ def stem_of(path: Path) -> str:
     suffix = suffix_of(path)
     known = (*image_suffixes(), *FOREIGN_IMAGES, *_GZIPPED)
     return path.name[: len(path.name) - len(suffix)] if suffix in known else path.name
+
+
+def is_mask_name(path: Path) -> bool:
+    """Whether a file says by its name that it is a mask: eye_mask.png, case-seg.nii.gz, labels.png."""
+    return _MASK_NAME.search(stem_of(path)) is not None
+
+
+def is_mask_picture(path: Path) -> bool:
+    """Whether a picture is a mask: called one, and of indexed colours or of a few codes in a single channel."""
+    import numpy as np
+    from PIL import Image
+
+    if (
+        not is_mask_name(path)
+        or suffix_of(path) in lossy_suffixes()
+        or format_by_suffix(suffix_of(path)) != "photograph"
+    ):
+        return False
+    try:
+        with Image.open(path) as picture:
+            if picture.mode == "P":
+                return True
+            grey = picture.mode in ("1", "L", "I", "I;16")
+            return grey and len(np.unique(np.asarray(picture))) <= MOST_MASK_CODES
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
 
 
 def format_of(path: Path) -> Kind:

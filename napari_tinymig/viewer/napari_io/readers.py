@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -12,17 +11,16 @@ from typing import Any
 import numpy as np
 
 from ...base.errors import TinyMIGError, UnreadableInput
-from ...formats import InputItem, ScanFile, find_inputs, open_input, open_mask, stem_of
+from ...formats import InputItem, ScanFile, find_inputs, open_input, open_mask
 from ...formats.declared import FORMATS, TIFF_SUFFIXES
 from ...formats.foreign_masks.class_files import class_files, one_each
-from ...formats.kinds import format_of, suffix_of
+from ...formats.kinds import format_of, is_mask_name, is_mask_picture, suffix_of
 from ...formats.read_masks import mask_scan_file, open_codes
 from .layer_geometry import KEY, display_transform
 from .reopened_masks import scan_of_seg, task_attributes
 
 LayerData = tuple[Any, dict[str, Any], str]
 Reader = Callable[[str | Sequence[str]], list[LayerData]]
-_MASK_NAME = re.compile(r"(^|[_\-. ])(mask|label|labels|seg|segmentation)s?$", re.IGNORECASE)
 
 
 def get_reader(path: str | Sequence[str]) -> Reader | None:
@@ -45,8 +43,8 @@ def get_volume_reader(path: str | Sequence[str]) -> Reader | None:
 
 
 def get_photograph_reader(path: str | Sequence[str]) -> Reader | None:
-    """A reader for photographs that napari shows otherwise than meant: turned by their EXIF tag, odd TIFF, and our
-    indexed PNG masks. None for all others, which stay napari's own."""
+    """A reader for photographs that napari shows otherwise than meant: turned by their EXIF tag, odd TIFF, and pictures
+    that are called a mask and hold few codes in one channel. None for all others, which stay napari's own."""
     paths = _paths(path)
     if not paths or not all(one.is_file() and suffix_of(one) in FORMATS["photograph"].suffixes for one in paths):
         return None
@@ -60,14 +58,12 @@ def _paths(path: str | Sequence[str]) -> list[Path]:
 def _needs_us(path: Path) -> bool:
     from PIL import Image
 
+    if is_mask_picture(path) or _of_one_class(path):
+        return True
     if suffix_of(path) in TIFF_SUFFIXES:
         return _odd_tiff(path)
-    if _of_one_class(path):
-        return True
     try:
         with Image.open(path) as picture:
-            if _is_mask_name(path) and picture.mode == "P":
-                return True
             return picture.getexif().get(0x0112, 1) not in (0, 1)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return False
@@ -89,10 +85,6 @@ def _odd_tiff(path: Path) -> bool:
             return planar or odd or (turned is not None and turned.value not in (0, 1))
     except (OSError, ValueError, tifffile.TiffFileError):
         return False
-
-
-def _is_mask_name(path: Path) -> bool:
-    return _MASK_NAME.search(stem_of(path)) is not None
 
 
 def read_layers(path: str | Sequence[str]) -> list[LayerData]:
@@ -149,7 +141,7 @@ def _is_mask_file(item: InputItem) -> bool:
         from ...formats.dicom_seg import is_dicom_seg
 
         return len(item.files) == 1 and is_dicom_seg(item.files[0])
-    return _is_mask_name(item.path) or _of_one_class(item.path)
+    return is_mask_name(item.path) or _of_one_class(item.path)
 
 
 def _of_one_class(path: Path) -> bool:
