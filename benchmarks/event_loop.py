@@ -12,7 +12,11 @@ from typing import Any
 
 
 class GapClock:
-    """Times between two turns of the event loop, seconds, by a timer that wants to fire every millisecond."""
+    """Times between two turns of the event loop, seconds, by a timer that wants to fire every millisecond.
+
+    times: by the clock on the wall. busy: of them, what this thread itself computed, which other programs on the
+    machine do not change.
+    """
 
     def __init__(self) -> None:
         from qtpy.QtCore import Qt, QTimer
@@ -31,13 +35,25 @@ class GapClock:
 
     def tick(self) -> None:
         now = time.perf_counter()
+        busy = time.thread_time()
         self.times.append(now - self.last)
-        self.last = now
+        self.busy.append(busy - self.last_busy)
+        self.last, self.last_busy = now, busy
 
     def reset(self) -> None:
         """Forget what was."""
         self.times: list[float] = []
-        self.last = time.perf_counter()
+        self.busy: list[float] = []
+        self.last, self.last_busy = time.perf_counter(), time.thread_time()
+
+    def gaps_ms(self) -> dict[str, float]:
+        """The 99th percentile and the longest of the gaps, ms: on the wall, and of this thread's own computing."""
+        out = {}
+        for name, values in (("wall", self.times), ("busy", self.busy)):
+            ordered = sorted(values) or [0.0]
+            out[f"p99_{name}_ms"] = 1e3 * ordered[int(0.99 * (len(ordered) - 1))]
+            out[f"longest_{name}_ms"] = 1e3 * ordered[-1]
+        return out
 
 
 def run_until(condition: Callable[[], bool], seconds: float, each: Callable[[], None] | None = None) -> bool:

@@ -14,6 +14,7 @@ from ...tasks.table import TASKS
 from ...tasks.task import Task
 from ..napari_io.layers import grid_shape
 from .settings import setting
+from .warm_up import load_for_labels
 
 if TYPE_CHECKING:  # imported when first needed: 0.15 s less until the panel is open
     from ...predict.predictor import Predictor, Roi
@@ -44,6 +45,7 @@ def predict(request: Request, report: Callable[[Any], None]) -> tuple[Prediction
     """The answer to a request; `report` gets (done, total) and may raise to stop between two frames."""
     from ...predict.task_guess import scan_for_task
 
+    load_for_labels()
     predictor = ready(request.model, request.device, request.threads)
     report((0, 0))
     prediction = predictor.predict(

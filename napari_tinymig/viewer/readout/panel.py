@@ -94,7 +94,7 @@ class ReadoutPanel(Panel):
         self.note = self.numbers.add(text_label("", "hint"))
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self.measure_now)
+        self._timer.timeout.connect(lambda: self.measure_now(painting=True))
         self.layers.changed.connect(self._follow_layer)
         self.task.currentIndexChanged.connect(self.measure_soon)
         self.eye.currentIndexChanged.connect(self.measure_soon)
@@ -132,8 +132,8 @@ class ReadoutPanel(Panel):
             return TASKS[name]
         return task_of_labels(self.layers.layer) if self.layers.layer is not None else None
 
-    def measure_now(self) -> None:
-        """Measure the chosen mask and show its numbers."""
+    def measure_now(self, painting: bool = False) -> None:
+        """Measure the chosen mask and show its numbers; while painting, its shape is judged less often than that."""
         self._timer.stop()
         layer, task = self.layers.layer, self.current_task()
         measured = None if layer is None or task is None else measured_grid(layer, task)
@@ -164,7 +164,7 @@ class ReadoutPanel(Panel):
         self.rim.setVisible("cup_disc" in task.measures)
         self.numbers.show_field(self.cup, "cup_disc" in task.measures)
         self.cup.follow(layer)
-        self.doubts.look_at(layer, implausible(box, task, values, labels.size))
+        self.doubts.follow(layer, lambda: implausible(box, task, values, labels.size), at_once=not painting)
         self._note(layer, spacing)
         self.last_ms = (time.perf_counter() - started) * 1000
 
