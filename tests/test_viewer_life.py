@@ -205,7 +205,7 @@ assert not heavy, heavy
 import numpy as np
 from napari_tinymig.tasks.prostate import PROSTATE
 from napari_tinymig.viewer.napari_io.layers import result_layer
-from napari_tinymig.viewer.parts.warm_up import load_for_labels
+from napari_tinymig.viewer.napari_io.warm_up import load_for_labels
 load_for_labels()  # by the worker, while it predicts
 known = set(sys.modules)
 result_layer(napari.layers.Image(np.zeros((4, 20, 20))), np.ones((4, 20, 20), np.uint8), PROSTATE, "mask", {})

@@ -86,6 +86,25 @@ def test_of_a_movie_in_colour_the_frame_on_show_is_segmented(viewer, panel, tmp_
     assert vertical_ratio(panel) == pytest.approx(0.5, abs=0.02)
 
 
+def test_all_cases_takes_every_frame_of_a_movie_and_the_readout_measures_the_one_on_show(viewer, panel):
+    from napari_tinymig.viewer.readout.panel import ReadoutPanel
+
+    frames = np.stack([photograph(cup=c) for c in (15, 30, 45)] + [np.full((300, 320, 3), 20, np.uint8)])
+    viewer.add_image(frames, rgb=True, name="movie", scale=(2, 1, 1), axis_labels=("t", "y", "x"))
+    viewer.add_image(photograph(cup=30), rgb=True, name="eye")
+    panel.worklist.segment(panel.book.cases, "optic")
+    wait_until(lambda: not panel.worklist.work.running, 60, "both cases")
+    movie, eye = panel.book.cases
+    assert movie.mask.data.shape == (4, 300, 320)
+    assert movie.number == "3 of 4 frames"
+    assert eye.number.startswith("vCDR") or "0.5" in eye.number
+    readout = dock(viewer, ReadoutPanel)
+    readout.layers.choose(movie.mask)
+    for frame, said in ((0, "0.26"), (1, "0.51"), (2, "0.76")):
+        viewer.dims.set_point(0, 2.0 * frame)
+        wait_until(lambda said=said: said in readout.big.text(), what=f"{said} of {frame}: {readout.big.text()}")
+
+
 def test_a_grey_stack_of_unknown_size_can_be_read_as_frames_of_photographs(viewer, panel):
     stack = np.stack([photograph(cup=c)[..., 1] for c in (15, 30, 45, 20, 30)])
     viewer.add_image(stack, name="movie")

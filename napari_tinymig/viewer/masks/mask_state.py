@@ -44,6 +44,9 @@ def state_of(mask: Labels | None) -> State:
 def headline(mask: Labels | None) -> str:
     """The first number of the mask's task, with its name and unit; '' where nothing can be measured."""
     task = task_of_labels(mask) if mask is not None else None
+    if mask is not None and task is not None and task.input == "photograph" and mask.ndim == 3 and len(mask.data) > 1:
+        found = int(np.count_nonzero(np.asarray(mask.data).any(axis=(1, 2))))
+        return f"{found} of {len(mask.data)} frames"
     if mask is None or task is None or mask.ndim != (2 if task.input == "photograph" else 3):
         return ""
     values = measure(np.asarray(mask.data), task, spacing_mm(mask))

@@ -258,10 +258,17 @@ def task_of_labels(layer: Layer) -> Task | None:
     return None
 
 
-def measured_grid(layer: Layer, task: Task) -> tuple[NDArray[Any], tuple[float, ...] | None] | None:
+def measured_grid(
+    layer: Layer, task: Task, point: Sequence[float] | None = None
+) -> tuple[NDArray[Any], tuple[float, ...] | None] | None:
     """Labels and pixel size of a mask layer in the dimensions that a task measures: (H, W) of photographs, (D, H, W) of
-    volumes; axes of length 1 (one frame of a stack) go or are added. None for a mask of other dimensions."""
+    volumes; axes of length 1 (one frame of a stack) go or are added. point: where the window is, for the mask of a
+    movie, of which the frame on show is measured. None for a mask of other dimensions."""
     labels, spacing, wanted = np.asarray(layer.data), spacing_mm(layer), 2 if task.input == "photograph" else 3
+    if point is not None and labels.ndim > wanted:
+        index = np.rint(layer.world_to_data(np.asarray(point, np.float64)[-layer.ndim :]))[: labels.ndim - wanted]
+        labels = labels[tuple(int(np.clip(i, 0, n - 1)) for i, n in zip(index, labels.shape))]
+        spacing = spacing[-wanted:] if spacing else None
     while labels.ndim > wanted and labels.shape[0] == 1:
         labels, spacing = labels[0], spacing[1:] if spacing else None
     if labels.ndim == wanted:

@@ -13,8 +13,8 @@ from ...base.records import Prediction, Scan
 from ...tasks.table import TASKS
 from ...tasks.task import Task
 from ..napari_io.layers import grid_shape
+from ..napari_io.warm_up import load_for_labels
 from .settings import setting
-from .warm_up import load_for_labels
 
 if TYPE_CHECKING:  # imported when first needed: 0.15 s less until the panel is open
     from ...predict.predictor import Predictor, Roi

@@ -136,7 +136,7 @@ class ReadoutPanel(Panel):
         """Measure the chosen mask and show its numbers; while painting, its shape is judged less often than that."""
         self._timer.stop()
         layer, task = self.layers.layer, self.current_task()
-        measured = None if layer is None or task is None else measured_grid(layer, task)
+        measured = None if layer is None or task is None else measured_grid(layer, task, self.viewer.dims.point)
         if layer is None or task is None or measured is None:
             self.empty.setText(self._why_empty(layer, task))
             self.empty.show()

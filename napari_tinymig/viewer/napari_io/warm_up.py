@@ -16,7 +16,7 @@ def load_for_labels() -> None:
     from vispy.visuals.line.dash_atlas import DashAtlas
 
     from ...tasks.optic import OPTIC
-    from ..napari_io.layers import class_colours, class_features
+    from .layers import class_colours, class_features
 
     Labels(np.eye(4, dtype=np.uint8), colormap=class_colours(OPTIC), features=class_features(OPTIC.class_names))
     DashAtlas()
