@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import contextlib
+import gzip
 import os
 import struct
+import tracemalloc
 import zlib
 
 import nibabel as nib
@@ -240,3 +243,34 @@ def test_any_damage_is_read_or_refused_in_a_sentence(tmp_path, name, where, nois
     path.write_bytes(raw)
     with contextlib.suppress(TinyMIGError):
         open_input(path)
+
+
+@pytest.mark.parametrize(("encoding", "pack"), [("gzip", gzip.compress), ("bzip2", bz2.compress)])
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_packed_nrrd_is_unpacked_no_further_than_its_header_says(tmp_path, encoding, pack, beside):
+    """A small file that unpacks to 100 MB: refused after the 2,000 bytes it declares."""
+    header = f"NRRD0005\ntype: uint8\ndimension: 3\nsizes: 10 20 10\nencoding: {encoding}\n"
+    data = pack(bytes(100_000_000))
+    path = tmp_path / "a.nrrd"
+    if beside:
+        (tmp_path / "a.raw.gz").write_bytes(data)
+        path.write_bytes(f"{header}data file: a.raw.gz\n\n".encode())
+    else:
+        path.write_bytes(f"{header}\n".encode() + data)
+    tracemalloc.start()
+    try:
+        with pytest.raises(UnsupportedInput, match="holds at least 2001 bytes of voxels and its header declares 2000"):
+            open_input(path)
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "bzip2", "raw", "ascii"])
+def test_an_nrrd_of_every_encoding_and_byte_order_is_read(tmp_path, encoding):
+    values = np.arange(8 * 9 * 10, dtype=">i2").reshape(8, 9, 10)
+    nrrd.write(str(tmp_path / "a.nrrd"), values, {"encoding": encoding, "endian": "big"})
+    nrrd.write(str(tmp_path / "b.nhdr"), values, {"encoding": encoding, "endian": "big"})
+    for name in ("a.nrrd", "b.nhdr"):
+        opened = open_input(tmp_path / name)
+        assert np.array_equal(opened.geometry.to_stored(opened.scan.pixels), values)

@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from napari_tinymig.base.errors import UnsupportedInput
 from napari_tinymig.formats import find_inputs, open_input, open_mask, parse_label_map, read_mask
+from napari_tinymig.formats.foreign_masks.kept_legend import keep_legend
 
 y, x = np.mgrid[:200, :240]
 DISC = ((y - 100) / 60) ** 2 + ((x - 120) / 55) ** 2 <= 1
@@ -100,6 +101,41 @@ def test_a_photograph_given_as_a_mask_is_refused(tmp_path):
     for legend in (None, {0: 0, 255: 1}, parse_label_map(COLOUR_LEGEND)):
         with pytest.raises(UnsupportedInput, match="is it an image"):
             read_mask(tmp_path / "p.jpg", legend)
+
+
+def test_a_legend_is_told_once_for_a_folder_and_kept_beside_its_masks(tinymig, tmp_path):
+    for folder in ("m", "n"):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(GREYS).save(tmp_path / folder / "a.png")
+        Image.fromarray(GREYS).save(tmp_path / folder / "b.png")
+    done = tinymig("measure", "m/a.png", "-o", "out", "--labels", GREY_LEGEND, code=0)
+    assert not (tmp_path / "m" / "tinymig-labels.json").exists()  # one file says nothing of its folder
+    done = tinymig("measure", "m", "-o", "out", "--labels", GREY_LEGEND, code=0)
+    assert "The label codes are kept in m/tinymig-labels.json for the next time" in done.stdout
+    done = tinymig("measure", "m", "-o", "out", code=0)
+    assert f"Label codes as kept in m/tinymig-labels.json: {GREY_LEGEND} (--labels replaces them)." in done.stdout
+    assert done.stdout.count(f"disc area {DISC.sum()} px, cup area {CUP.sum()} px") == 2
+    done = tinymig("compare", "m", "n", "-o", "c", "--labels-b", GREY_LEGEND, code=0)
+    assert "Label codes as kept in m/" in done.stdout
+    assert (tmp_path / "n" / "tinymig-labels.json").is_file()
+    assert tinymig("compare", "m", "n", "-o", "c", code=0).stdout.count("disc Dice 1.000, HD95 0.0") == 2
+    (tmp_path / "m" / "tinymig-labels.json").write_text('{"labels": "0:zwei"}')
+    said = tinymig("measure", "m", "-o", "out", code=2).stderr
+    assert "is damaged" in said
+    assert "give --labels again" in " ".join(said.split())
+
+
+def test_fine_tuning_knows_a_kept_legend(tmp_path):
+    from napari_tinymig.annotations.teaching_cases import label_map_for
+
+    (tmp_path / "labels").mkdir()
+    assert label_map_for(tmp_path, "") is None
+    assert keep_legend(tmp_path / "labels", GREY_LEGEND)
+    assert keep_legend(tmp_path / "labels", GREY_LEGEND) == ""
+    assert label_map_for(tmp_path, "") == {255: 0, 128: 1, 0: 2}
+    assert label_map_for(tmp_path, "0:0,7:1") == {0: 0, 7: 1}
+    (tmp_path / "f").write_text("in the way of a folder")
+    assert "not kept for the next time: cannot write" in keep_legend(tmp_path / "f", "0:0")
 
 
 @pytest.mark.parametrize("text", ["#ff00:1", "#gg0000:1", "ff0000:1", "#ff0000", "#ff0000:1,#FF0000:2", "#ff0000:256"])

@@ -78,6 +78,31 @@ def test_a_missing_overlay_is_drawn_and_a_mended_mask_stays(tinymig, tmp_path):
     assert (np.asarray(Image.open(mask)) == 1).all()
 
 
+def test_a_mask_that_is_not_overwritten_keeps_its_numbers_in_the_table(tinymig, tmp_path):
+    photograph(tmp_path / "eye.png")
+    command = ("segment", "eye.png", "-o", "out", "--task", "optic")
+    tinymig(*command, code=0)
+    [before] = rows_of(tmp_path / "out")
+    tinymig(*command, "--uncertainty", code=1)  # other options, so that it is refused
+    [row] = rows_of(tmp_path / "out")
+    assert "it was made with other options" in row["error"]
+    numbers = ("mask", "task", "model", "vcdr", "disc_area_px", "cup_area_px", "shift_score", "shift_level")
+    assert [row[k] for k in numbers] == [before[k] for k in numbers]
+    assert float(row["vcdr"]) > 0
+    labels = np.zeros((300, 400), np.uint8)
+    labels[100:200, 100:200] = 1
+    labels[120:170, 120:170] = 2
+    Image.fromarray(labels).save(tmp_path / "out" / "eye_mask.png")  # mended since
+    tinymig(*command, "--uncertainty", code=1)
+    [row] = rows_of(tmp_path / "out")
+    assert (row["model"], row["vcdr"], row["disc_area_px"]) == ("as given", "0.5", "10000")
+    photograph(tmp_path / "eye.png", seed=5)  # another image of that name: the mask's numbers are not its own
+    tinymig(*command, code=1)
+    [row] = rows_of(tmp_path / "out")
+    assert "it belongs to another input" in row["error"]
+    assert (row["vcdr"], row["mask"]) == ("", "")
+
+
 def test_a_mask_mended_after_a_kill_is_not_taken_for_the_killed_runs(tmp_path):
     mask = tmp_path / "eye_mask.png"
     note_mask(mask, b"as predicted")

@@ -14,18 +14,21 @@ from numpy.typing import NDArray
 from ..base.errors import TinyMIGError
 from ..base.records import Scan
 from ..formats import as_photograph, as_volume, parse_label_map
+from ..formats.foreign_masks.kept_legend import kept_legend
 from ..tasks.task import Task
 from .annotation_set import Case, check_task_of_set, is_set, load_case, read_cases
 from .label_checks import check_labels
 
 
 def label_map_for(folder: str | Path, text: str) -> dict[int, int] | None:
-    """What the foreign label codes of a plain folder mean, from '0:2,128:1,255:0'; None for ''.
+    """What the foreign label codes of a plain folder mean, from '0:2,128:1,255:0'; for '' as it was kept beside the
+    masks (`kept_legend`), None where nothing was.
 
     Raises ValueError for another form, and for an annotation set, whose masks have no foreign codes.
     """
     if not text.strip():
-        return None
+        kept = "" if is_set(folder) else kept_legend(Path(folder) / "labels")
+        return parse_label_map(kept) if kept else None
     if is_set(folder):
         raise ValueError(f"{folder} is an annotation set, whose masks have the task's own codes; leave --labels out")
     return parse_label_map(text)

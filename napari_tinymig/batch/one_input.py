@@ -10,17 +10,20 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ..base.errors import OutputRefused, TinyMIGError, UnreadableInput
+from ..base.errors import TinyMIGError, UnreadableInput
 from ..base.records import Prediction
-from ..formats import InputItem, open_input, write_atomically
+from ..formats import InputItem, ScanFile, open_input, open_mask, write_atomically
 from ..formats.folder_ledger import bytes_hash, left_by_a_killed_run, note_mask
 from ..formats.write_masks import mask_bytes
-from ..measures.csv_table import row_of, table_columns
+from ..measures.clinical import measure
+from ..measures.csv_table import diameters, row_of, table_columns
+from ..measures.declared import cells
 from ..models.registry import default_model, find_model
 from ..network.run import OpenOnGpu
 from ..predict.colour_match import ColourMatch
 from ..predict.predictor import kept_predictor
 from ..predict.task_guess import TaskGate, scan_for_task
+from ..tasks.task import Task
 
 OVERLAY = "_overlay.png"
 
@@ -127,7 +130,8 @@ def _finish(job: Job, row: dict[str, Any]) -> Outcome:
     name = str(options.model or default_model(task))
     predictor = kept_predictor(name, options.device, options.threads, options.match, options.cup_offset, options.on_gpu)
     row |= {"task": predictor.task.name, "model": predictor.model_id}
-    _refuse_existing(job, digest, predictor.model_id)
+    if why := _why_kept(job, digest, predictor.model_id):
+        return Outcome(job, row | _numbers_there(job, digest, scan_file, predictor.task) | {"error": why})
     scan = replace(scan_for_task(scan_file.scan, predictor.task.input), drawn=options.drawn)
     prediction = predictor.predict(
         scan,
@@ -196,12 +200,12 @@ def model_id_of(name: str) -> str:
     return read_header(find_model(name))[1]
 
 
-def _refuse_existing(job: Job, digest: str, model_id: str) -> None:
-    """Say why an existing mask is not replaced, before any work is done."""
+def _why_kept(job: Job, digest: str, model_id: str) -> str:
+    """Why a mask that exists is not replaced, before any work is done; '' where there is none, or it may be."""
     if job.options.overwrite or not job.mask.exists() or left_by_a_killed_run(job.mask):
-        return
+        return ""
     if _same_work(job, digest, model_id):
-        return
+        return ""
     done = job.done or {}
     if not done:
         why = "it was not made by an earlier run recorded here"
@@ -211,7 +215,24 @@ def _refuse_existing(job: Job, digest: str, model_id: str) -> None:
         why = f"it was made by {done.get('model')}"
     else:
         why = "it was made with other options"
-    raise OutputRefused(f"{job.mask} exists ({why}) and is not overwritten; add --overwrite or choose another folder.")
+    return f"{job.mask} exists ({why}) and is not overwritten; add --overwrite or choose another folder."
+
+
+def _numbers_there(job: Job, digest: str, scan_file: ScanFile, task: Task) -> dict[str, Any]:
+    """The cells of a mask that stays: as the ledger has them where it made that very mask of this input, measured
+    where it is another's; none of another input's mask, or of one that cannot be read on this image."""
+    done, options = job.done or {}, job.options
+    if done and done.get("input") != digest:
+        return {}
+    try:
+        if done.get("content") == bytes_hash(job.mask.read_bytes()):
+            told = {k: done.get(k) for k in (*table_columns(), "psa_density")}
+            return told | {"file": str(job.item.path), "status": "failed"}
+        mask = open_mask(job.mask, allowed=task.class_names, like=scan_file)
+    except (TinyMIGError, OSError):
+        return {}
+    found = measure(mask.labels, task, mask.spacing_mm, options.psa_ng_ml)
+    return {"mask": job.mask.name, "model": "as given", **cells(found), "diameters_mm": diameters(found)}
 
 
 def _details(row: dict[str, Any], prediction: Prediction, notes: list[str]) -> dict[str, Any]:

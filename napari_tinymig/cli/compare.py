@@ -10,6 +10,7 @@ import typer
 
 from ..tasks.table import TASKS, listed
 from . import SOME_FAILED
+from .measure import kept_codes, say_if
 
 if TYPE_CHECKING:
     from ..measures.agreement import Agreement, Pair
@@ -29,12 +30,16 @@ def compare(
     from ..base.errors import TinyMIGError, UnreadableInput
     from ..batch.folder import check_folder
     from ..formats import parse_label_map
+    from ..formats.foreign_masks.kept_legend import keep_legend
     from ..formats.mask_sets import pair_masks
 
-    maps = [parse_label_map(text) if text else None for text in (labels_a or labels, labels_b or labels)]
     for side in (a, b):
         if not side.exists():
             raise UnreadableInput(f"{side} does not exist; expected a mask or a folder of masks; check the path.")
+    given = [(a, labels_a or labels), (b, labels_b or labels)]
+    maps = [
+        parse_label_map(text) if text else kept_codes(side if side.is_dir() else side.parent) for side, text in given
+    ]
     pairs, alone = pair_masks(a, b)
     if not pairs:
         raise UnreadableInput(f"{a} and {b} share no mask name; expected equal stems (with or without _mask).")
@@ -50,6 +55,9 @@ def compare(
         except TinyMIGError as e:
             failed[name] = str(e)
             typer.echo(f"{name}: failed: {e}")
+    if done:
+        for side, text in given:
+            say_if(keep_legend(side, text) if text and side.is_dir() else "")
     if chosen is not None:
         _report(done, failed, chosen, out, (_name(a), _name(b, a)))
     if failed:

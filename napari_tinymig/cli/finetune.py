@@ -113,6 +113,7 @@ def check_inputs(
     from ..annotations.reference_folder import check_reference
     from ..annotations.run_folders import refuse_used
     from ..annotations.teaching_cases import check_teaching, label_map_for
+    from ..formats.foreign_masks.kept_legend import keep_legend
     from ..models.registry import open_model
 
     task = open_model(model).header.task
@@ -130,6 +131,8 @@ def check_inputs(
         refuse_used(out)
     if task is not None:  # reads images, hence last
         check_teaching(data, task, labels)
+    if labels and (told := keep_legend(data / "labels", labels)):
+        say(told)
 
 
 def _absolute(model: str) -> str:

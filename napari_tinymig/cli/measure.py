@@ -23,16 +23,20 @@ def measure(
     """Write measurements.csv for masks that were made or mended elsewhere."""
     from ..batch.folder import TABLE, check_folder
     from ..formats import parse_label_map
+    from ..formats.foreign_masks.kept_legend import keep_legend
     from ..formats.mask_sets import find_masks
     from ..measures.csv_table import Table, table_columns
 
-    codes = parse_label_map(labels) if labels else None
+    given = parse_label_map(labels) if labels else None
     check_folder(out)
     paths = find_masks(masks)
+    kept: dict[Path, dict[int, int] | None] = {}
     table = Table(out / TABLE, (*table_columns(), "psa_density") if psa is not None else table_columns())
     failed = 0
     for path in paths:
-        row, notes = measure_row(path, task, codes, psa)
+        if given is None and path.parent not in kept:
+            kept[path.parent] = kept_codes(path.parent)
+        row, notes = measure_row(path, task, given or kept.get(path.parent), psa)
         table.put(row)
         failed += row["status"] == "failed"
         typer.echo(_line(path, row))
@@ -40,9 +44,29 @@ def measure(
             typer.echo(f"{path.name}: {note}")
     table.order(map(str, paths))
     table.write()
+    if labels and failed < len(paths):
+        for folder in [p for p in masks if p.is_dir()]:
+            say_if(keep_legend(folder, labels))
     typer.echo(f"{len(paths) - failed} measured, {failed} failed; see {out / TABLE}")
     if failed:
         raise typer.Exit(SOME_FAILED)
+
+
+def kept_codes(path: Path) -> dict[int, int] | None:
+    """What was kept of the codes of the masks in a folder, or beside a file, said once; None = nothing."""
+    from ..formats import parse_label_map
+    from ..formats.foreign_masks.kept_legend import kept_legend, told_legend
+
+    folder = path if path.is_dir() else path.parent
+    text = kept_legend(folder)
+    if text:
+        typer.echo(told_legend(folder, text))
+    return parse_label_map(text) if text else None
+
+
+def say_if(sentence: str) -> None:
+    if sentence:
+        typer.echo(sentence)
 
 
 def measure_row(

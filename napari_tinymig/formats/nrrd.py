@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
 import math
+import os
 import re
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,6 +48,10 @@ _KEPT = (
 _NOT_SPACE = ("vector", "list", "complex", "color", "tensor", "matrix", "time", "quaternion", "component", "point")
 
 
+_PACKED: dict[str, Callable[[Any], Any]] = {"gzip": lambda s: gzip.GzipFile(fileobj=s), "bzip2": bz2.BZ2File}
+_PACKED |= {"gz": _PACKED["gzip"], "bz2": _PACKED["bzip2"]}
+
+
 def read_nrrd(item: InputItem) -> ScanFile:
     """The volume of `item` in patient order. Raises UnreadableInput or UnsupportedInput (4-D, vectors)."""
     with reading(item.path, "an NRRD volume"):
@@ -66,7 +75,7 @@ def load_nrrd(path: Path) -> StoredVolume:
     if "data file" in header or "datafile" in header:
         _check_data_file(path, str(header.get("data file", header.get("datafile"))))
     geometry = nrrd_geometry(_of_axes(header, space), shape, len(space))
-    array = np.asarray(nrrd.read(str(path), index_order="F")[0])
+    array = _voxels(path)
     return StoredVolume(array.reshape(shape, order="F"), geometry, sizes, array.dtype, _kept(header), "nrrd")
 
 
@@ -84,11 +93,61 @@ def load_segments(path: Path) -> StoredVolume:
     if "data file" in header or "datafile" in header:
         _check_data_file(path, str(header.get("data file", header.get("datafile"))))
     geometry = nrrd_geometry(_of_axes(header, space), shape, 3)
-    labels = one_layer(np.asarray(nrrd.read(str(path), index_order="F")[0]), segments, path.name)
+    labels = one_layer(_voxels(path), segments, path.name)
     kept = _of_axes(_kept(header), space)
     kept.pop("kinds", None)
     notes = named_structures({i: name for i, (name, _, _) in enumerate(segments, 1)})
     return StoredVolume(labels, geometry, shape, labels.dtype, kept, "nrrd", notes)
+
+
+def _voxels(path: Path) -> NDArray[Any]:
+    """The voxels (sizes of the header) of a file whose sizes were checked; never more bytes are unpacked than the
+    header declares. Raises UnsupportedInput where there are more."""
+    with path.open("rb") as stream:
+        header = nrrd.read_header(stream)
+        encoding = str(header.get("encoding", "")).lower()
+        if encoding not in _PACKED and encoding != "raw":
+            return np.asarray(nrrd.read(str(path), index_order="F")[0])
+        skips = {k: int(header.get(k, header.get(k.replace(" ", ""), 0))) for k in ("line skip", "byte skip")}
+        name = header.get("data file", header.get("datafile"))
+        with (path.parent / str(name)).open("rb") if name else nullcontext(stream) as data:
+            if encoding == "raw":
+                if not any(skips.values()):
+                    _check_bytes(path.name, os.fstat(data.fileno()).st_size - data.tell(), _declared_bytes(header))
+                return np.asarray(nrrd.read(str(path), index_order="F")[0])
+            if skips["line skip"] or skips["byte skip"] not in (0, -1):
+                raise UnsupportedInput(
+                    f"{path.name} skips lines or bytes of packed data; expected none; save it again uncompressed."
+                )
+            return _unpacked(path.name, dict(header), data, encoding)
+
+
+def _unpacked(name: str, header: dict[str, Any], data: Any, encoding: str) -> NDArray[Any]:
+    """The voxels of a packed stream."""
+    declared = _declared_bytes(header)
+    with _PACKED[encoding](data) as packed:
+        raw = packed.read(declared)
+        more = len(packed.read(1))
+    _check_bytes(name, len(raw) + more, declared)
+    plain = {k: v for k, v in header.items() if k not in ("data file", "datafile", "byte skip", "byteskip")}
+    return np.asarray(nrrd.read_data(plain | {"encoding": "raw"}, io.BytesIO(raw), index_order="F"))
+
+
+def _declared_bytes(header: Mapping[str, Any]) -> int:
+    """Bytes that the sizes and the type of a header ask for."""
+    kind = str(header["type"]).lower()
+    widths = {8: ("int64", "longlong", "long long", "double"), 1: ("char", "int8"), 2: ("short", "int16")}
+    width = next((n for n, words in widths.items() if any(word in kind for word in words)), 4)
+    return width * math.prod(int(n) for n in header["sizes"])
+
+
+def _check_bytes(name: str, found: int, declared: int) -> None:
+    if found != declared:
+        least = "at least " if found > declared else ""
+        raise UnsupportedInput(
+            f"{name} holds {least}{found} bytes of voxels and its header declares {declared}; expected as many; export "
+            "it again."
+        )
 
 
 def _kept(header: dict[str, Any]) -> dict[str, Any]:

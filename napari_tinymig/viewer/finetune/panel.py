@@ -17,6 +17,7 @@ from ...annotations.teaching_cases import check_teaching, label_map_for
 from ...base.errors import TinyMIGError
 from ...base.records import Message
 from ...base.stopwatch import over_budget
+from ...formats.foreign_masks.kept_legend import keep_legend
 from ...models.file import read_header
 from ...models.registry import find_model
 from ...tasks.table import TASKS, usual_task
@@ -206,7 +207,8 @@ class FineTunePanel(Panel):
 
     def _start_run(self, _: None) -> None:
         """The masks can teach: the worker may start."""
-        self.say("")
+        data, codes = Path(self._job["data"]), str(self._job["spec"]["labels"])
+        self.say(keep_legend(data / "labels", codes) if codes else "")
         try:
             self.run.start("finetune", self._job, self._run_folder)
         except (TinyMIGError, ValueError) as e:

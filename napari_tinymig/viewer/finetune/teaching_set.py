@@ -14,6 +14,7 @@ from ...annotations.structures import task_record_of_set
 from ...base.errors import TinyMIGError
 from ...formats import open_mask
 from ...formats.declared import FORMATS
+from ...formats.foreign_masks.kept_legend import kept_legend
 from ...formats.kinds import suffix_of
 
 MOST_CODES = 8
@@ -44,6 +45,8 @@ def look_into(folder: Path | None) -> TeachingSet:
             kind = record.input if record is not None else "photograph"
             return TeachingSet(len(cases), _counted(cases), task, kind)
         words = [_counted(cases), without_mask(folder)]
+        if kept := kept_legend(folder / "labels"):
+            words.append(f"Label codes as told before: {kept}.")
     except TinyMIGError as e:
         return TeachingSet(words=str(e))
     if not cases:
