@@ -55,9 +55,8 @@ def compare(
         except TinyMIGError as e:
             failed[name] = str(e)
             typer.echo(f"{name}: failed: {e}")
-    if done:
-        for side, text in given:
-            say_if(keep_legend(side, text) if text and side.is_dir() else "")
+    for side, text in given if done else []:
+        say_if(keep_legend(side, text) if text and side.is_dir() else "")
     if chosen is not None:
         _report(done, failed, chosen, out, (_name(a), _name(b, a)))
     if failed:
