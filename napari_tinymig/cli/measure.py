@@ -65,6 +65,7 @@ def kept_codes(path: Path) -> dict[int, int] | None:
 
 
 def say_if(sentence: str) -> None:
+    """A line on the terminal; nothing for an empty one."""
     if sentence:
         typer.echo(sentence)
 
