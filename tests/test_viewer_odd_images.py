@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from viewer_parts import click, dock, photograph, wait_until
+from viewer_parts import canvas_click, click, dock, photograph, spin, wait_until
 
 pytestmark = pytest.mark.viewer
 
@@ -129,3 +129,39 @@ def test_an_image_that_nobody_can_look_at_is_told(viewer, panel):
         assert "'eye'" in said
         assert "300 x 200 x 3" in said
         assert "open it again as RGB" in said
+
+
+@pytest.mark.parametrize("kind", ["in colour", "grey"])
+def test_the_frame_on_show_of_a_movie_is_prompted_and_each_frame_has_its_own_mask(viewer, model_folder, kind):
+    from napari_tinymig.viewer.prompts.panel import PromptPanel
+
+    viewer.window.resize(1100, 800)
+    frames = np.stack([photograph(cup=c) for c in (15, 30, 45)])
+    frames = frames if kind == "in colour" else frames[..., 1]
+    movie = viewer.add_image(frames, rgb=kind == "in colour", name="movie", axis_labels=("t", "y", "x"))
+    panel = dock(viewer, PromptPanel)
+    viewer.dims.set_current_step(0, 2)
+    panel.tools.buttons["add"].click()
+    panel.tools.buttons["point"].click()
+    wait_until(lambda: panel.prompting.session is not None and not panel.prompting.opening.running, what="the session")
+    mask = panel.prompting.mask
+    assert (mask.data.shape, mask.name.startswith("movie, frame 2")) == ((1, 300, 320), True)
+    np.testing.assert_allclose(mask.data_to_world((0, 140, 170)), movie.data_to_world((2, 140, 170)))
+    viewer.reset_view()
+    spin(0.2)
+    canvas_click(viewer, movie, (2, 140, 170))
+    spin(0.05)
+    wait_until(lambda: panel.prompting.session.prompts and not panel.prompting.work.running, what="the answer")
+    (prompt,) = panel.prompting.session.prompts
+    assert np.abs(np.subtract(prompt.positions[0], (140, 170))).max() <= 1
+    assert mask.data[(0, *prompt.positions[0])] == 1
+    assert np.array_equal(mask.data[0], panel.prompting.session.labels)
+    assert panel.prompting.marks.points.data[0][0] == 0, "the mark lies in its frame"
+    panel.prompting.undo()
+    assert not mask.data.any()
+    viewer.dims.set_current_step(0, 0)  # another frame: the session ends, its mask stays
+    assert panel.prompting.session is None
+    assert mask in viewer.layers
+    assert panel.subject.chosen_mask is None
+    viewer.dims.set_current_step(0, 2)
+    assert panel.subject.chosen_mask is mask

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from qtpy.QtWidgets import QDockWidget, QTabBar
-from viewer_parts import click, photograph, spin, wait_until
+from viewer_parts import click, dock, photograph, spin, wait_until
 
 pytestmark = pytest.mark.viewer
 
@@ -137,3 +137,30 @@ def test_the_menu_and_a_script_open_the_same_panel_once(viewer):
 
     assert viewer.window._qt_window.findChildren(SegmentPanel) == [first]
     assert in_front(viewer, "Segment")
+
+
+def test_preferences_say_what_the_panels_begin_with(viewer, models, monkeypatch):
+    from napari_tinymig.viewer.cases import look
+    from napari_tinymig.viewer.finetune import panel as finetune
+    from napari_tinymig.viewer.segment import panel as segment
+
+    chosen = {"task": "optic", "opacity": 0.3, "outline": True, "minutes": 2.5, "device": "cpu"}
+    for module in (look, finetune, segment):
+        monkeypatch.setattr(module, "setting", lambda _group, key: chosen[key])
+    panel = dock(viewer, segment.SegmentPanel)
+    assert panel.task.currentData() == "optic"
+    assert dock(viewer, finetune.FineTunePanel).minutes.value() == 2.5
+    viewer.add_image(photograph(), rgb=True, name="eye")
+    click(panel, "Segment")
+    wait_until(lambda: not panel.work.running and panel.result is not None, what="the mask")
+    assert (panel.result.opacity, panel.result.contour > 0) == (0.3, True)
+
+
+def test_the_menu_shows_every_key(viewer):
+    from napari_tinymig.viewer.cases.panel import CasesPanel
+    from napari_tinymig.viewer.commands import show_keys
+
+    show_keys()
+    panel = viewer.window._qt_window.findChild(CasesPanel)
+    assert panel.keys_card.isVisible()
+    assert panel.keys.rows()["save this mask"] == "Shift+W"

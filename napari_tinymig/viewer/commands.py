@@ -27,6 +27,17 @@ def copy_versions() -> None:
     show_info("Versions and devices are on the clipboard; paste them into the report.")
 
 
+def show_keys() -> None:
+    """Open the list of cases with the card of every key of the plugin."""
+    import napari
+
+    from .docks.tabs import open_panel
+
+    viewer = napari.current_viewer()
+    if viewer is not None:
+        open_panel(viewer, "Cases").show_keys()  # type: ignore[attr-defined]
+
+
 def show_in_scanner_space() -> None:
     """Put every layer that knows its scanner position there, in 3-D; again: back to the slice view."""
     import napari

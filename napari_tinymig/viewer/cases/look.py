@@ -7,6 +7,7 @@ from typing import Any
 from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 
+from ..parts.settings import setting
 from .book import CaseBook
 
 OPACITIES = (0.55, 0.2, 0.0)
@@ -21,8 +22,8 @@ class MaskLook(QObject):
     def __init__(self, book: CaseBook):
         super().__init__(book)
         self._book = book
-        self.opacity, self.outline = OPACITIES[0], False
-        self._asked = False
+        self.opacity, self.outline = float(setting("masks", "opacity")), bool(setting("masks", "outline"))
+        self._asked = (self.opacity, self.outline) != (OPACITIES[0], False)
         book.changed.connect(self._apply)
 
     def _masks(self) -> list[Labels]:

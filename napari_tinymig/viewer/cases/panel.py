@@ -116,6 +116,10 @@ class CasesPanel(Panel):
         self.keys_card.hide()
         self.keys.set_rows({key.does: key.shown for key in (*CASE_KEYS.values(), *CORRECT_KEYS.values())})
 
+    def show_keys(self) -> None:
+        """Show the card of keys."""
+        self.keys_card.show()
+
     def toggle_keys(self) -> None:
         """Show or hide the card of keys."""
         self.keys_card.setVisible(self.keys_card.isHidden())

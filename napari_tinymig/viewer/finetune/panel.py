@@ -80,7 +80,7 @@ class FineTunePanel(Panel):
         self.minutes.setRange(0.2, 120.0)
         self.minutes.setSingleStep(0.5)
         self.minutes.setDecimals(1)
-        self.minutes.setValue(1.0)
+        self.minutes.setValue(float(setting("fine_tuning", "minutes")))
         self.minutes.setSuffix(" min")
         section.field("time", self.minutes, "From start to a finished model, with its scores.")
         self.reference = ReferenceField()

@@ -1,4 +1,4 @@
-"""Sample data for napari's File > Open Sample menu: images drawn by the package, and scikit-image's retina."""
+"""Sample data for napari's File > Open Sample menu: a photograph that comes with scikit-image, and drawn images."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def prostate() -> list[LayerData]:
 
 
 def retina() -> list[LayerData]:
-    """scikit-image's retina photograph (1411 x 1411, CC0); fetched once by scikit-image if it is not there yet."""
+    """scikit-image's retina photograph (1411 x 1411, CC0); it comes with scikit-image."""
     from skimage.data import retina as photograph
 
     return [(photograph(), {"name": "retina", "rgb": True, "axis_labels": ("y", "x")}, "image")]

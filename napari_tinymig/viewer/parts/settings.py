@@ -8,7 +8,9 @@ from napari.settings import get_plugin_settings
 
 PLUGIN = "napari-tinymig"
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "general": {"device": "auto", "threads": 0, "autosave_seconds": 30},
+    "general": {"task": "auto", "device": "auto", "threads": 0, "autosave_seconds": 30},
+    "masks": {"opacity": 0.55, "outline": False},
+    "fine_tuning": {"minutes": 1.0},
 }
 
 

@@ -18,6 +18,7 @@ from ...prompts.begin import begin
 from ...prompts.records import Prompt, PromptAnswer
 from ...prompts.session import PromptSession
 from ...tasks.task import Task
+from ..napari_io.layers import KEY
 
 LabelArray = NDArray[np.uint8]
 UNDO_STEPS = 8  # so many undo steps of a layer are recognised at once
@@ -119,9 +120,21 @@ def moved(prompts: Sequence[Prompt], now: dict[int, Prompt], shown: Sequence[int
     return out
 
 
+def plane_of(mask: Labels) -> LabelArray:
+    """The labels of a mask in the dimensions of its session: without the leading axes of length 1 that hold the place
+    of a frame in its stack."""
+    labels = np.asarray(mask.data)
+    return labels.reshape(labels.shape[frame_axes(mask) :])
+
+
+def frame_axes(mask: Labels) -> int:
+    """How many leading axes of a mask index the frame of a stack; 0 for the mask of a plain image."""
+    return len(mask.metadata.get(KEY, {}).get("frame", ())) if mask.metadata else 0
+
+
 def painted_by_hand(mask: Labels, known: LabelArray) -> LabelArray | None:
     """A copy of the layer's labels where they differ from the known ones; None where they do not."""
-    labels = np.asarray(mask.data)
+    labels = plane_of(mask)
     return None if np.array_equal(labels, known) else labels.astype(np.uint8)
 
 
@@ -132,7 +145,8 @@ def put_change(mask: Labels, before: LabelArray, after: LabelArray) -> int:
     """
     where = np.nonzero(before != after)
     if where[0].size:
-        mask.data_setitem(where, after[where].astype(mask.data.dtype))
+        at = (np.zeros_like(where[0]),) * frame_axes(mask) + where
+        mask.data_setitem(at, after[where].astype(mask.data.dtype))
     return int(where[0].size)
 
 

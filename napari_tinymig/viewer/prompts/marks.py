@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from napari.layers import Layer, Points, Shapes
+from napari.layers import Labels, Layer, Points, Shapes
 from numpy.typing import NDArray
 from qtpy.QtCore import QTimer
 
 from ...prompts.records import Prompt
 from ...tasks.colours import rgb
 from ..napari_io.layers import KEY, geometry_of
+from .bench import frame_axes, plane_of
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -52,7 +53,7 @@ class PromptMarks:
         self,
         viewer: napari.viewer.Viewer,
         image: Layer,
-        mask: Layer,
+        mask: Labels,
         colours: dict[int, str],
         changed: Callable[[], None],
         taken_back: Callable[[], None],
@@ -61,7 +62,7 @@ class PromptMarks:
     ):
         self.viewer, self.mask, self._changed, self._axis = viewer, mask, changed, slice_axis
         self.colours = {label: lighter(colour) for label, colour in colours.items()}
-        self._mine = False
+        self._mine, self._leading = False, frame_axes(mask)
         shape = tuple(mask.data.shape)
         own = {"metadata": {KEY: {"source": image.name}}, "ndim": len(shape)} | geometry_of(mask)
         size = max(shape[-2:]) / 40  # shown at 14 to 20 px, however near one looks
@@ -159,7 +160,7 @@ class PromptMarks:
 
     def _mark(self, layer: Points | Shapes, row: int, kind: Any, at: Sequence[NDArray[Any]]) -> Mark:
         positions = [self.mask.world_to_data(layer.data_to_world(p)) for p in at]
-        pixels = [tuple(int(np.floor(v + 0.5 + 1e-6)) for v in p) for p in positions]
+        pixels = [tuple(int(np.floor(v + 0.5 + 1e-6)) for v in p[self._leading :]) for p in positions]
         about = layer.features.iloc[row]
         if kind == "box" and self._axis is not None:
             reach = -int(about[BELOW]), int(about[ABOVE])
@@ -173,11 +174,16 @@ class PromptMarks:
     def show(self, marks: Sequence[Mark]) -> None:
         """Show exactly these marks."""
         self._mine = True
+        marks = [replace(m, prompt=self._placed(m.prompt)) for m in marks]
         try:
             self._show_points([m for m in marks if m.prompt.kind == "click"])
             self._show_strokes([m for m in marks if m.prompt.kind in ("scribble", "box")])
         finally:
             self._mine = False
+
+    def _placed(self, prompt: Prompt) -> Prompt:
+        """A prompt with the leading axes of its frame."""
+        return replace(prompt, positions=tuple((0,) * self._leading + tuple(p) for p in prompt.positions))
 
     def _show_points(self, marks: list[Mark]) -> None:
         layer = self.points
@@ -214,13 +220,14 @@ class PromptMarks:
         return self.colours.get(label, AWAY)
 
 
-def as_told(mark: Mark, mask: Layer | None) -> Prompt:
+def as_told(mark: Mark, mask: Labels | None) -> Prompt:
     """What a mark tells: taken away from a class inside another where neither is, it gives nothing to the outer one."""
     prompt = mark.prompt
     if mark.away and prompt.label and mask is not None:
         at = prompt.positions[0]
-        inside = all(0 <= v < n for v, n in zip(at, mask.data.shape))
-        if inside and not mask.data[at]:
+        labels = plane_of(mask)
+        inside = all(0 <= v < n for v, n in zip(at, labels.shape))
+        if inside and not labels[at]:
             return Prompt(prompt.kind, prompt.positions, 0)
     return prompt
 

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QPushButton
 from ...base.errors import TinyMIGError
 from ...tasks.task import Task
 from ..masks.journal_keeper import hold_keeper, let_keeper_go
-from ..napari_io.layers import kind_of
+from ..napari_io.layers import kind_of_frames
 from ..parts.panel import Panel
 from ..parts.project import project
 from ..parts.style import EmptyState, button, primary_button, row, text_label
@@ -89,7 +89,7 @@ class PromptPanel(Panel):
     def _kind(self) -> Literal["photograph", "volume"]:
         """The kind of image that a new structure is of."""
         image = self.subject.images.layer
-        return "volume" if image is not None and kind_of(image) == "volume" else "photograph"
+        return "volume" if image is not None and kind_of_frames(image) == "volume" else "photograph"
 
     def _structure_made(self, task: Task) -> None:
         self.form.hide()
@@ -100,7 +100,8 @@ class PromptPanel(Panel):
     def _subject_changed(self) -> None:
         """Another image, structure or mask: the session before it ends, its mask stays."""
         now = self.prompting
-        same = now.image == self.subject.images.layer and now.mask == self.subject.chosen_mask
+        subject = self.subject
+        same = (now.image, now.frame, now.mask) == (subject.images.layer, subject.frame, subject.chosen_mask)
         if now.session is not None and not (same and now.session.task.name == self.subject.task.name):
             now.close()
         image = self.subject.images.layer
@@ -124,7 +125,8 @@ class PromptPanel(Panel):
         self.prompting.take(tools.shape, tools.label, tools.sign == "away", tools.through.value())
         if self.prompting.session is None:
             subject = self.subject
-            self.prompting.open(image, subject.chosen_mask, subject.task, subject.known, self.engine.chosen)
+            what = (subject.chosen_mask, subject.task, subject.known)
+            self.prompting.open(image, subject.frame, *what, self.engine.chosen)
         self._refresh()
 
     def accept(self) -> None:
@@ -134,7 +136,7 @@ class PromptPanel(Panel):
             return
         try:
             if self.teach.task is not None:
-                words = self.teach.add_case(now.image, now.mask)
+                words = self.teach.add_case(now.image, now.mask, now.frame)
         except (TinyMIGError, ValueError) as e:
             self.say_error(e)
             return
@@ -154,7 +156,7 @@ class PromptPanel(Panel):
         self.tools.show_in_hand(None if now.marks is None else now.marks.shape_in_hand)
         for made in (self.go, *self.buttons.values()):
             made.setEnabled(session is not None)
-        self.cancel.setVisible(now.work.running and now.mask is not None and now.mask.ndim == 3)
+        self.cancel.setVisible(now.work.running and session is not None and session.labels.ndim == 3)
         hint = "Choose add or take away, then click in the image." if session is None else now.state
         self.state.setText(hint or "Marks can be dragged (select tool, 3) and deleted; the mask follows.")
 

@@ -13,8 +13,9 @@ from qtpy.QtCore import QTimer
 
 from ...prompts.session import PromptSession
 from ...tasks.task import Task
+from ..cases.results import name_of_frame
 from ..masks.locked_edits import is_locked
-from ..napari_io.layers import KEY, changed_by_user, kind_of, result_layer, scan_of
+from ..napari_io.layers import KEY, changed_by_user, grid_shape, kind_of_frames, result_layer, scan_of
 from ..parts.background import Work
 from ..parts.panel import Panel
 from .bench import (
@@ -27,6 +28,7 @@ from .bench import (
     moved,
     opened,
     painted_by_hand,
+    plane_of,
     put_change,
     refuse_locked,
     shown_of,
@@ -49,6 +51,7 @@ class Prompting:
         self.session: PromptSession | None = None
         self.marks: PromptMarks | None = None
         self.image: Layer | None = None
+        self.frame: tuple[int, ...] = ()  # of a stack of frames, which one
         self.mask: Labels | None = None
         self.state = ""  # what was done last, in one line
         self._hand: tuple[Shape, int, bool, int] = ("point", 1, False, 0)
@@ -74,8 +77,11 @@ class Prompting:
         if self.marks is not None:
             self.marks.take(*self._hand)
 
-    def open(self, image: Layer, mask: Labels | None, task: Task, known: bool, engine: str) -> None:
-        """Begin on an image. mask: to be mended; None: a new layer. known: a student can make its start."""
+    def open(
+        self, image: Layer, frame: tuple[int, ...], mask: Labels | None, task: Task, known: bool, engine: str
+    ) -> None:
+        """Begin on an image, or one frame of it. mask: to be mended; None: a new layer. known: a student can make its
+        start."""
         if self.opening.running:
             return
         try:
@@ -83,15 +89,15 @@ class Prompting:
             held = None
             if mask is not None:
                 refuse_locked(mask)
-                start = np.array(mask.data, np.uint8)
-                held = changed_by_user(mask) if is_locked(mask) else None
-            scan = scan_of(image)
+                start = np.array(plane_of(mask), np.uint8)
+                held = changed_by_user(mask).reshape(plane_of(mask).shape) if is_locked(mask) else None
+            scan = scan_of(image, frame)
         except ValueError as e:
             self.panel.say_error(e)
             return
-        self.image, self.mask = image, mask
+        self.image, self.frame, self.mask = image, frame, mask
         self.panel.say("Looking at the image...")
-        flat = kind_of(image) == "grey"
+        flat = kind_of_frames(image) == "grey"
         self.opening.start_call(opened, scan, task.name if known else task, start, flat, engine, held)
 
     def _opened(self, session: PromptSession) -> None:
@@ -106,7 +112,9 @@ class Prompting:
             about: dict[str, Any] = {"measures": prediction.measures, "extra": prediction.extra}
             about |= {"model_id": prediction.model_id} if session.labels.any() else {}
             name = session.task.regions[0].name
-            self.mask = result_layer(image, session.labels, session.task, f"{image.name} {name}", about)
+            labels = session.labels.reshape(grid_shape(image, self.frame))
+            title = f"{name_of_frame(image, self.frame)} {name}"
+            self.mask = result_layer(image, labels, session.task, title, about, self.frame)
             self.viewer.add_layer(self.mask)
         for emitter in events_of_change(self.mask):
             self.panel.listen(emitter, self._look_soon)
@@ -191,7 +199,7 @@ class Prompting:
         known = self.session.labels
         painted = painted_by_hand(self.mask, known)
         if painted is not None and is_locked(self.mask):
-            self.session.hold(changed_by_user(self.mask))
+            self.session.hold(changed_by_user(self.mask).reshape(known.shape))
         self._before = known if painted is None else painted
         self._stop.clear()
         self._one_step.enter_context(self.mask.block_history())
@@ -303,7 +311,7 @@ class Prompting:
         session, mask = self.session, self.mask
         if session is None or mask is None or self.work.running:
             return
-        labels = np.asarray(mask.data)
+        labels = plane_of(mask)
         if np.array_equal(labels, session.labels):
             return
         if went_along(session, labels):

@@ -14,9 +14,10 @@ from ...base.errors import ModelFileError
 from ...models.registry import default_model
 from ...tasks.anything import ANY, any_task
 from ...tasks.task import Task
-from ..napari_io.layers import KEY, grid_shape, kind_of, task_of_labels
+from ..napari_io.layers import KEY, frame_on_show, grid_shape, kind_of_frames, task_of_labels
 from ..parts.choosers import LayerChooser
 from ..parts.style import Section
+from .bench import frame_axes
 
 if TYPE_CHECKING:
     from ..parts.panel import Panel
@@ -36,8 +37,8 @@ class Subject(Section):
     def __init__(self, panel: Panel):
         super().__init__("Image")
         self.panel = panel
-        self.images = LayerChooser(panel, lambda layer: kind_of(layer) is not None, "no image that fits")
-        self.field("layer", self.images, "Photographs (RGB), grey images and volumes; other layers are not listed.")
+        self.images = LayerChooser(panel, lambda layer: kind_of_frames(layer) is not None, "no image that fits")
+        self.field("layer", self.images, "Photographs, grey images and volumes; of a stack, the frame on show.")
         self.structure = QComboBox()
         self.field("structure", self.structure, "What you mark. Any structure: nothing needs to know it.")
         self.masks = QComboBox()
@@ -46,13 +47,26 @@ class Subject(Section):
         self._masks: list[Labels] = []
         self._tasks: dict[str, Task] = {}
         self._known: set[str] = set()
+        self._frame: tuple[int, ...] = ()
         self.list_structures()
         self.images.changed.connect(self._image_changed)
         self.structure.activated.connect(self._structure_chosen)
         self.masks.activated.connect(lambda _i: self.changed.emit())
         panel.listen(panel.viewer.layers.events.inserted, self._layers_changed)
         panel.listen(panel.viewer.layers.events.removed, self._layers_changed)
+        panel.listen(panel.viewer.dims.events.current_step, self._frame_changed)
         self._image_changed()
+
+    @property
+    def frame(self) -> tuple[int, ...]:
+        """Which frame of the chosen image is on show; () where it has none."""
+        image = self.images.layer
+        return () if image is None else frame_on_show(image, self.panel.viewer.dims.point)
+
+    def _frame_changed(self, event: Any = None) -> None:
+        """Another frame of a stack is on show: it has its own masks."""
+        if self.frame != self._frame:
+            self._image_changed()
 
     # --- structures --------------------------------------------------------------------------------------------
 
@@ -60,7 +74,7 @@ class Subject(Section):
         """The tasks that fit the image, own structures, any structure, and a new one."""
         wanted = choose or self.structure.currentData() or ANY
         image = self.images.layer
-        kind = kind_of(image) if image is not None else None
+        kind = kind_of_frames(image) if image is not None else None
         own = own_structures()
         self._tasks = {n: t for n, t in tasks_by_name().items() if kind in (None, "grey") or t.input == kind}
         self._known = {n for n in self._tasks if n not in own or _has_model(n)}
@@ -77,7 +91,7 @@ class Subject(Section):
         name, image = self.structure.currentData(), self.images.layer
         if name in self._tasks:
             return self._tasks[name]
-        kind = kind_of(image) if image is not None else "photograph"
+        kind = kind_of_frames(image) if image is not None else "photograph"
         return any_task("photograph" if kind == "photograph" else "volume", flat=kind == "grey")
 
     @property
@@ -99,8 +113,9 @@ class Subject(Section):
             self.masks.setCurrentIndex(self._masks.index(mask) + 1)
 
     def _image_changed(self) -> None:
-        """Another image: its newest mask says which structure is meant."""
+        """Another image, or frame: its newest mask says which structure is meant."""
         image = self.images.layer
+        self._frame = self.frame
         self.list_structures()
         if image is not None:
             own = [task_of_labels(m) for m in self._lying_on(image) if _source(m) == image.name]
@@ -136,16 +151,23 @@ class Subject(Section):
             self.choose_mask(keep)
 
     def _lying_on(self, image: Layer) -> list[Labels]:
-        """Labels layers in the image's place."""
-        at = image.data_to_world((1,) * image.ndim)
+        """Labels layers in the place of the image, or of its frame on show."""
+        frame = self.frame
+        at = image.data_to_world((*frame, *(1,) * (image.ndim - len(frame))))
         return [
             layer
             for layer in self.panel.viewer.layers
             if isinstance(layer, Labels)
             and not layer.multiscale
-            and tuple(layer.data.shape) == grid_shape(image)
-            and np.allclose(layer.data_to_world((1,) * layer.ndim), at[-layer.ndim :])
+            and tuple(layer.data.shape) == grid_shape(image, frame)
+            and np.allclose(layer.data_to_world(_second_pixel(layer.ndim, len(frame))), at[-layer.ndim :])
+            and frame_axes(layer) == len(frame)
         ]
+
+
+def _second_pixel(ndim: int, frame_axes: int) -> tuple[int, ...]:
+    """Index 1 along every axis of a mask but those that hold its frame's place."""
+    return (0,) * frame_axes + (1,) * (ndim - frame_axes)
 
 
 def _source(mask: Labels) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ...annotations.structures import offer_model, own_structures, set_folder
 from ...base.errors import TinyMIGError
 from ...base.records import Message
 from ...tasks.task import Task
+from ..cases.results import name_of_frame
 from ..napari_io.layers import KEY, scan_of
 from ..parts.panel import Panel
 from ..parts.predicting import forget_models
@@ -84,13 +86,13 @@ class TeachCard(Section):
             "Runs in a process of its own." if count >= 2 else "Two cases at least; five are better."
         )
 
-    def add_case(self, image: Layer, mask: Labels) -> str:
+    def add_case(self, image: Layer, mask: Labels, frame: tuple[int, ...] = ()) -> str:
         """Put a mask and its image into the set; words about it. Raises ValueError or TinyMIGError if it cannot."""
         task = self.task
         if task is None:
             return ""
         own = mask.metadata.get(KEY, {}) if mask.metadata else {}
-        scan = scan_of(image)
+        scan = replace(scan_of(image, frame), name=name_of_frame(image, frame))
         with AnnotationSet(set_folder(task), task) as cases:
             case, warnings = cases.add(
                 scan,

@@ -23,6 +23,7 @@ from ..parts.background import Work
 from ..parts.choosers import LayerChooser
 from ..parts.panel import Panel
 from ..parts.predicting import Request, predict, preferred_model, request_as_preferred
+from ..parts.settings import setting
 from ..parts.style import Badge, QuietLabel, button, primary_button, row, text_label
 from ..parts.task_guess import TaskGuess, guess_task
 from .all_cases import AllCases
@@ -137,7 +138,7 @@ class SegmentPanel(Panel):
         layer = self.images.layer
         stack = layer is not None and axes_of(layer, flat=True).kind == "volume"
         found = TASKS[self._guess.task].title if self._guess and self._guess.task else "not recognised"
-        before = self.task.currentData()
+        before = self.task.currentData() if self.task.count() else setting("general", "task")
         self.task.blockSignals(True)
         self.task.clear()
         waiting = "auto" if layer is None else "auto: looking..."

@@ -11,7 +11,14 @@ from ..parts.panel import Panel
 from ..parts.project import project
 from ..parts.style import EmptyState, Section, button, row
 
-NOTHING_OPEN = "Open a photograph or a scan (drag a file into the window), or try a drawn sample:"
+NOTHING_OPEN = "Open a photograph or a scan (drag a file into the window), or try one of these:"
+
+SAMPLES = {
+    "retina": ("retina", "A photograph of a healthy eye (CC0, from scikit-image)."),
+    "fundus": ("drawn eye", "Drawn by the package: no patient."),
+    "prostate": ("drawn prostate", "An MRI drawn by the package: no patient."),
+}
+"""What can be tried with nothing at hand: key of the sample -> words and tool tip of its button."""
 
 
 def first_steps(panel: Panel) -> tuple[EmptyState, Section]:
@@ -21,8 +28,10 @@ def first_steps(panel: Panel) -> tuple[EmptyState, Section]:
     samples = panel.add_section()
     samples.add(
         row(
-            button("fundus sample", lambda: panel.viewer.open_sample("napari-tinymig", "fundus")),
-            button("prostate sample", lambda: panel.viewer.open_sample("napari-tinymig", "prostate")),
+            *(
+                button(words, lambda key=key: panel.viewer.open_sample("napari-tinymig", key), tip=tip)
+                for key, (words, tip) in SAMPLES.items()
+            ),
             stretch=None,
         )
     )
