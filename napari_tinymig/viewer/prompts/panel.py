@@ -104,8 +104,7 @@ class PromptPanel(Panel):
         same = (now.image, now.frame, now.mask) == (subject.images.layer, subject.frame, subject.chosen_mask)
         if now.session is not None and not (same and now.session.task.name == self.subject.task.name):
             now.close()
-        image = self.subject.images.layer
-        self.tools.offer(self.subject.task, image is not None and kind_of(image) == "volume")
+        self.tools.offer(self.subject.task, self._kind() == "volume")
         self.teach.show_task(self.subject.task)
         self.form.setVisible(self.subject.structure.currentData() == NEW_STRUCTURE)
         self.prompting.lock(self.tools.locked)
