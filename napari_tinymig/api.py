@@ -21,12 +21,25 @@ from .tasks.table import DEFAULT_TASK
 if TYPE_CHECKING:
     from .prompts.session import PromptSession
 
+ASKED_BY_OTHERS = {
+    "gate": "tells the task of an image (task='auto' asks it)",
+    "locator": "finds the disc for the students of disc and cup",
+    "prompted": "answers prompts (napari_tinymig.prompt asks it)",
+}
+"""Kinds of models that other parts ask."""
+
 
 def load_model(
     model: str | Path, device: str = "auto", threads: int | None = None, cup_offset: float | None = None
 ) -> Predictor:
-    """A model by name or file, ready to predict many scans: `load_model("optic").predict(Scan(pixels))`."""
-    return Predictor(model, device, threads, cup_offset=cup_offset, on_gpu=open_network)
+    """A model by name or file, ready to predict many scans: `load_model("optic").predict(Scan(pixels))`.
+
+    Raises ValueError for a model that segments nothing by itself, such as the one that tells the task.
+    """
+    opened = Predictor(model, device, threads, cup_offset=cup_offset, on_gpu=open_network)
+    if what := ASKED_BY_OTHERS.get(opened.header.kind):
+        raise ValueError(f"model '{opened.header.name}' {what} and segments nothing by itself; expected a segmenter.")
+    return opened
 
 
 def segment(

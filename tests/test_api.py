@@ -169,3 +169,11 @@ def test_colours_on_the_first_axis_are_colours():
     first = napari_tinymig.segment(np.moveaxis(eye, -1, 0), task="optic")
     assert first.labels.shape == eye.shape[:2]
     np.testing.assert_array_equal(first.labels, napari_tinymig.segment(eye, task="optic").labels)
+
+
+@pytest.mark.parametrize(
+    ("name", "what"), [("gate", "tells the task"), ("locator", "finds the disc"), ("prompt", "answers prompts")]
+)
+def test_a_model_that_other_parts_ask_is_refused_with_what_it_does(name, what):
+    with pytest.raises(ValueError, match=f"'{name}' {what}.* segments nothing by itself"):
+        napari_tinymig.load_model(name)

@@ -182,12 +182,13 @@ def test_next_warns_where_the_images_are_of_another_task(home, tmp_path):
 
 def test_the_most_doubtful_and_furthest_image_comes_first():
     sure = Candidate(Path("a"), "a", 0.05, 20.0)
-    doubtful = Candidate(Path("b"), "b", 0.30, 90.0, "greener than the source.")
+    doubtful = Candidate(Path("b"), "b", 0.30, 90.0, "greener than the source.", shift_level="some shift")
     missing = Candidate(Path("c"), "c", None, 95.0, found=False)
     useless = Candidate(Path("d"), "d", 0.9, 99.0, found=False, usable=False)
     ranking = rank([sure, doubtful, missing, useless])
     assert [r.candidate.name for r in ranking] == ["c", "b", "a", "d"]
-    assert ranking[1].reason == "expected Dice 70 %, shift 90/100 (greener than the source)"
+    place = "some shift, further than 90 % of the training images (greener than the source)"
+    assert ranking[1].reason == f"expected Dice 70 %, {place}"
     assert ranking[-1].value == -1
 
 

@@ -196,3 +196,21 @@ def test_a_mask_model_is_refused_as_a_classifier(panel, place, make_model):
     panel._refresh()
     click(panel, "Classify")
     assert "not a classifier" in panel.message.text()
+
+
+def test_a_linear_probe_has_one_column_and_no_prompt_to_show(viewer):
+    from napari_tinymig.jobs.classifying import ClassifierAnswer
+    from napari_tinymig.viewer.classify.panel import ClassifyPanel
+
+    panel = dock(viewer, ClassifyPanel)
+    image = viewer.add_image(np.zeros((64, 64), np.uint8), name="film")
+    p, picture = np.float32([0.25, 0.75]), np.zeros((64, 64, 3), np.uint8)
+    linear = ClassifierAnswer(("calm", "ill"), p, p, 0.0, 40.0, None, picture, "probe@1")
+    panel.answer.show_look(image, linear, "probe.safetensors")
+    assert panel.answer.rows.rows() == {"calm": "0.25", "ill": "0.75"}
+    assert panel.answer.prompt_button.isHidden()
+    assert panel.answer.prompted_button.isHidden()
+    prompted = ClassifierAnswer(("calm", "ill"), p, p[::-1], 0.5, 40.0, picture, picture, "probe@2")
+    panel.answer.show_look(image, prompted, "probe.safetensors")
+    assert panel.answer.rows.rows()["ill"] == "0.75   0.25"
+    assert not panel.answer.prompt_button.isHidden()

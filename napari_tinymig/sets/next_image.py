@@ -26,8 +26,8 @@ class Candidate:
     """One image of a folder and what the model thinks of it.
 
     uncertainty: 0..1, expected or measured disagreement; shift_score: percentile 0..100, None where the model cannot
-    say. problem: why it was not looked at. usable: False for images that no annotation can rescue (not found and hard
-    to grade).
+    say; shift_level: the same in words, '' where nobody said. problem: why it was not looked at. usable: False for
+    images that no annotation can rescue (not found and hard to grade).
     """
 
     path: Path
@@ -38,6 +38,7 @@ class Candidate:
     found: bool = True
     usable: bool = True
     problem: str = ""
+    shift_level: str = ""
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,7 @@ def candidate_of(item: InputItem, prediction: Prediction) -> Candidate:
         prediction.shift_reason,
         found,
         found or prediction.findings.gradable is not False,
+        shift_level=prediction.findings.shift.level if prediction.findings.shift else "",
     )
 
 
@@ -141,5 +143,7 @@ def _reason(c: Candidate) -> str:
     if c.uncertainty is not None:
         words.append(f"expected Dice {100 * (1 - c.uncertainty):.0f} %")
     if c.shift_score is not None:
-        words.append(f"shift {c.shift_score:.0f}/100" + (f" ({c.shift_reason.rstrip('.')})" if c.shift_reason else ""))
+        place = f"further than {c.shift_score:.0f} % of the training images"
+        reason = f" ({c.shift_reason.rstrip('.')})" if c.shift_reason else ""
+        words.append((f"{c.shift_level}, {place}" if c.shift_level else place) + reason)
     return ", ".join(words) or "the model can say nothing about it"

@@ -52,16 +52,13 @@ class ClassAnswerSection(Section):
         self.seen, self.layer, self.classifier = found, layer, classifier
         best = int(found.probabilities.argmax())
         self.badge.say(f"{found.classes[best]}  {found.probabilities[best]:.0%}", found.model_id, "good")
-        rows = {"class": "with prompt   without"}
-        for name, p, q in zip(found.classes, found.probabilities, found.plain):
-            rows[name] = f"{p:.2f}   {q:.2f}"
-        rows["discrepancy of the two"] = f"{found.discrepancy:.3f} nats"
-        self.rows.set_rows(rows)
+        self.rows.set_rows(_rows(found))
         self.line.setText(_distance_sentence(layer, found))
         self.evidence_class.clear()
         self.evidence_class.addItems(list(found.classes))
         self.evidence_class.setCurrentIndex(best)
-        self.prompt_button.setEnabled(found.prompt is not None)
+        for made in (self.prompt_button, self.prompted_button):  # without a prompt there is nothing to see
+            made.setVisible(found.prompt is not None)
         self.show()
 
     # --- the prompt --------------------------------------------------------------------------------------------
@@ -127,6 +124,16 @@ class ClassAnswerSection(Section):
             metadata={KEY: {"source": layer.name, "evidence_for": name}},
             **geometry_of(layer),
         )
+
+
+def _rows(found: ClassifierAnswer) -> dict[str, str]:
+    """Probabilities by class; with a prompt, also those without it and how far apart the two are."""
+    if found.prompt is None:
+        return {name: f"{p:.2f}" for name, p in zip(found.classes, found.probabilities)}
+    rows = {"class": "with prompt   without"}
+    for name, p, q in zip(found.classes, found.probabilities, found.plain):
+        rows[name] = f"{p:.2f}   {q:.2f}"
+    return rows | {"discrepancy of the two": f"{found.discrepancy:.3f} nats"}
 
 
 def _distance_sentence(layer: Image, found: ClassifierAnswer) -> str:

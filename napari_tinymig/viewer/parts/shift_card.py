@@ -15,6 +15,18 @@ from .theme import Palette
 
 TONES: dict[str, Tone] = {"known ground": "good", "some shift": "warn", "far away": "warn", "drawn image": "plain"}
 
+PART_WORDS = {
+    "stage 1": "edges, grain",
+    "stage 2": "texture",
+    "stage 3": "shapes",
+    "stage 4": "the whole",
+    "neighbours": "nearest image",
+    "image": "colour, light",
+    "output": "the mask",
+}
+"""What a part of the distance looks at, for people: the network's four stages from fine to coarse, the nearest of the
+training images, the picture's own numbers, size and doubt of the answer."""
+
 
 class ShiftCard(Section):
     """The card of one model; hidden until `show_prediction`."""
@@ -25,8 +37,9 @@ class ShiftCard(Section):
         self.reason = self.add(text_label("", "line", selectable=True))
         self.rows = self.add(NumberRows())
         self.rows.setToolTip("In brackets: 80 % range of the expected Dice, 90 % interval of the measures.")
-        self.title = self.add(text_label("per part: percentile among source images", "hint"))
+        self.title = self.add(text_label("what differs: percentile among the training images", "hint"))
         self.bars = self.add(BarChart(colours, 100))
+        self.title.setToolTip("How far what the model sees is from its training images, from fine to coarse.")
         self.notes = self.add(text_label("", "hint"))
         self.hide()
 
@@ -52,7 +65,7 @@ class ShiftCard(Section):
         self.badge.say(shift.level, tone=TONES[shift.level])
         self.reason.setText(prediction.shift_reason)
         self.rows.set_rows(_shift_rows(prediction))
-        self.bars.set_bars(shift.profile, mark=97.5)
+        self.bars.set_bars({PART_WORDS.get(part, part): value for part, value in shift.profile.items()}, mark=97.5)
         self.notes.setText(" ".join(shift.notes))
         self.notes.setVisible(bool(self.notes.text()))
 
