@@ -208,3 +208,42 @@ def test_beside_the_models_only_runs_of_the_same_set_are_offered(tune, tmp_path,
     assert not tune.unseen_line.isVisibleTo(tune)
     choose(tune, tmp_path / "set")
     assert tune.unseen_line.isVisibleTo(tune)
+
+
+def test_a_mended_mask_goes_into_the_set_when_its_case_is_left(viewer, models, tmp_path):
+    """Once ticked; mended again, it replaces the earlier one, which the set's history keeps; other tasks are told."""
+    from napari_tinymig.tasks.optic import OPTIC
+    from napari_tinymig.viewer.annotate.panel import AnnotatePanel
+    from napari_tinymig.viewer.napari_io.layers import result_layer
+    from napari_tinymig.viewer.parts.project import project
+
+    project.folder, project.task = None, ""
+    panel = dock(viewer, AnnotatePanel)
+    panel.open_set(tmp_path / "set")
+    book = panel.mended._book
+    masks = []
+    for seed, task in ((0, OPTIC), (1, OPTIC), (2, POLYP)):
+        scan, truth = drawn.eye(seed)
+        image = viewer.add_image(scan.pixels, rgb=True, name=f"eye {seed}")
+        labels = truth if task == OPTIC else (truth > 0).astype(np.uint8)
+        masks.append(viewer.add_layer(result_layer(image, labels, task, f"mask {seed}", {})))
+    for mask in masks:
+        mask.data_setitem((np.array([2, 3]), np.array([2, 3])), 1)
+    book.go(book.cases[0])
+    book.go(book.cases[1])
+    assert len(panel.set.cases) == 0, "nothing is added before it is asked for"
+    panel.mended.click()
+    book.go(book.cases[0])
+    (case,) = panel.set.cases
+    assert case.changed_fraction > 0
+    book.go(book.cases[1])
+    masks[1].data_setitem((np.array([5]), np.array([5])), 1)
+    book.go(book.cases[0])
+    assert len(panel.set.cases) == 2, panel.message.text()
+    stored = np.array(Image.open(tmp_path / "set" / "labels" / f"{case.stem}.png"))
+    np.testing.assert_array_equal(stored, masks[1].data)
+    book.go(book.cases[2])
+    book.go(book.cases[0])
+    assert "not added" in panel.message.text()
+    assert len(panel.set.cases) == 2
+    project.folder, project.task = None, ""

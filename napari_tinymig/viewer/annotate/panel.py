@@ -24,6 +24,7 @@ from ..parts.panel import Panel
 from ..parts.project import project
 from ..parts.style import EmptyState, button, primary_button, row, text_label
 from .case_list import CaseList
+from .keep_mended import KeepMended
 from .next_list import NextList
 
 if TYPE_CHECKING:
@@ -107,6 +108,13 @@ class AnnotatePanel(Panel):
         self.go = section.add(primary_button("Add to set", self.add))
         self.replace = section.add(button("Replace the earlier mask", lambda: self.add(replace=True), "danger"))
         self.replace.hide()
+        task = lambda: self.set.task if self.set is not None else None  # noqa: E731
+        self.mended = section.add(KeepMended(self.viewer, task, self._keep, lambda why: self.say(why, "warn")))
+
+    def _keep(self, mask: Labels, image: Image) -> None:
+        self.layers.choose(mask)
+        self.images.choose(image)
+        self.add(replace=True)
 
     # --- the set -----------------------------------------------------------------------------------------------
 
@@ -303,6 +311,7 @@ class AnnotatePanel(Panel):
 
     def released(self) -> None:
         self.next.stop()
+        self.mended.released()
         self.close_set()
         self.keeper.failed.disconnect(self.say_error)
         let_keeper_go(self.viewer)
