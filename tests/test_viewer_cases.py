@@ -320,9 +320,9 @@ def test_case_keys_belong_to_nobody_else_are_listed_and_leave_with_the_panel(vie
     from napari.utils.key_bindings import coerce_keybinding
     from napari.utils.shortcuts import _default_shortcuts as napari_keys
 
-    from napari_tinymig.viewer.docks.keys import CASE_KEYS, CORRECT_KEYS
+    from napari_tinymig.viewer.docks.keys import CASE_KEYS, CORRECT_KEYS, PROMPT_KEYS
 
-    all_keys = [*CASE_KEYS.values(), *CORRECT_KEYS.values()]
+    all_keys = [*CASE_KEYS.values(), *CORRECT_KEYS.values(), *PROMPT_KEYS.values()]
     ours = {coerce_keybinding(key.key) for key in all_keys}
     assert len(ours) == len(all_keys)
     theirs = {coerce_keybinding(key) for keys in napari_keys.values() for key in keys} | set(Labels.class_keymap)

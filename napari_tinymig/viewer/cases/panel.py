@@ -8,7 +8,7 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QIcon, QImage, QPixmap
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QListWidget, QListWidgetItem, QProgressBar, QSlider
 
-from ..docks.keys import CASE_KEYS, CORRECT_KEYS, with_key
+from ..docks.keys import CASE_KEYS, CORRECT_KEYS, PROMPT_KEYS, with_key
 from ..parts.numbers import NumberRows
 from ..parts.panel import Panel
 from ..parts.style import EmptyState, button, primary_button, row, text_label
@@ -114,7 +114,8 @@ class CasesPanel(Panel):
         self.keys_card = self.add_section("Keys, in the image and in the panels")
         self.keys = self.keys_card.add(NumberRows())
         self.keys_card.hide()
-        self.keys.set_rows({key.does: key.shown for key in (*CASE_KEYS.values(), *CORRECT_KEYS.values())})
+        every = (*CASE_KEYS.values(), *CORRECT_KEYS.values(), *PROMPT_KEYS.values())
+        self.keys.set_rows({key.does: key.shown for key in every})
 
     def show_keys(self) -> None:
         """Show the card of keys."""

@@ -1,4 +1,4 @@
-"""Every key of the plugin but those that a panel has for itself: one table, for binding, tool tips and the help card.
+"""Every key of the plugin: one table, for binding, tool tips and the help card.
 
 napari owns the plain letters of its Labels, Points, Shapes and Image layers and nearly all of Ctrl; Shift with these
 letters and Alt with the arrows to the sides are free.
@@ -52,6 +52,18 @@ CORRECT_KEYS: dict[str, Key] = {
     "lock": Key("Shift-K", "lock what I painted"),
 }
 """Bound while the Correct panel is open."""
+
+
+PROMPT_KEYS: dict[str, Key] = {
+    "add": Key("Q", "prompt: add"),
+    "away": Key("W", "prompt: take away"),
+    "point": Key("U", "prompt: points"),
+    "scribble": Key("J", "prompt: scribbles"),
+    "box": Key("K", "prompt: boxes"),
+    "next": Key("N", "prompt: next object"),
+    "accept": Key("G", "prompt: accept"),
+}
+"""Bound while the Prompt panel is open: plain letters that neither napari's viewer nor any of its layers owns."""
 
 
 def with_key(tip: str, name: str) -> str:

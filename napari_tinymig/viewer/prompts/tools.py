@@ -10,19 +10,12 @@ from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QButtonGroup, QCheckBox, QComboBox, QPushButton, QSpinBox
 
 from ...tasks.task import Region, Task
+from ..docks.keys import PROMPT_KEYS
 from ..parts.style import Section, button, row
 from .marks import Shape
 
 Sign = Literal["add", "away"]
-KEYS = {  # plain letters that neither napari's viewer nor any of its layers owns
-    "add": "Q",
-    "away": "W",
-    "point": "U",
-    "scribble": "J",
-    "box": "K",
-    "next": "N",
-    "accept": "G",
-}
+KEYS = {name: key.key for name, key in PROMPT_KEYS.items()}
 WORDS = {"add": "+  add", "away": "−  take away", "point": "point", "scribble": "scribble", "box": "box"}
 TIPS = {
     "add": "What you mark belongs to it.",
