@@ -129,3 +129,22 @@ def test_any_two_models_of_a_task_are_compared_by_swipe(viewer, panel):
     click(panel.swipe, "Compare")
     wait_until(lambda: panel.swipe.layer is not None, 60, "both masks")
     assert np.asarray(viewer.layers["left | right"].data).any()
+
+
+def test_a_default_that_another_window_changed_is_said_once(viewer, models):
+    from napari_tinymig.models.registry import add_model, find_model, set_default
+    from napari_tinymig.viewer.segment.panel import SegmentPanel
+
+    panel = dock(viewer, SegmentPanel)
+    viewer.add_image(photograph(), rgb=True, name="eye")
+    panel.task.setCurrentIndex(panel.task.findData("optic"))
+    assert panel.model.currentText() == "optic"
+    add_model(find_model("optic"), "optic-mine")
+    set_default("optic", "optic-mine")  # as another process does
+    viewer.add_image(photograph(), rgb=True, name="next")
+    panel.task.setCurrentIndex(panel.task.findData("optic"))
+    assert panel.model.currentText() == "optic-mine"
+    assert "'optic-mine' is the default for optic now, no longer 'optic'" in panel.message.text()
+    panel.say("")
+    panel._task_changed()
+    assert panel.message.text() == ""

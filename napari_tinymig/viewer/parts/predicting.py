@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from napari.layers import Layer, Shapes
@@ -88,6 +89,20 @@ def preferred_model(task: str) -> str | None:
         return default_model(task)
     except ModelFileError:
         return None
+
+
+_SEEN: WeakKeyDictionary[Any, dict[str, str]] = WeakKeyDictionary()
+"""By panel: task -> the default model that it offered last."""
+
+
+def news_of_default(panel: Any, task: str) -> str:
+    """A sentence where the default of a task became another since a panel last offered it, in this window, in another
+    one or on the command line; '' otherwise."""
+    seen, now = _SEEN.setdefault(panel, {}), preferred_model(task)
+    before = seen.get(task)
+    if now is not None:
+        seen[task] = now
+    return f"'{now}' is the default for {task} now, no longer '{before}'." if now and before and now != before else ""
 
 
 def default_told(name: str, task: str) -> tuple[str, bool]:

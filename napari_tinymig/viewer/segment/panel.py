@@ -22,7 +22,7 @@ from ..napari_io.layers import axes_of, frame_on_show, kind_of_frames, said_of_a
 from ..parts.background import Work
 from ..parts.choosers import LayerChooser
 from ..parts.panel import Panel
-from ..parts.predicting import Request, predict, preferred_model, request_as_preferred
+from ..parts.predicting import Request, news_of_default, predict, preferred_model, request_as_preferred
 from ..parts.settings import setting
 from ..parts.style import Badge, QuietLabel, button, primary_button, row, text_label
 from ..parts.task_guess import TaskGuess, guess_task
@@ -176,9 +176,10 @@ class SegmentPanel(Panel):
         self.model.blockSignals(True)
         self.model.clear()
         self.model.addItems(names if best is None or best in names else [best, *names])
-        if best is not None:
-            self.model.setCurrentText(best)
+        self.model.setCurrentText(best or "")
         self.model.blockSignals(False)
+        if news := news_of_default(self, task) if task else "":
+            self.say(news, "warn")
         self._refresh_state()
 
     def _refresh_state(self, event: Any = None) -> None:
