@@ -1,6 +1,6 @@
 """Put a trained model into the package: its development scores into the header, its card beside it.
 
-python benchmarks/bundle.py runs/optic-sdg/best.safetensors --scores runs/optic-sdg-eval/summary.csv
+python benchmarks/bundle.py runs/optic-sdg/best.safetensors --scores runs/optic-sdg-eval/summary.csv --cup-head cup-sdg
 """
 
 from __future__ import annotations
@@ -38,13 +38,17 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("--scores", type=Path, nargs="*", default=[], help="summary.csv of tinymig evaluate")
     parser.add_argument("--name", help="name in the package; default: the model's own")
+    parser.add_argument("--cup-head", help="name of the bundled cup head that has a say in the model's cups")
     arguments = parser.parse_args()
     model = read_model_file(arguments.model)
     name = arguments.name or model.header.name
     scores = dict(model.header.scores)
     if arguments.scores:
         scores["development"] = development_scores(arguments.scores)
-    header = model.header.model_copy(update={"name": name, "scores": scores})
+    spec = model.header.input
+    if arguments.cup_head:
+        spec = spec.model_copy(update={"cup_head": arguments.cup_head})
+    header = model.header.model_copy(update={"name": name, "scores": scores, "input": spec})
     written = write_model_file(MODELS / f"{name}.safetensors", header, model.weights(), model.onnx)
     facts = tomllib.loads((HERE / "cards.toml").read_text(encoding="utf-8")).get(name, {})
     write_card(written, MODELS / f"{name}.md", **facts)

@@ -27,6 +27,7 @@ MODELS = {
     "polyp-sdg": (1.5, 1.2, 425),
     "locator": (1.5, 0.9, 425),
     "gate": (0.15, 0.1, 200),
+    "cup-sdg": (0.15, 0.1, 230),
 }
 VERSION_MODULES = 210
 """Imported by `tinymig --version`, the interpreter's own included."""

@@ -27,7 +27,7 @@ ORDER = (
         "training.data",
     ),
     *("training.objectives", "training.run", "training.finetune", "training.classifier", "training.prompting"),
-    *("training.benchmark", "training.task_gate", "training.self_test", "training.__main__"),
+    *("training.benchmark", "training.task_gate", "training.cup_head", "training.self_test", "training.__main__"),
     *("jobs", "api", "cli"),
     *(
         "viewer.napari_io",

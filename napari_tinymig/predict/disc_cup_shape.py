@@ -1,13 +1,15 @@
-"""The shapes of disc and cup: both drawn towards their own ellipses, the cup in the size of its school."""
+"""The shapes of disc and cup: both drawn towards their own ellipses, the cup in the size of its head and school."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..measures.ellipse import extent, fit_ellipse
+from .cup_head import CupHead, offset_towards
 
 PULL = 0.7
 """Weight of the ellipse against the network's own logits. Chosen on refuge_like, a development set, through the
@@ -19,9 +21,14 @@ CERTAIN = 6.0
 FEWEST = 30
 
 
-def redraw_disc_and_cup(logits: NDArray[np.float32], cup_offset: float) -> NDArray[np.float32]:
-    """Logits (2, h, w), disc first, drawn towards their own ellipses, the cup in the size of its school."""
+def redraw_disc_and_cup(
+    logits: NDArray[np.float32], grid: NDArray[Any], cup_offset: float, head: CupHead | None = None
+) -> NDArray[np.float32]:
+    """Logits (2, h, w), disc first, drawn towards their own ellipses, the cup in the size that the student, the model's
+    cup head and its school give it together. grid: (h, w, 3) that was seen."""
     logits = drawn_to_ellipse(logits)
+    if head is not None:
+        cup_offset += offset_towards(head, grid, logits)
     logits[1] = redrawn(logits[1], logits[0] > 0, cup_offset)
     return logits
 
@@ -63,11 +70,21 @@ def redrawn(cup: NDArray[np.floating], disc: NDArray[np.bool_], offset: float) -
     old, middle = (np.array([(a + b - 1) / 2 for a, b in box]) for box in (inner, outer))
     new = middle + (old - middle) * (1 - wanted) / (1 - ratio)
     step = ratio / wanted  # source pixels per pixel
-    from scipy import ndimage
+    lines = (start - centre * step + step * np.arange(n) for start, centre, n in zip(old, new, cup.shape))
+    return _read_at(np.asarray(cup, np.float32), *lines)
 
-    return ndimage.affine_transform(
-        np.asarray(cup, np.float32), np.array([step, step]), old - new * step, order=1, mode="nearest"
-    )
+
+def _read_at(
+    values: NDArray[np.float32], rows: NDArray[np.float64], columns: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """(R, C) values (h, w) at fractional rows (R,) and columns (C,), linear between pixels, the border's beyond it."""
+    for axis, at in enumerate((rows, columns)):
+        at = np.clip(at, 0, values.shape[axis] - 1)
+        low = np.minimum(at.astype(int), max(values.shape[axis] - 2, 0))
+        part = (at - low).astype(np.float32).reshape((-1, 1) if axis == 0 else (1, -1))
+        above = np.minimum(low + 1, values.shape[axis] - 1)
+        values = values.take(low, axis) * (1 - part) + values.take(above, axis) * part
+    return values
 
 
 def moved_ratio(ratio: float, offset: float) -> float:

@@ -29,8 +29,9 @@ from .colour_match import ColourMatch, match_to_source
 OBJECT_LOGIT = "object_logit"
 """Header constant: mean logit, above the decision's, that a separate object needs to be shown."""
 
-Redraw = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""Logits (R, s, s) -> logits, what a task does to its regions' shapes before labels are decided."""
+Redraw = Callable[[NDArray[np.float32], NDArray[Any]], NDArray[np.float32]]
+"""Logits (R, s, s) and the grid (s, s, 3) that was seen -> logits, what a task does to its regions' shapes before
+labels are decided."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,6 @@ class PhotographStudent:
         if task.single_object:
             logits = keep_one_object(logits, task)
         if self.redraw is not None:
-            logits = self.redraw(logits)
+            logits = self.redraw(logits, frame.grid)
         least = self.header.constants.get(OBJECT_LOGIT)
         return (logits, 0) if least is None or task.single_object else drop_doubtful(logits, least)

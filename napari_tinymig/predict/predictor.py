@@ -37,7 +37,7 @@ class Predictor:
     """A model ready to predict; keep it for many scans.
 
     model: name, file or ModelFile. device: auto, cpu, cuda or mps. threads: of the network; None = all usable, at
-    most four. network, locator: ready networks instead of those that would be opened (torch on a GPU, tests).
+    most four. network, locator, cup_head: ready networks instead of those that would be opened (torch on a GPU, tests).
     colour_match: photographs only: match 'colour' or 'histogram' to the training images before the network looks (off
     by default: it can harm, docs/SHIFT.md). cup_offset: disc and cup only: see `cup_school.redraw_cup`; None = the
     model's own. on_gpu: opens the network on a GPU, `jobs.accelerate.open_network`; without it 'auto' stays on the CPU.
@@ -52,6 +52,7 @@ class Predictor:
         threads: int | None = None,
         network: Network | None = None,
         locator: Predictor | None = None,
+        cup_head: Predictor | None = None,
         colour_match: ColourMatch = "none",
         cup_offset: float | None = None,
         on_gpu: OpenOnGpu | None = None,
@@ -67,7 +68,7 @@ class Predictor:
             network, self.device = _opened_on_gpu(self.model, self.device, on_gpu)
         self.network: Network = network or OnnxNetwork(self.model, threads)
         self._threads = threads
-        self._locator = locator
+        self._locator, self._cup_head = locator, cup_head
         self.colour_match = checked_match(colour_match, self.header)
         self.cup_offset = school_of(cup_offset, self.header)
 
@@ -87,6 +88,13 @@ class Predictor:
         if self._locator is None and self.header.input.locator:
             self._locator = Predictor(self.header.input.locator, "cpu", self._threads)
         return self._locator
+
+    @property
+    def cup_head(self) -> Predictor | None:
+        """The model that has a say in the cup's size, opened when first needed; None if the student has none."""
+        if self._cup_head is None and self.header.input.cup_head:
+            self._cup_head = Predictor(self.header.input.cup_head, "cpu", self._threads)
+        return self._cup_head
 
     def predict(
         self,
@@ -146,7 +154,9 @@ class Predictor:
     def photograph_student(self) -> PhotographStudent:
         """The model as one that looks at boxes of photographs."""
         draws_cups = "cup_disc" in self.task.measures
-        redraw = partial(redraw_disc_and_cup, cup_offset=self.cup_offset) if draws_cups else None
+        if not draws_cups:
+            return PhotographStudent(self.network, self.header, self.colour_match)
+        redraw = partial(redraw_disc_and_cup, cup_offset=self.cup_offset, head=self.cup_head)
         return PhotographStudent(self.network, self.header, self.colour_match, redraw)
 
 

@@ -42,6 +42,7 @@ class InputSpec(Frozen):
         description="Fundus: side of the region of interest in disc diameters; None = whole frame.",
     )
     locator: str | None = Field(None, description="Name of the bundled model that finds the region of interest.")
+    cup_head: str | None = Field(None, description="Name of the bundled model that has a say in the cup's size.")
 
 
 class StudentSpec(Frozen):
@@ -130,7 +131,7 @@ class ModelHeader(Frozen):
     """The JSON header of a model file (.safetensors metadata key 'tinymig')."""
 
     schema_version: int = HEADER_SCHEMA
-    kind: Literal["segmenter", "locator", "gate", "classifier", "prompted"] = "segmenter"
+    kind: Literal["segmenter", "locator", "gate", "classifier", "prompted", "cup_head"] = "segmenter"
     name: str
     task: Task | None = None
     input: InputSpec = InputSpec()

@@ -25,7 +25,7 @@ from napari_tinymig.tasks.task import Task
 
 from ..networks.export import ExportFailed, check_parity
 from ..networks.saved import load_student
-from .bundle_run import LOCATOR, MODEL, SCRIPT
+from .bundle_run import CUP_HEAD, LOCATOR, MODEL, SCRIPT
 from .reopened import run_python
 from .torchscript import write_torchscript
 
@@ -95,6 +95,8 @@ def _write_models(model: ModelFile, folder: Path) -> None:
     write_torchscript(student, size, folder / SCRIPT)
     if model.header.input.locator:
         write_atomic(folder / LOCATOR, find_model(model.header.input.locator).read_bytes())
+    if model.header.input.cup_head:
+        write_atomic(folder / CUP_HEAD, find_model(model.header.input.cup_head).read_bytes())
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -23,7 +23,8 @@ from napari_tinymig.network.run import NetworkOutput, OnnxNetwork
 from napari_tinymig.predict.predictor import Predictor
 from napari_tinymig.predict.task_guess import scan_for_task
 
-MODEL, SCRIPT, LOCATOR = "model.safetensors", "model.ts", "locator.safetensors"
+MODEL, SCRIPT = "model.safetensors", "model.ts"
+LOCATOR, CUP_HEAD = "locator.safetensors", "cup_head.safetensors"
 SAFE_DTYPES = {"uint16": np.int32, "uint32": np.int64, "uint64": np.float64}
 """Dtypes that torch computes nothing in -> one that holds the same numbers."""
 
@@ -96,8 +97,10 @@ class StudentInferer(Inferer):
 
     def __init__(self, models: str):
         self.model = read_model_file(Path(models) / MODEL)
-        file = Path(models) / LOCATOR
-        self.locator = Predictor(str(file), "cpu") if file.is_file() else None
+        self.locator, self.cup_head = (
+            Predictor(str(file), "cpu") if (file := Path(models) / name).is_file() else None
+            for name in (LOCATOR, CUP_HEAD)
+        )
 
     def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
         if len(inputs) != 1:
@@ -112,7 +115,8 @@ class StudentInferer(Inferer):
             meta.get("spacing_mm"),
             str(meta.get("name", "")),
         )
-        labels = Predictor(self.model, "cpu", network=network, locator=self.locator).predict(scan).labels
+        parts = {"network": network, "locator": self.locator, "cup_head": self.cup_head}
+        labels = Predictor(self.model, "cpu", **parts).predict(scan).labels
         return torch.from_numpy(labels)[None, None]
 
 

@@ -65,8 +65,10 @@ def child_header(
         "finetune": spec.model_dump(mode="json", exclude={"teacher_weights", "reference"}),
         "pid": os.getpid(),
     }
+    alone = header.input.model_copy(update={"cup_head": None})  # it would pull the taught cup back to its own
     return header.model_copy(
         update={
+            "input": alone,
             "name": spec.name or f"{header.name}-tuned",
             "thresholds": header.thresholds | ({inner: choice.threshold} if moved else {}),
             "lineage": lineage,

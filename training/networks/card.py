@@ -20,7 +20,7 @@ def model_card(model: ModelFile, failures: Sequence[str] = (), terms: Sequence[s
     """
     header = model.header
     network = load_student(model)
-    title = header.task.title if header.task else header.kind
+    title = header.task.title if header.task else header.kind.replace("_", " ")
     size = model.path.stat().st_size / 1e6
     parameters, macs = count_parameters(network) / 1e6, count_macs(network, header.input.size) / 1e9
     lines = [f"# {header.name}: {title}", "", f"`{model.model_id}`. {header.licence}", ""]
@@ -48,6 +48,8 @@ def _network(model: ModelFile) -> str:
     header = model.header
     if header.network != "student":
         return header.network
+    if header.kind == "cup_head":
+        return "MobileNetV2 blocks 0-2 and a decoder of 32 channels, on the disc unwrapped to 64 angles x 64 radii"
     spec = header.student
     encoder = "MobileNetV2 blocks 0-5" if spec.encoder == "mobile" else f"dense {'-'.join(map(str, spec.widths))}"
     return f"student, {encoder}, decoder {spec.decoder}"
@@ -56,6 +58,9 @@ def _network(model: ModelFile) -> str:
 def _scores(scores: dict[str, Any]) -> list[str]:
     """Tables of what the header knows: held-out source cases first, then development folders."""
     lines = []
+    if ratio := scores.get("held_out_ratio"):
+        told = f"error {ratio['error']:.3f}, bias {ratio['bias']:+.3f}, r {ratio['r']:.2f}"
+        lines += [f"Vertical ratio of {ratio['eyes']:.0f} held-out source eyes, in their true discs: {told}.", ""]
     held = scores.get("held_out_grid_dice") or scores.get("held_out_accuracy")
     if held:
         count = scores.get("held_out_frames") or scores.get("held_out_images") or "?"

@@ -76,11 +76,11 @@ class MobileEncoder(nn.Module):
 
     def __init__(self, init_weights: str | None = None):
         super().__init__()
-        full: Any = _mobilenet(init_weights)
+        full: Any = mobilenet(init_weights)
         self.widths = MOBILE_WIDTHS
         self.stem = nn.Sequential(full.conv_stem, full.bn1)  # timm's bn1 carries the ReLU6
         self.blocks = nn.ModuleList(list(full.blocks)[: MOBILE_TAPS[-1] + 1])
-        _fix_same_padding(self)
+        fix_same_padding(self)
 
     def freeze(self, blocks: int) -> None:
         """The stem and the first `blocks` blocks stop learning (0 = none); the loop keeps their statistics still."""
@@ -100,11 +100,11 @@ class PadThenConv(nn.Sequential):
     """A stride-2 convolution with 'same' padding of an even-sized map: one row below, one column right."""
 
 
-def _fix_same_padding(module: nn.Module) -> None:
+def fix_same_padding(module: nn.Module) -> None:
     """Replace timm's shape-dependent 'same' convolutions by fixed padding, equal for even sizes and exportable."""
     for name, child in module.named_children():
         if not isinstance(child, nn.Conv2d) or type(child).__name__ != "Conv2dSame":
-            _fix_same_padding(child)
+            fix_same_padding(child)
             continue
         k, s = child.kernel_size[0], child.stride[0]
         conv = nn.Conv2d(child.in_channels, child.out_channels, k, s, 0, groups=child.groups, bias=False)
@@ -113,7 +113,7 @@ def _fix_same_padding(module: nn.Module) -> None:
         setattr(module, name, PadThenConv(nn.ZeroPad2d((before, after, before, after)), conv))
 
 
-def _mobilenet(init_weights: str | None) -> nn.Module:
+def mobilenet(init_weights: str | None) -> nn.Module:
     """timm mobilenetv2_100: random, 'imagenet' (TINYMIG_WEIGHTS or the hub), or a local file.
 
     Always with 'same' padding, so that a student is the same function wherever its weights came from. Raises

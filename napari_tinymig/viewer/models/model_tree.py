@@ -13,7 +13,12 @@ from ..parts.predicting import preferred_model
 DEFAULT_MARK = "\u2605 "  # a filled star
 LONGEST = 26  # characters of a value beside its name; more would widen the panel
 
-KINDS = {"gate": "tells the task", "locator": "finds the disc", "prompted": "answers prompts"}
+KINDS = {
+    "gate": "tells the task",
+    "locator": "finds the disc",
+    "cup_head": "reads the cup's size",
+    "prompted": "answers prompts",
+}
 """What models that segment no task do, for people."""
 
 
