@@ -22,12 +22,12 @@ FEWEST = 30
 
 
 def redraw_disc_and_cup(
-    logits: NDArray[np.float32], grid: NDArray[Any], cup_offset: float, head: CupHead | None = None
+    logits: NDArray[np.float32], cup_offset: float, grid: NDArray[Any] | None = None, head: CupHead | None = None
 ) -> NDArray[np.float32]:
     """Logits (2, h, w), disc first, drawn towards their own ellipses, the cup in the size that the student, the model's
-    cup head and its school give it together. grid: (h, w, 3) that was seen."""
+    cup head and its school give it together. grid: (h, w, 3) that was seen, for the head."""
     logits = drawn_to_ellipse(logits)
-    if head is not None:
+    if head is not None and grid is not None:
         cup_offset += offset_towards(head, grid, logits)
     logits[1] = redrawn(logits[1], logits[0] > 0, cup_offset)
     return logits

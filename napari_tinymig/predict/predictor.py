@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..base.errors import UnsupportedInput
 from ..base.geometry import Box, whole_box
@@ -156,7 +157,10 @@ class Predictor:
         draws_cups = "cup_disc" in self.task.measures
         if not draws_cups:
             return PhotographStudent(self.network, self.header, self.colour_match)
-        redraw = partial(redraw_disc_and_cup, cup_offset=self.cup_offset, head=self.cup_head)
+
+        def redraw(logits: NDArray[np.float32], grid: NDArray[Any]) -> NDArray[np.float32]:
+            return redraw_disc_and_cup(logits, self.cup_offset, grid, self.cup_head)
+
         return PhotographStudent(self.network, self.header, self.colour_match, redraw)
 
 
