@@ -330,6 +330,8 @@ def test_case_keys_belong_to_nobody_else_are_listed_and_leave_with_the_panel(vie
     panel = opened(viewer)
     press(viewer, Qt.Key.Key_J, SHIFT)
     assert panel.keys_card.isVisible()
+    spin(0.1)
+    assert not panel.keys_card.visibleRegion().isEmpty(), "scrolled to"
     assert set(panel.keys.rows().values()) == {key.shown for key in all_keys}
     assert all(coerce_keybinding(key.key) in viewer.keymap for key in CASE_KEYS.values())
     viewer.window.remove_dock_widget("all")

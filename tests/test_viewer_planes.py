@@ -117,6 +117,11 @@ def add_mask(viewer, image):
 def test_a_coronal_series_of_few_slices_is_a_case_and_a_volume(planes):
     _, panel, _ = planes
     assert [case.name for case in panel.book.cases] == list(SERIES)
+    from napari_tinymig.viewer.cases.pictures import picture_of
+
+    for case in panel.book.cases:  # 48 x 40 pixels as scanned, not the edge of 15 slices
+        assert (picture_of(case).any(axis=2).sum(axis=1) > 0).sum() == 44, case.name
+        assert (picture_of(case).any(axis=2).sum(axis=0) > 0).sum() >= 36, case.name
 
 
 @pytest.mark.parametrize("name", SERIES)

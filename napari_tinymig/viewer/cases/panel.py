@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtGui import QIcon, QImage, QPixmap
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QListWidget, QListWidgetItem, QProgressBar, QSlider
 
@@ -122,8 +122,13 @@ class CasesPanel(Panel):
         self.keys_card.show()
 
     def toggle_keys(self) -> None:
-        """Show or hide the card of keys."""
+        """Show or hide the card of keys; shown, it is scrolled to."""
         self.keys_card.setVisible(self.keys_card.isHidden())
+        if not self.keys_card.isHidden():
+            QTimer.singleShot(0, self._scroll_to_keys)
+
+    def _scroll_to_keys(self) -> None:
+        self.scroll.ensureWidgetVisible(self.keys_card, 0, 0)
 
     # --- the list ----------------------------------------------------------------------------------------------
 

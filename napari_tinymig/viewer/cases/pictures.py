@@ -11,24 +11,30 @@ from numpy.typing import NDArray
 from ...base.records import Scan
 from ...tasks.task import Task
 from ..napari_io.layers import class_colours, task_of_labels
+from ..napari_io.planes import is_volume, scanned_axis
 from .case import Case
 
 SIDE = 44
 
 
 def picture_of(case: Case) -> NDArray[np.uint8] | None:
-    """(44, 44, 3): the image, a volume's middle slice or the one with most mask, with the mask in its colours; None
-    for a file that nobody looked at yet."""
+    """(44, 44, 3): the image, a volume's middle slice as it was scanned or the one with most mask, with the mask in its
+    colours; None for a file that nobody looked at yet."""
     if case.image is None or case.image.multiscale:
         return case.picture
     image, mask = case.image, case.mask
     shape = image.data.shape[: image.ndim]
     labels = np.asarray(mask.data) if mask is not None and tuple(mask.data.shape) == tuple(shape) else None
+    data = image.data
+    if is_volume(image) and (axis := scanned_axis(image)) != 0:  # as it was scanned, head up
+        data = np.moveaxis(data, axis, 0)[:, ::-1]
+        labels = np.moveaxis(labels, axis, 0)[:, ::-1] if labels is not None else None
+        shape = data.shape
     at: tuple[int, ...] = tuple(n // 2 for n in shape[:-2])
     if labels is not None and labels.ndim == 3 and labels.any():
         at = (int(np.count_nonzero(labels, axis=(1, 2)).argmax()),)
     pick = np.ix_(*(_spread(n, max(shape[-2:])) for n in shape[-2:]))
-    small = _as_rgb(np.asarray(image.data[at])[pick], image)
+    small = _as_rgb(np.asarray(data[at])[pick], image)
     if labels is not None and mask is not None:
         _tint_as(small, labels[at][pick], task_of_labels(mask))
     return _square(small.astype(np.uint8))
