@@ -164,3 +164,17 @@ def test_the_menu_shows_every_key(viewer):
     panel = viewer.window._qt_window.findChild(CasesPanel)
     assert panel.keys_card.isVisible()
     assert panel.keys.rows()["save this mask"] == "Shift+W"
+
+
+def test_no_title_of_a_dock_is_cut(viewer):
+    from qtpy.QtWidgets import QLabel
+
+    from napari_tinymig.viewer.docks.tabs import enclosing_dock, open_panel
+
+    viewer.window.add_plugin_dock_widget("napari-tinymig", "Segment")
+    for title in ("Planes and scanner position", "Segment"):
+        panel = open_panel(viewer, title)
+        spin(0.3)
+        (label,) = [n for n in enclosing_dock(panel).titleBarWidget().findChildren(QLabel) if title in n.text()]
+        assert label.sizeHint().width() <= label.width(), label.text()
+    assert label.text().startswith("Segment ("), "a short one keeps the name of the plugin"

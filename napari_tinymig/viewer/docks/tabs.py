@@ -11,9 +11,11 @@ from weakref import WeakSet
 
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtGui import QAction
-from qtpy.QtWidgets import QDockWidget, QMainWindow, QMenu, QMenuBar, QTabBar, QWidget
+from qtpy.QtWidgets import QDockWidget, QLabel, QMainWindow, QMenu, QMenuBar, QTabBar, QWidget
 
 PLUGIN, NAME = "napari-tinymig", "TinyMIG"
+LONGEST_TITLE = 30
+"""Letters that a title bar shows beside its three buttons, in a dock as wide as the panels ask for."""
 _TABS: WeakSet[DockTab] = WeakSet()
 """Of every panel that is open, in any window."""
 _FRONT: dict[int, str] = {}
@@ -75,6 +77,7 @@ class DockTab(QObject):
             dock.show()
         if self._title:
             dock.setWindowTitle(self._title)
+        _shorten(dock, self.shown_title)
         others = [d for d in docks_of(window, self._alike) if d is not dock and not d.isFloating() and d.isVisible()]
         if others and not dock.isFloating() and others[-1] not in window.tabifiedDockWidgets(dock):
             window.tabifyDockWidget(others[-1], dock)
@@ -96,6 +99,15 @@ class DockTab(QObject):
             self._was_hidden = False
             self._soon.start(0)
         return False
+
+
+def _shorten(dock: QDockWidget, title: str) -> None:
+    """A title too long for a narrow dock loses the plugin's name in brackets, which its tool tip keeps."""
+    bar = dock.titleBarWidget()
+    for label in bar.findChildren(QLabel) if bar is not None else []:
+        if label.text().startswith(f"{title} (") and len(label.text()) > LONGEST_TITLE:
+            label.setToolTip(label.text())
+            label.setText(title)
 
 
 def _show_whole_titles(window: QMainWindow, titles: set[str]) -> None:
