@@ -308,9 +308,10 @@ def loop():
         shot(viewer, "annotate")
         tune = dock(viewer, "Fine-tune a model")
         tune.folder.setText(str(Path(folder) / "our camera"))
-        tune.minutes.setValue(0.3)
+        tune.minutes.setValue(9)  # more than its steps need, however busy the machine is
         tune.start()
-        until(lambda: not tune.running, 240)
+        until(lambda: not tune.running, 540)
+        tune.minutes.setValue(1)
         spin(1)
         tune.folder.setText("our camera")
         tune.say("")  # how late a busy machine was is not what the picture is about
