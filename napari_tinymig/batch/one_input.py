@@ -12,7 +12,7 @@ from typing import Any
 
 from ..base.errors import TinyMIGError, UnreadableInput
 from ..base.records import Prediction
-from ..formats import InputItem, ScanFile, open_input, open_mask, write_atomically
+from ..formats import READ_FROM_BYTES, InputItem, ScanFile, open_input, open_mask, write_atomically
 from ..formats.folder_ledger import bytes_hash, left_by_a_killed_run, note_mask
 from ..formats.write_masks import mask_bytes
 from ..measures.clinical import measure
@@ -26,6 +26,8 @@ from ..predict.task_guess import TaskGate, scan_for_task
 from ..tasks.task import Task
 
 OVERLAY = "_overlay.png"
+KEPT_BYTES = 256_000_000
+"""Largest input whose bytes are kept between hashing and decoding (chosen); a larger one is read twice."""
 
 
 @dataclass(frozen=True)
@@ -80,17 +82,24 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
 
 
-def input_hash(item: InputItem) -> str:
-    """First 16 hex digits of the SHA-256 over the files of an input, '' if they cannot be read."""
-    digest = hashlib.sha256()
+def read_and_hash(item: InputItem) -> tuple[str, dict[Path, bytes]]:
+    """First 16 hex digits of the SHA-256 over the files of an input, '' if they cannot be read; and the bytes that
+    `open_input` need not read again."""
+    digest, kept = hashlib.sha256(), {}
+    files = item.files or (item.path,)
     try:
-        for path in item.files or (item.path,):
+        keep = item.format in READ_FROM_BYTES and sum(path.stat().st_size for path in files) <= KEPT_BYTES
+        for path in files:
             with path.open("rb") as stream:
+                if keep:
+                    kept[path] = stream.read()
+                    digest.update(kept[path])
+                    continue
                 while block := stream.read(1 << 20):
                     digest.update(block)
     except OSError:
-        return ""
-    return digest.hexdigest()[:16]
+        return "", {}
+    return digest.hexdigest()[:16], kept
 
 
 @lru_cache(maxsize=1)
@@ -118,11 +127,12 @@ def _finish(job: Job, row: dict[str, Any]) -> Outcome:
     """The part of `run_job` that may fail."""
     if job.item.problem:
         raise UnreadableInput(job.item.problem)
-    options, digest = job.options, input_hash(job.item)
+    options, (digest, contents) = job.options, read_and_hash(job.item)
     skipped = _skipped(job, digest)
     if skipped is not None:
         return Outcome(job, skipped)
-    scan_file = open_input(job.item)
+    scan_file = open_input(job.item, contents)
+    del contents
     task = options.task
     if task == "auto" and options.model is None:
         task = gate().task_of(scan_file.scan, scan_file.metadata)

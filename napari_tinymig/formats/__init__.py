@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 from ..base.errors import UnreadableInput
@@ -45,9 +46,14 @@ for _name in ("tifffile", "pydicom", "PIL", "highdicom"):
     logging.getLogger(_name).addHandler(logging.NullHandler())
 
 
-def open_input(item: InputItem | str | Path) -> ScanFile:
+READ_FROM_BYTES = ("photograph", "dicom")
+"""Formats whose files `open_input` need not open again where their bytes were read."""
+
+
+def open_input(item: InputItem | str | Path, contents: Mapping[Path, bytes] | None = None) -> ScanFile:
     """The image of `item`, or of a path that stands for exactly one image.
 
+    contents: bytes of its files that were read already, for `READ_FROM_BYTES`.
     Raises UnreadableInput or UnsupportedInput with one sentence: found, expected, what to do. Nothing else.
     """
     if not isinstance(item, InputItem):
@@ -60,15 +66,19 @@ def open_input(item: InputItem | str | Path) -> ScanFile:
         raise UnreadableInput(item.problem)
     match item.format:
         case "photograph":
-            from .photographs import read_photograph as read
+            from .photographs import read_photograph
+
+            return read_photograph(item, contents)
+        case "dicom":
+            from .dicom import read_dicom
+
+            return read_dicom(item, contents)
         case "nifti":
             from .nifti import read_nifti as read
         case "nrrd":
             from .nrrd import read_nrrd as read
         case "mha":
             from .metaimage import read_metaimage as read
-        case "dicom":
-            from .dicom import read_dicom as read
         case other:
             return volume_file(item, LOADERS[other](item.path, None))
     return read(item)

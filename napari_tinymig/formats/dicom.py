@@ -6,7 +6,8 @@ said aloud in the notes; missing ones are filled by the nearest neighbour, so th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,14 +56,15 @@ class DicomSource:
     slices: tuple[tuple[Path, int] | None, ...]
 
 
-def read_dicom(item: InputItem) -> ScanFile:
-    """The image of `item`: a volume in patient order, or a colour photograph (ophthalmic, endoscopic).
+def read_dicom(item: InputItem, contents: Mapping[Path, bytes] | None = None) -> ScanFile:
+    """The image of `item`: a volume in patient order, or a colour photograph (ophthalmic, endoscopic). contents: bytes
+    of its files that were read already.
 
     Raises UnreadableInput (damaged, no decoder) or UnsupportedInput (4-D, irregular positions, no image).
     """
     files = item.files or (item.path,)
     with reading(item.path, "a DICOM image or series"):
-        datasets = [_dataset(f) for f in files]
+        datasets = [_dataset(f, (contents or {}).get(f)) for f in files]
         if [is_colour(ds) for ds in datasets][0]:
             return _colour(item, datasets)
         frames, notes = in_order([frame for ds in datasets for frame in _frames(ds)], item.name)
@@ -86,10 +88,11 @@ def read_dicom(item: InputItem) -> ScanFile:
     )
 
 
-def _dataset(path: Path) -> Any:
-    if path.stat().st_size == 0:
+def _dataset(path: Path, content: bytes | None) -> Any:
+    if not (path.stat().st_size if content is None else len(content)):
         raise UnreadableInput(f"{path.name} is empty (0 bytes); expected a DICOM file; copy or export it again.")
-    dataset = pydicom.dcmread(path)
+    dataset = pydicom.dcmread(path if content is None else io.BytesIO(content))
+    dataset.filename = str(path)
     if dataset.get("Modality") == "SEG":
         raise UnsupportedInput(
             f"{path.name} is a DICOM segmentation; expected an image; give it to 'tinymig measure', or open its series."

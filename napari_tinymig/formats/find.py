@@ -9,9 +9,9 @@ unreadable: it then fails with its reason instead of vanishing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ..base.errors import TinyMIGError, UnreadableInput, reading
 from ..tasks.table import listed
@@ -19,8 +19,9 @@ from .declared import FORMATS
 from .kinds import (
     DOCUMENTS,
     FOREIGN_IMAGES,
+    SNIFFED,
+    Kind,
     file_item,
-    first_bytes,
     format_of,
     headers_for_data,
     is_text,
@@ -33,6 +34,8 @@ from .scan_file import InputItem
 
 _MASK_ENDINGS = ("_mask", "_overlay")
 _MAX_DICOM_DEPTH = 3
+Series = tuple[tuple[Any, ...], str]
+"""What tells stacks apart, and the series number."""
 
 
 def find_inputs(paths: Iterable[str | Path]) -> list[InputItem]:
@@ -43,20 +46,20 @@ def find_inputs(paths: Iterable[str | Path]) -> list[InputItem]:
     """
     given = headers_for_data([Path(p) for p in paths])
     items: list[InputItem] = []
-    named_dicom: dict[Path, list[Path]] = {}
+    named_dicom: dict[Path, dict[Path, Series | str]] = {}
     for path in given:
         if path.is_dir():
             items += _in_folder(path)
         elif problem := why_no_file(path):
             items.append(_problem(path, problem))
-        elif (kind := format_of(path)) == "dicom":
+        elif (look := _first_look(path))[0] == "dicom":
             if path.parent not in named_dicom:
                 items.append(InputItem(path, "dicom", stem_of(path)))  # its place; replaced below
-            named_dicom.setdefault(path.parent, []).append(path)
-        elif kind == "unknown":
+            named_dicom.setdefault(path.parent, {})[path] = look[1]
+        elif look[0] == "unknown":
             items.append(_problem(path, _unknown_type(path)))
         else:
-            items.append(file_item(path, kind))
+            items.append(file_item(path, look[0]))
     for folder, files in named_dicom.items():
         at = next(i for i, item in enumerate(items) if item.path in files and not item.files)
         items[at : at + 1] = _named_dicom(folder, files)
@@ -96,7 +99,7 @@ def _in_folder(folder: Path) -> list[InputItem]:
     except OSError as e:
         return [_problem(folder, f"{folder} cannot be listed ({e.strerror}); change its permissions.")]
     items: list[InputItem] = []
-    dicom: list[Path] = []
+    dicom: dict[Path, Series | str] = {}
     stems = {stem_of(p) for p in files} | {folder.resolve().name}
     data = owners(files)
     for path in files:
@@ -104,13 +107,13 @@ def _in_folder(folder: Path) -> list[InputItem]:
             continue
         if problem := why_no_file(path):
             items.append(_problem(path, problem))
-        elif (kind := format_of(path)) == "dicom":
-            dicom.append(path)
-        elif kind != "unknown":
-            items.append(file_item(path, kind))
+        elif (look := _first_look(path))[0] == "dicom":
+            dicom[path] = look[1]
+        elif look[0] != "unknown":
+            items.append(file_item(path, look[0]))
         elif not _is_document(path):
             items.append(_problem(path, _unknown_type(path)))
-    items += dicom_series(folder, [p for p in dicom if p.name.upper() != "DICOMDIR"])
+    items += dicom_series(folder, {p: series for p, series in dicom.items() if not _is_dicomdir(p)})
     if not items:
         items = [item for sub in folders for item in _dicom_below(sub, 1)]
     if not items:
@@ -140,20 +143,41 @@ def _is_document(path: Path) -> bool:
     suffix = suffix_of(path)
     if suffix in FOREIGN_IMAGES:
         return False
-    return suffix in DOCUMENTS or path.name.upper() == "DICOMDIR" or (path.stat().st_size > 0 and is_text(path))
+    return suffix in DOCUMENTS or _is_dicomdir(path) or (path.stat().st_size > 0 and is_text(path))
 
 
 def _dicom_below(folder: Path, depth: int) -> list[InputItem]:
     files = [p for p in sorted(folder.iterdir()) if p.is_file() and not p.name.startswith(".")]
-    dicom = [p for p in files if p.name.upper() != "DICOMDIR" and format_of(p) == "dicom"]
-    items = dicom_series(folder, dicom)
+    looks = {p: _first_look(p) for p in files if not _is_dicomdir(p)}
+    items = dicom_series(folder, {p: series for p, (kind, series) in looks.items() if kind == "dicom"})
     if depth < _MAX_DICOM_DEPTH:
         for sub in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
             items += _dicom_below(sub, depth + 1)
     return items
 
 
-def _named_dicom(folder: Path, files: list[Path]) -> list[InputItem]:
+def _is_dicomdir(path: Path) -> bool:
+    return path.name.upper() == "DICOMDIR"
+
+
+def _first_look(path: Path) -> tuple[Kind, Series | str]:
+    """What a file is and, of a DICOM file, its series or the sentence why that cannot be told; opened once."""
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(SNIFFED)
+            kind = format_of(path, start)
+            if kind != "dicom" or _is_dicomdir(path):
+                return kind, ""
+            stream.seek(0)
+            with reading(path, "a DICOM image"):
+                return kind, _series_key(path, start, stream)
+    except TinyMIGError as e:
+        return "dicom", str(e)
+    except OSError:
+        return format_of(path), ""
+
+
+def _named_dicom(folder: Path, files: Mapping[Path, Series | str]) -> list[InputItem]:
     """Items of DICOM files given by name: those of one series together, a single one as itself."""
     items = dicom_series(folder, files)
     return [
@@ -162,8 +186,9 @@ def _named_dicom(folder: Path, files: list[Path]) -> list[InputItem]:
     ]
 
 
-def dicom_series(folder: Path, files: Sequence[Path]) -> list[InputItem]:
-    """One item per series (and per slice direction and size within it) among the DICOM `files` of `folder`.
+def dicom_series(folder: Path, files: Mapping[Path, Series | str]) -> list[InputItem]:
+    """One item per series (and per slice direction and size within it) among the DICOM `files` of `folder`, given with
+    the series of each, or the sentence why it cannot be told.
 
     A folder with one series gives its own name; with several, the series number is added. Objects without an image of
     their own (reports, presentation states, segmentations) are left out where there are images.
@@ -173,13 +198,11 @@ def dicom_series(folder: Path, files: Sequence[Path]) -> list[InputItem]:
     groups: dict[tuple[Any, ...], list[Path]] = {}
     numbers: dict[tuple[Any, ...], str] = {}
     items: list[InputItem] = []
-    for path in files:
-        try:
-            with reading(path, "a DICOM image"):
-                key, number = _series_key(path)
-        except TinyMIGError as e:
-            items.append(InputItem(path, "dicom", stem_of(path), (path,), str(e)))
+    for path, series in files.items():
+        if isinstance(series, str):
+            items.append(InputItem(path, "dicom", stem_of(path), (path,), series))
             continue
+        key, number = series
         groups.setdefault(key, []).append(path)
         numbers[key] = number
     pictures = {key: members for key, members in groups.items() if key[-1]}
@@ -195,8 +218,8 @@ def dicom_series(folder: Path, files: Sequence[Path]) -> list[InputItem]:
     return items
 
 
-def _series_key(path: Path) -> tuple[tuple[Any, ...], str]:
-    """(what tells stacks apart, series number). Raises whatever pydicom raises for damaged files."""
+def _series_key(path: Path, start: bytes, stream: BinaryIO) -> Series:
+    """The series of a file, open at its first byte. Raises whatever pydicom raises for damaged files."""
     import pydicom
 
     tags = [
@@ -208,12 +231,12 @@ def _series_key(path: Path) -> tuple[tuple[Any, ...], str]:
         "NumberOfFrames",
         "Modality",
     ]
-    if first_bytes(path, 132)[128:] != b"DICM":
+    if start[128:132] != b"DICM":
         raise UnreadableInput(
             f"{path.name} is named like DICOM and lacks its mark (DICM at byte 128); expected a DICOM file; export it "
             "again."
         )
-    dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=[*tags, "SOPInstanceUID", "SOPClassUID"])
+    dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=[*tags, "SOPInstanceUID", "SOPClassUID"])
     direction = dataset.get("ImageOrientationPatient")
     rounded = tuple(round(float(v), 2) + 0.0 for v in direction) if direction else ()
     multi = str(dataset.get("SOPInstanceUID")) if int(dataset.get("NumberOfFrames", 1) or 1) > 1 else ""

@@ -32,6 +32,8 @@ MOST_MASK_CODES = 16
 _MASK_NAME = re.compile(r"(^|[_\-. ])(mask|label|labels|seg|segmentation)s?$", re.IGNORECASE)
 _GZIPPED = (".nii.gz", ".img.gz", ".hdr.gz", ".raw.gz")
 _GZIP = b"\x1f\x8b"
+SNIFFED = 352
+"""Bytes that tell every format: a NIfTI header's mark stands last."""
 
 
 def suffix_of(path: Path) -> str:
@@ -73,9 +75,10 @@ def is_mask_picture(path: Path) -> bool:
         return False
 
 
-def format_of(path: Path) -> Kind:
-    """The format by the first bytes, whatever the name says; by the name where they say nothing."""
-    found = _sniffed(path)
+def format_of(path: Path, start: bytes | None = None) -> Kind:
+    """The format by the first bytes, whatever the name says; by the name where they say nothing. start: the first
+    `SNIFFED` bytes as stored, where they were read already."""
+    found = _sniffed(first_bytes(path, SNIFFED) if start is None or start[:2] == _GZIP else start)
     if found != "unknown":
         return found
     return format_by_suffix(suffix_of(path))  # type: ignore[return-value]
@@ -97,8 +100,7 @@ def first_bytes(path: Path, count: int) -> bytes:
         return b""
 
 
-def _sniffed(path: Path) -> Kind:
-    start = first_bytes(path, 352)
+def _sniffed(start: bytes) -> Kind:
     if start[128:132] == b"DICM":
         return "dicom"
     if start.startswith((b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import re
 import struct
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +34,18 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 ORIENTATION_TAG = 0x0112
 FORMATS: dict[str, Format] = {"PNG": "png", "JPEG": "jpeg", "MPO": "jpeg", "TIFF": "tiff", "BMP": "bmp", "WEBP": "webp"}
 _OPENERS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")  # MPO, several JPEGs in one, is opened as JPEG
+Source = Path | io.BytesIO
+"""A file, or what was read of it already."""
 _GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 
 
-def read_photograph(item: InputItem) -> ScanFile:
+def read_photograph(item: InputItem, contents: Mapping[Path, bytes] | None = None) -> ScanFile:
     """The photograph of `item`, upright. Colour gives a photograph (H, W, 3) uint8; grey a one-slice volume (1, H, W)
-    in its own depth (`as_photograph` turns that into RGB). Raises UnreadableInput or UnsupportedInput."""
+    in its own depth (`as_photograph` turns that into RGB). contents: bytes of its file that were read already. Raises
+    UnreadableInput or UnsupportedInput."""
     path = item.path
     with reading(path, "a photograph (PNG, JPEG, TIFF, BMP or WebP)"):
-        pixels, orientation, kind = decode_picture_file(path)
+        pixels, orientation, kind = decode_picture_file(path, content=(contents or {}).get(path))
         if pixels.ndim not in (2, 3):
             raise UnsupportedInput(f"{path.name} has shape {pixels.shape}; expected one picture, grey or colour.")
         height, width = pixels.shape[:2]
@@ -114,21 +119,24 @@ def _finite_grey(grey: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[str
     return finite(grey, name)
 
 
-def decode_picture_file(path: Path, labels: bool = False) -> tuple[NDArray[Any], int, Format]:
-    """(pixels as stored: (H, W) or (H, W, 3), EXIF orientation, format). `labels` keeps palette indices and bits."""
-    if path.stat().st_size == 0:
+def decode_picture_file(
+    path: Path, labels: bool = False, content: bytes | None = None
+) -> tuple[NDArray[Any], int, Format]:
+    """(pixels as stored: (H, W) or (H, W, 3), EXIF orientation, format). `labels` keeps palette indices and bits;
+    content: the file's bytes, where they were read already."""
+    source: Source = path if content is None else io.BytesIO(content)
+    if not (path.stat().st_size if content is None else len(content)):
         raise UnreadableInput(f"{path.name} is empty (0 bytes); expected a photograph; copy or export it again.")
     try:
-        with Image.open(path, formats=_OPENERS) as picture:
-            return _decode_picture(picture, path, labels)
+        with Image.open(source, formats=_OPENERS) as picture:
+            return _decode_picture(picture, path, labels, source)
     except Image.DecompressionBombError as e:
         count = int((re.findall(r"\d+", str(e)) or ["0"])[0])  # Pillow refuses before it tells the sides
         raise too_large(max(count, MAX_PHOTOGRAPH_PIXELS + 1), "", path.name, MAX_PHOTOGRAPH_PIXELS) from e
     except UnidentifiedImageError as e:
-        if path.suffix.lower() in (".tif", ".tiff") or _looks_like_tiff(path):
-            return (*_decode_odd_tiff(path), "tiff")
-        with path.open("rb") as stream:
-            start = stream.read(12)
+        start = _start_of(source, 12)
+        if path.suffix.lower() in (".tif", ".tiff") or start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+            return (*_decode_odd_tiff(path, source), "tiff")
         found = "text" if start and all(32 <= b < 127 or b in b"\r\n\t" for b in start) else f"bytes {start[:8]!r}"
         raise UnreadableInput(
             f"{path.name} starts with {found}, which is no PNG, JPEG, TIFF, BMP or WebP picture; expected a "
@@ -136,28 +144,37 @@ def decode_picture_file(path: Path, labels: bool = False) -> tuple[NDArray[Any],
         ) from e
 
 
-def _decode_picture(picture: Image.Image, path: Path, labels: bool) -> tuple[NDArray[Any], int, Format]:
+def _start_of(source: Source, count: int) -> bytes:
+    """The first bytes of a file."""
+    if isinstance(source, io.BytesIO):
+        return source.getvalue()[:count]
+    with source.open("rb") as stream:
+        return stream.read(count)
+
+
+def _decode_picture(picture: Image.Image, path: Path, labels: bool, source: Source) -> tuple[NDArray[Any], int, Format]:
     width, height = picture.size
     if width * height > MAX_PHOTOGRAPH_PIXELS:
         raise too_large(width * height, f"{width} x {height}", path.name, MAX_PHOTOGRAPH_PIXELS)
     kind = FORMATS[picture.format or ""]
     if kind == "tiff":
-        _refuse_stack(path)
+        _refuse_stack(path, source)
         if _pillow_cuts(picture):
-            return (*_decode_odd_tiff(path), "tiff")
+            return (*_decode_odd_tiff(path, source), "tiff")
     orientation = int(picture.getexif().get(ORIENTATION_TAG, 1))
     orientation = orientation if 1 <= orientation <= 8 else 1
-    if kind == "png" and _sixteen_bit_colour(path):
+    if kind == "png" and _sixteen_bit_colour(_start_of(source, 26)):
         import imagecodecs
 
-        return np.asarray(imagecodecs.png_decode(path.read_bytes()))[..., :3], orientation, kind
+        content = source.getvalue() if isinstance(source, io.BytesIO) else source.read_bytes()
+        return np.asarray(imagecodecs.png_decode(content))[..., :3], orientation, kind
     if kind != "tiff":
         return _pixels(picture, labels), orientation, kind
     try:
         # Pillow turns a TIFF upright while decoding, and no other format: as stored, it is turned back
         return turn_back(_pixels(picture, labels), orientation), orientation, kind
     except OSError:
-        return (*_decode_odd_tiff(path), "tiff")
+        return (*_decode_odd_tiff(path, source), "tiff")
 
 
 def _pillow_cuts(picture: Any) -> bool:
@@ -182,23 +199,16 @@ def _pixels(picture: Image.Image, labels: bool) -> NDArray[Any]:
     return np.asarray(picture)
 
 
-def _sixteen_bit_colour(path: Path) -> bool:
+def _sixteen_bit_colour(header: bytes) -> bool:
     """Whether a PNG's header says 16 bits and colour, which Pillow would cut to 8 bits without looking at the range."""
-    with path.open("rb") as f:
-        header = f.read(26)
     return len(header) == 26 and header[24] == 16 and header[25] in (2, 6)
 
 
-def _looks_like_tiff(path: Path) -> bool:
-    with path.open("rb") as f:
-        return f.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-
-
-def _refuse_stack(path: Path) -> None:
+def _refuse_stack(path: Path, source: Source) -> None:
     """Raise UnsupportedInput for a TIFF of several full-size pages; thumbnails and pyramids are fine."""
     import tifffile
 
-    with tifffile.TiffFile(path) as tif:
+    with tifffile.TiffFile(_apart(source)) as tif:
         first = tif.pages[0].shape
         pages = sum(1 for page in tif.pages if page.shape == first)
     if pages > 1:
@@ -208,18 +218,23 @@ def _refuse_stack(path: Path) -> None:
         )
 
 
-def _decode_odd_tiff(path: Path) -> tuple[NDArray[Any], int]:
+def _apart(source: Source) -> Source:
+    """A source that another reader may move about in."""
+    return io.BytesIO(source.getvalue()) if isinstance(source, io.BytesIO) else source
+
+
+def _decode_odd_tiff(path: Path, source: Source) -> tuple[NDArray[Any], int]:
     """A TIFF that Pillow refuses (16-bit RGB, planar, float, other compressions, BigTIFF): pixels and orientation."""
     import tifffile
 
-    with tifffile.TiffFile(path) as tif:
+    with tifffile.TiffFile(_apart(source)) as tif:
         page = tif.pages[0]
         if not isinstance(page, tifffile.TiffPage):
             page = page.aspage()
         height, width = page.imagelength, page.imagewidth
         if height * width > MAX_PHOTOGRAPH_PIXELS:
             raise too_large(height * width, f"{width} x {height}", path.name, MAX_PHOTOGRAPH_PIXELS)
-        _refuse_stack(path)
+        _refuse_stack(path, source)
         pixels = np.asarray(page.asarray()).squeeze()
         photometric = tifffile.PHOTOMETRIC(page.photometric).name
         planar = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and pixels.ndim == 3

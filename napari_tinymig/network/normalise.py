@@ -79,7 +79,10 @@ def neighbours(volume: NDArray[Any], index: int, context: bool) -> NDArray[Any]:
 
     Without context, or in a one-slice volume, all three channels are the slice itself.
     """
-    last = volume.shape[0] - 1
+    return np.stack([volume[i] for i in channel_slices(len(volume), index, context)], axis=-1)  # (H, W, 3)
+
+
+def channel_slices(depth: int, index: int, context: bool) -> tuple[int, int, int]:
+    """Which slices of `depth` are the channels of slice `index`: itself, and with `context` the ones beside it."""
     step = 1 if context else 0
-    picks = [max(index - step, 0), index, min(index + step, last)]
-    return np.stack([volume[i] for i in picks], axis=-1)  # (H, W, 3)
+    return max(index - step, 0), index, min(index + step, depth - 1)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..base.geometry import Box, place
+from ..base.records import Placement
 from .labels_from_logits import region_logits
 from .normalise import inside_frame, network_input
 from .seen_frame import SeenFrame
@@ -15,6 +18,9 @@ from .seen_frame import SeenFrame
 if TYPE_CHECKING:
     from ..recipes.student import ModelHeader
     from .run import Network
+
+PlaceIn = Callable[[Box], tuple[NDArray[Any], Placement]]
+"""What lies in a box, on the network's grid (s, s, 3), and the record that undoes it (`geometry.place`)."""
 
 PHOTOGRAPH_LOOKS: tuple[tuple[float, bool], ...] = ((1.4, True), (0.75, True))
 """(side in units of the first look's, mirrored) of the further looks. Chosen on refuge_like, a development set: with
@@ -26,16 +32,18 @@ empty 5 of 7 -> 6 of 7."""
 
 
 def averaged_logits(
-    pixels: NDArray[Any],
+    pixels: NDArray[Any] | PlaceIn,
     frame: SeenFrame,
     network: Network,
     header: ModelHeader,
     looks: tuple[tuple[float, bool], ...] = PHOTOGRAPH_LOOKS,
 ) -> NDArray[np.float32]:
-    """Logits (R, s, s): the mean of the first look's and those of further looks at the same place of a photograph."""
+    """Logits (R, s, s): the mean of the first look's and those of further looks at the same place of a photograph
+    (H, W, 3), or of whatever `pixels` puts on the grid."""
+    place_in: PlaceIn = pixels if callable(pixels) else partial(place, pixels, size=header.input.size)
     first = region_logits(frame.logits, header)  # (R, s, s)
     boxes = [_zoomed(frame.placement.box, side) for side, _ in looks]
-    batch = [_input(pixels, box, mirrored, header) for box, (_, mirrored) in zip(boxes, looks)]
+    batch = [_input(place_in, box, mirrored, header) for box, (_, mirrored) in zip(boxes, looks)]
     outputs = network.run(np.stack(batch)).logits
     total, weight = first.copy(), np.ones(first.shape[1:], np.float32)
     for raw, box, (_, mirrored) in zip(outputs, boxes, looks):
@@ -52,8 +60,8 @@ def _zoomed(box: Box, factor: float) -> Box:
     return (cy - hy, cx - hx, cy + hy, cx + hx)
 
 
-def _input(pixels: NDArray[Any], box: Box, mirrored: bool, header: ModelHeader) -> NDArray[np.float32]:
-    grid, placement = place(pixels, box, header.input.size)  # (s, s, 3)
+def _input(place_in: PlaceIn, box: Box, mirrored: bool, header: ModelHeader) -> NDArray[np.float32]:
+    grid, placement = place_in(box)  # (s, s, 3)
     ready = network_input(grid, inside_frame(placement), header.input)  # (3, s, s)
     return np.ascontiguousarray(ready[..., ::-1]) if mirrored else ready
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,11 @@ from ..base.stack import slice_axis
 from ..base.threads import in_threads
 from ..network.labels_from_logits import labels_of, region_probabilities, tidy_volume
 from ..network.look_disagreement import further_looks
-from ..network.normalise import inside_frame, neighbours, network_input
+from ..network.normalise import channel_slices, inside_frame, network_input
 from ..network.run import Network, threads_of
 from ..network.seen_frame import DecidedMask, SeenFrame
 from ..network.several_looks import NEARER_LOOK, averaged_logits
-from ..recipes.student import ModelHeader
+from ..recipes.student import InputSpec, ModelHeader
 from .slabs import SLAB_MM, Slabs
 
 Progress = Callable[[int, int], None]
@@ -105,24 +106,39 @@ def _every_slice(
 ) -> tuple[NDArray[np.float32], list[SeenFrame]]:
     """Logits (D, R, s, s), the mean of two looks at every slice, and the first looks."""
     spec, inside, threads = header.input, inside_frame(placement), threads_of(network)
+    on_grid = frames_on_grid(volume, spec)
 
-    def see(z: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float32]]:
-        pixels = neighbours(volume, z, spec.context_slices)
-        grid = place(pixels, placement.box, spec.size)[0]
-        return pixels, grid, network_input(grid, inside, spec)
+    def see(z: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        grid = on_grid(z, placement.box)[0]
+        return grid, network_input(grid, inside, spec)
 
     logits: list[NDArray[np.float32]] = []
     frames: list[SeenFrame] = []
     for start in range(0, len(volume), BATCH):
         seen = in_threads(see, range(start, min(start + BATCH, len(volume))), threads)
-        output = network.run(np.stack([ready for _, _, ready in seen]))
-        batch = [SeenFrame(grid, inside, output, i, placement) for i, (_, grid, _) in enumerate(seen)]
-        pairs = [(pixels, frame) for (pixels, _, _), frame in zip(seen, batch)]
+        output = network.run(np.stack([ready for _, ready in seen]))
+        batch = [SeenFrame(grid, inside, output, i, placement) for i, (grid, _) in enumerate(seen)]
+        pairs = [(partial(on_grid, start + i), frame) for i, frame in enumerate(batch)]
         logits += in_threads(lambda pair: averaged_logits(*pair, network, header, NEARER_LOOK), pairs, threads)
         frames += batch
         if progress:
             progress(len(frames), len(volume))
     return np.stack(logits), frames
+
+
+def frames_on_grid(volume: NDArray[Any], spec: InputSpec) -> Callable[[int, Box], tuple[NDArray[Any], Placement]]:
+    """A function of a slice and a box: the slice and the ones beside it as channels on the network's grid (s, s, 3),
+    and its placement. A slice is resampled once a box, though it is a channel of its neighbours' frames, too."""
+
+    @lru_cache(maxsize=4 * BATCH)
+    def plane(z: int, box: Box) -> tuple[NDArray[Any], Placement]:
+        return place(volume[z], box, spec.size)
+
+    def frame(z: int, box: Box) -> tuple[NDArray[Any], Placement]:
+        planes = [plane(i, box) for i in channel_slices(len(volume), z, spec.context_slices)]
+        return np.stack([grid for grid, _ in planes], axis=-1), planes[1][1]
+
+    return frame
 
 
 def _spacing_notes(spacing_mm: tuple[float, ...] | None) -> list[str]:
