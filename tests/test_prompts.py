@@ -256,3 +256,25 @@ def test_a_mask_that_is_nearly_right_changes_only_where_the_network_is_sure(engi
     changed = session.click((40, 58)).changed
     assert session.labels[40, 58] == 1
     assert (changed > 25) == much, changed
+
+
+class Watching(Bright):
+    """Keeps how much of its view the mask so far filled."""
+
+    share = 0.0
+
+    def run(self, batch: np.ndarray) -> np.ndarray:
+        self.share = float(batch[0, 6].mean())
+        return super().run(batch)
+
+
+@pytest.mark.parametrize(("at", "least", "most"), [((160, 196), 0.3, 0.5), ((160, 216), 0.05, 0.13)])
+def test_a_deep_fault_is_looked_at_from_further_away_than_a_shallow_one(at, least, most):
+    picture = two_disks().repeat(4, axis=0).repeat(4, axis=1)
+    y, x = np.ogrid[:480, :640]
+    start = (np.hypot(y - 160, x - 160) <= 34).astype(np.uint8)
+    engine = Watching()
+    session = session_on(picture, engine, start=start)
+    session.click(at)
+    assert session.labels[at] == 1
+    assert least < engine.share < most

@@ -225,7 +225,8 @@ class Prompting:
         self._settle()
         if len(done.answers) == 1:
             found = done.answers[0]
-            self.state = f"{found.changed} px in {1000 * found.seconds:.0f} ms"
+            what = f"{found.changed} px" if found.changed else "nothing changed"
+            self.state = f"{what} in {1000 * found.seconds:.0f} ms"
             self.state += f", {done.followed} slices followed" if done.followed else ""
             if found.note:
                 self.panel.say(found.note)
