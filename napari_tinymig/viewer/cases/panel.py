@@ -128,7 +128,7 @@ class CasesPanel(Panel):
             QTimer.singleShot(0, self._scroll_to_keys)
 
     def _scroll_to_keys(self) -> None:
-        self.scroll.ensureWidgetVisible(self.keys_card, 0, 0)
+        self.scroll_area.ensureWidgetVisible(self.keys_card, 0, 0)
 
     # --- the list ----------------------------------------------------------------------------------------------
 

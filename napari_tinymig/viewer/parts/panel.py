@@ -54,7 +54,7 @@ class Panel(QWidget):
         self.destroyed.connect(lambda *_, listening=self._listening: _stop_listening(listening))
 
     def _lay_out(self) -> None:
-        self.scroll = scroll = QScrollArea()
+        self.scroll_area = scroll = QScrollArea()
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
