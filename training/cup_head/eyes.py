@@ -6,6 +6,7 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,6 +31,10 @@ SOFT = (0.0, 0.0, 0.03, 0.23, 1.0)
 """How far a pixel is cup by the number of experts who say so: the students' own targets (chosen)."""
 
 
+Row = tuple[NDArray[Any], NDArray[np.float32], DiscBorder]
+"""Grid (s, s, 3) in 0..255, cup (s, s) in 0..1, and the disc's border."""
+
+
 @dataclass
 class Eyes:
     """crops (n, 3, SIDE, SIDE) and cups (n, 1, SIDE, SIDE) in 0..1; the disc's centre (n, 2; x, y) and border
@@ -50,13 +55,15 @@ def joined(parts: Sequence[Eyes]) -> Eyes:
     """All eyes in one; every part is drawn as often as the first."""
     total = float(parts[0].weight.sum())
     evened = [p.weight * (total / float(p.weight.sum())) for p in parts]
-    names = [f.name for f in fields(Eyes)][:-1]
-    return Eyes(*(torch.cat([getattr(p, n) for p in parts]) for n in names), torch.cat(evened))
+    crops, cups, centre, border = (
+        torch.cat([getattr(p, n) for p in parts]) for n in ("crops", "cups", "centre", "border")
+    )
+    return Eyes(crops, cups, centre, border, torch.cat(evened))
 
 
 def counted_eyes(folder: Path) -> Eyes:
     """A folder with images/ and experts/{disc,cup} (counts 0-4): the disc is where all four agree, in its true box."""
-    rows = []
+    rows: list[Row] = []
     for path in sorted((folder / "images").iterdir()):
         votes = [_read(folder / "experts" / k / f"{path.stem}.png").astype(np.float32) for k in ("disc", "cup")]
         (y0, y1), (x0, x1) = extent(votes[0] >= 4)
@@ -75,7 +82,7 @@ def seen_eyes(predictor: Predictor, folder: Path, disc_scale: float = 1.0, half:
     scales the predictor's own cup, in the disc that it draws. half: 'all', or the 'even' or 'odd' eyes in the
     order of names. Eyes without a disc are left out.
     """
-    rows = []
+    rows: list[Row] = []
     for path, ratio in _listed(folder)[{"all": slice(None), "even": slice(0, None, 2), "odd": slice(1, None, 2)}[half]]:
         seen = look(predictor, path)
         if seen is None:
@@ -93,14 +100,15 @@ def seen_eyes(predictor: Predictor, folder: Path, disc_scale: float = 1.0, half:
 def look(predictor: Predictor, path: Path) -> tuple[SeenFrame, NDArray[np.float32]] | None:
     """The disc's region as the product looks at it, and the mean logits (2, s, s) of all looks before shapes are drawn,
     no school, no head; None without a disc."""
-    plain, kept = predictor.photograph_student(), []
+    plain = predictor.photograph_student()
+    kept: list[NDArray[np.float32]] = []
 
     def keep(logits: NDArray[np.float32], _: object) -> NDArray[np.float32]:
         kept.append(logits.copy())
         return logits
 
     student = PhotographStudent(plain.network, plain.header, plain.colour_match, keep)
-    answer = DiscRegionStudent(student, predictor.locator).find_and_answer(open_input(path).scan, SCALE, False, False)
+    answer = DiscRegionStudent(student, predictor.locator).answer(open_input(path).scan, None, SCALE, False, False)
     return (answer.frames[0], kept[-1]) if kept and answer.labels.any() else None
 
 
@@ -113,7 +121,7 @@ def _listed(folder: Path) -> list[tuple[Path, float | None]]:
     return [(folder / "images" / r["file"], float(r["vcdr_expert"])) for r in rows]
 
 
-def _masked(frame: SeenFrame, truth: NDArray[np.uint8], scale: float, path: Path) -> tuple:
+def _masked(frame: SeenFrame, truth: NDArray[np.uint8], scale: float, path: Path) -> Row:
     """Grid, cup and border of an eye with a mask, drawn `scale` times as large."""
     y0, x0, y1, x1 = frame.placement.box
     disc = place((truth >= 1).astype(np.float32), (y0, x0, y1, x1), SIDE)[0] > 0.5
@@ -134,7 +142,7 @@ def _cup_of_ratio(logits: NDArray[np.float32], border: DiscBorder, ratio: float)
     return (1 / (1 + np.exp(-np.clip(3 * redrawn(logits[1], disc, gap), -30, 30)))).astype(np.float32)
 
 
-def _as_eyes(rows: Sequence[tuple], folder: Path) -> Eyes:
+def _as_eyes(rows: Sequence[Row], folder: Path) -> Eyes:
     if not rows:
         raise UnreadableInput(f"{folder} holds no eye with a disc; expected images/ and labels/, experts/ or vcdr.csv")
     grids, cups, borders = zip(*rows)

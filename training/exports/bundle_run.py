@@ -115,8 +115,8 @@ class StudentInferer(Inferer):
             meta.get("spacing_mm"),
             str(meta.get("name", "")),
         )
-        parts = {"network": network, "locator": self.locator, "cup_head": self.cup_head}
-        labels = Predictor(self.model, "cpu", **parts).predict(scan).labels
+        asked = Predictor(self.model, "cpu", network=network, locator=self.locator, cup_head=self.cup_head)
+        labels = asked.predict(scan).labels
         return torch.from_numpy(labels)[None, None]
 
 
