@@ -296,7 +296,10 @@ def test_a_run_killed_by_the_system_goes_on_to_the_same_bits(parent, second, tmp
     with pytest.raises(ModelFileError, match=r"part1.last\.safetensors is damaged .*delete this file"):
         tune(parent.path, second, tmp_path / "killed", steps=10, resume=True)
     checkpoint.write_bytes(whole)
+    left = checkpoint.with_name(".last.4711.tmp")  # of a run that was killed while it wrote
+    left.write_bytes(whole[:99])
     tune(parent.path, second, tmp_path / "killed", steps=10, resume=True)
+    assert not left.exists()
     tune(parent.path, second, tmp_path / "whole", steps=10)
     a, b = (read_model_file(tmp_path / n / "best.safetensors").weights() for n in ("whole", "killed"))
     assert all(np.array_equal(a[k], b[k]) for k in a)

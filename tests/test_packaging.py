@@ -37,6 +37,9 @@ def test_the_listed_packages_are_the_folders_with_python_files():
     assert listed == found
 
 
+BUILD = "import setuptools.build_meta as b, sys; print(getattr(b, sys.argv[1])(sys.argv[2]))"
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     """A wheel and an sdist, built from a copy of the sources (building must not touch the checkout)."""
@@ -47,9 +50,8 @@ def built(tmp_path_factory):
     )
     shutil.copytree(ROOT, source, ignore=ignore)
     shutil.copyfile(ROOT / "napari.yaml", source / "napari.yaml")
-    code = "import setuptools.build_meta as b, sys; print(getattr(b, sys.argv[1])(sys.argv[2]))"
     for kind in ("build_sdist", "build_wheel"):
-        run("-c", code, kind, str(folder), cwd=source)
+        run("-c", BUILD, kind, str(folder), cwd=source, SOURCE_DATE_EPOCH="1700000000")
     (wheel,), (sdist,) = folder.glob("*.whl"), folder.glob("*.tar.gz")
     return wheel, sdist, source
 
@@ -68,6 +70,33 @@ def test_wheel_and_sdist_hold_manifest_recipes_and_both_folders(built):
         names = {n.partition("/")[2] for n in archive.getnames()}
     assert {"napari.yaml", "setup.py", "pyproject.toml", "LICENSE", "napari_tinymig/predict/predictor.py"} <= names
     assert any(n.startswith("training/") for n in names)
+
+
+def test_two_builds_of_the_same_sources_are_the_same_wheel_to_the_byte(built, tmp_path):
+    """Built again elsewhere, from files of another age, in another order on the disk."""
+    wheel, _, source = built
+    made = ("build", "*.egg-info", "__pycache__")
+    again = shutil.copytree(source, tmp_path / "elsewhere", ignore=shutil.ignore_patterns(*made))
+    for number, path in enumerate(sorted(again.rglob("*.py"), reverse=True)):
+        os.utime(path, (1_600_000_000 + number, 1_600_000_000 + number))
+    run("-c", BUILD, "build_wheel", str(tmp_path), cwd=again, SOURCE_DATE_EPOCH="1700000000")
+    assert next(tmp_path.glob("*.whl")).read_bytes() == wheel.read_bytes()
+
+
+def test_the_wheel_holds_files_of_the_sources_and_nothing_else(built):
+    """No cache, no run, no image of a patient, no file that somebody left in a folder."""
+    wheel, _, source = built
+    kinds = {".py", ".toml", ".safetensors", ".md", ".yaml"}
+    with zipfile.ZipFile(wheel) as archive:
+        sizes = {i.filename: i.file_size for i in archive.infolist()}
+    own = [n for n in sizes if ".dist-info/" not in n]
+    for name in own:
+        inside = name.removeprefix("napari_tinymig/") if name.startswith("napari_tinymig/training/") else name
+        assert (source / inside).is_file(), name
+        assert Path(name).suffix in kinds or Path(name).name == "py.typed", name
+    meta = {n.rpartition("/")[2] for n in sizes if ".dist-info/" in n}
+    assert meta == {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "top_level.txt", "LICENSE"}
+    assert sum(sizes.values()) < 60e6
 
 
 @pytest.fixture(scope="module")

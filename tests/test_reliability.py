@@ -22,11 +22,18 @@ CORPUS = sorted((Path(__file__).parent / "corpus").iterdir())
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals and limits of POSIX")
-@pytest.mark.parametrize("options", [("fuzz.py", "--seconds", "12"), ("geometry.py", "--grids", "10")])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("fuzz.py", "--inputs", "3000"),
+        ("geometry.py", "--grids", "10"),
+        ("killed_training.py", "import", "--what", "kill", "ENOSPC"),
+    ],
+)
 def test_a_short_run_of_a_reliability_benchmark_finds_nothing(options):
     command = [sys.executable, str(BENCHMARKS / options[0]), *options[1:]]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stdout[-3000:]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
 
 
 @pytest.mark.parametrize("folder", CORPUS, ids=lambda p: p.name)

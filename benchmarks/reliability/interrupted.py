@@ -67,8 +67,20 @@ COMMANDS: dict[str, list[str]] = {
 }
 
 
-def run(arguments: list[str], folder: Path, disturb: Callable[[], None] | None = None) -> tuple[int, str]:
-    """Exit code (negative: the signal that ended it) and output of `tinymig ARGUMENTS` in a forked process."""
+def command(arguments: list[str]) -> None:
+    """`tinymig ARGUMENTS` in this process."""
+    from napari_tinymig.cli import main
+
+    main(arguments)
+
+
+def run(
+    arguments: list[str],
+    folder: Path,
+    disturb: Callable[[], None] | None = None,
+    act: Callable[[list[str]], None] = command,
+) -> tuple[int, str]:
+    """Exit code (negative: the signal that ended it) and output of `act(arguments)` in a forked process."""
     log = folder / "log.txt"
     child = os.fork()
     if child == 0:
@@ -80,9 +92,7 @@ def run(arguments: list[str], folder: Path, disturb: Callable[[], None] | None =
             os.dup2(descriptor, 2)
             if disturb is not None:
                 disturb()
-            from napari_tinymig.cli import main
-
-            main(arguments)
+            act(arguments)
             code = 0
         except SystemExit as e:
             code = int(e.code or 0)
@@ -98,6 +108,20 @@ def run(arguments: list[str], folder: Path, disturb: Callable[[], None] | None =
     return os.waitstatus_to_exitcode(status), log.read_text(errors="replace")
 
 
+def written(event: str, found: tuple[object, ...], out: Path) -> str:
+    """The path inside `out` that an event of the interpreter is about to change; '' for any other event."""
+    if event == "open":
+        flags = found[2] if isinstance(found[2], int) else 0
+        if not flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            return ""
+    elif event not in ("os.rename", "os.remove", "os.mkdir", "os.truncate"):
+        return ""
+    if not isinstance(found[0], str | bytes | os.PathLike):
+        return ""
+    path = os.fsdecode(found[0])
+    return path if os.path.abspath(path).startswith(str(out)) else ""
+
+
 def at_write(number: int, what: str, out: Path, counter: Path | None = None) -> Callable[[], None]:
     """A disturbance of the `number`-th write into `out` (from 1; 0 = only count, into the file `counter`)."""
 
@@ -106,25 +130,16 @@ def at_write(number: int, what: str, out: Path, counter: Path | None = None) -> 
 
         def hook(event: str, found: tuple[object, ...]) -> None:
             nonlocal seen
-            if event == "open":
-                flags = found[2] if isinstance(found[2], int) else 0
-                if not flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
-                    return
-            elif event not in ("os.rename", "os.remove", "os.mkdir", "os.truncate"):
-                return
-            path = found[0]
-            if not isinstance(path, str | bytes | os.PathLike) or not str(os.fsdecode(path)).startswith(
-                ("out", str(out))
-            ):
+            path = written(event, found, out)
+            if not path:
                 return
             seen += 1
             if counter is not None:
-                descriptor = count_at
-                os.pwrite(descriptor, f"{seen:6d}".encode(), 0)
+                os.pwrite(count_at, f"{seen:6d}".encode(), 0)
             if seen == number:
                 if what == KILL:
                     os.kill(os.getpid(), signal.SIGKILL)
-                raise OSError(FAULTS[what], os.strerror(FAULTS[what]), os.fsdecode(path))
+                raise OSError(FAULTS[what], os.strerror(FAULTS[what]), path)
 
         count_at = os.open(counter, os.O_WRONLY | os.O_CREAT) if counter is not None else -1
         sys.addaudithook(hook)
@@ -208,7 +223,10 @@ def disturbances(
             times = [rng.uniform(0, 1.05 * seconds) for _ in range(args.at_random)]
             found += [("kill at random", f"{t:.3f} s", after(t)) for t in times]
         else:
-            found += [(what, str(n), at_write(n, what, out)) for n in range(1, writes + 1)]
+            chosen = (
+                range(1, writes + 1) if writes <= args.most else sorted(rng.sample(range(1, writes + 1), args.most))
+            )
+            found += [(what, str(n), at_write(n, what, out)) for n in chosen]
     return found
 
 
@@ -237,13 +255,16 @@ def main() -> None:
     parser.add_argument("--what", nargs="+", default=[KILL, *FAULTS, "EFBIG"], choices=[KILL, *FAULTS, "EFBIG"])
     parser.add_argument("--at-random", type=int, default=0, help="kills at random times instead of at every write")
     parser.add_argument("--cuts", type=int, default=20, help="random lengths at which files are cut")
+    parser.add_argument("--most", type=int, default=1000, help="most writes that are disturbed, drawn at random")
     parser.add_argument("--photographs", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--out", type=Path, help="folder for interrupted.csv")
     args = parser.parse_args()
-    import napari_tinymig.batch.folder  # imported once, before the forks
+
+    import napari_tinymig.batch.folder
     import napari_tinymig.cli.segment
     import napari_tinymig.formats.photographs
+    import napari_tinymig.jobs.accelerate
     import napari_tinymig.reports.overlay  # noqa: F401
 
     rows: list[dict[str, object]] = []

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..base.errors import ModelFileError, OutputRefused, UnknownName, did_you_mean
 from ..base.plain_json import parse_json
-from ..base.safe_files import write_atomic
+from ..base.safe_files import sweep, write_atomic
 from ..recipes.student import ModelHeader
 from .file import ModelFile, read_header, read_model_file
 
@@ -139,6 +139,7 @@ def add_model(path: str | Path, name: str | None = None) -> Entry:
     target = user_folder() / f"{name}{SUFFIX}"
     if name in model_paths():
         raise OutputRefused(f"a model named '{name}' exists already; give another with --name, or remove it first.")
+    sweep(target.parent)  # what a killed import left half written
     write_atomic(target, model.path.read_bytes())
     return entry(name, target)
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from napari_tinymig.base.safe_files import write_atomic
+from napari_tinymig.base.safe_files import sweep, write_atomic
 from napari_tinymig.models.file import ModelFile
 from napari_tinymig.network.run import OnnxNetwork
 
@@ -59,6 +59,7 @@ def export_model(model: ModelFile, to: str, path: str | Path) -> Path:
     """Write a model as one of `EXPORTS`. Raises ExportFailed for one whose answers are not the product's."""
     if to not in EXPORTS:
         raise ValueError(f"--to is '{to}'; expected {', '.join(EXPORTS)}.")
+    sweep(Path(path).parent)  # what a killed export left half written
     EXPORTS[to](model, Path(path))
     return Path(path)
 

@@ -22,7 +22,7 @@ from torch import nn
 from napari_tinymig.annotations.teaching_cases import check_roles
 from napari_tinymig.base.errors import ModelFileError
 from napari_tinymig.base.records import Message
-from napari_tinymig.base.safe_files import write_atomic
+from napari_tinymig.base.safe_files import sweep, write_atomic
 from napari_tinymig.base.stopwatch import Stopwatch, over_budget
 from napari_tinymig.models.file import ModelFile
 from napari_tinymig.models.registry import open_model
@@ -203,6 +203,7 @@ class Tuning:
         """One part: epochs of a few steps, a look at the held-out cases after each."""
         folder = self.out / f"part{number}"
         folder.mkdir(exist_ok=True)
+        sweep(folder)  # what a killed run left half written
         run = self.course.run(train, recipe, folder)
         if self.resume and (folder / "last.safetensors").exists():
             run.load_last()

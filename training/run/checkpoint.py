@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from napari_tinymig.base.errors import ModelFileError, OutputRefused
 from napari_tinymig.base.plain_json import parse_json
+from napari_tinymig.base.safe_files import sync_folder
 from napari_tinymig.recipes.student import Recipe
 
 LAST = "last.safetensors"
@@ -49,7 +50,10 @@ def write_checkpoint(
     meta = {"progress": json.dumps(asdict(progress)), "recipe": recipe.model_dump_json()}
     try:
         save_file(tensors, temporary, metadata=meta)
+        with temporary.open("r+b") as stream:
+            os.fsync(stream.fileno())
         os.replace(temporary, path)
+        sync_folder(out)
     except (SafetensorError, OSError) as e:
         temporary.unlink(missing_ok=True)
         raise OutputRefused(
