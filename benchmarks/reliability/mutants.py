@@ -163,6 +163,34 @@ def name_of(path: str) -> str:
     return f"napari_tinymig.{name}" if name.startswith("training.") else name
 
 
+def sample(args: argparse.Namespace) -> list[dict[str, object]]:
+    """A row of every mutant that was tried, drawn evenly over the modules."""
+    rng, begun = random.Random(args.seed), time.monotonic()
+    subjects = {p: t for p, t in SUBJECTS.items() if args.only in p}
+    usual: dict[str, float] = {}
+    rows: list[dict[str, object]] = []
+    trees = {p: ast.parse((ROOT / p).read_text(encoding="utf-8")) for p in subjects}
+    waiting = {p: rng.sample(range(n), n) for p, tree in trees.items() if (n := len(list(sites(tree))))}
+    for path in [p for _ in range(args.mutants) for p in waiting]:
+        if len(rows) >= args.mutants or time.monotonic() - begun > args.seconds:
+            break
+        if not waiting[path]:
+            continue
+        if path not in usual:
+            passed, usual[path] = run_tests(subjects[path], lambda: None, 600)
+            if not passed:
+                raise SystemExit(f"{subjects[path]} fails without a change")
+        tree = copy.deepcopy(trees[path])
+        node, kind = list(sites(tree))[waiting[path].pop()]
+        row: dict[str, object] = {"module": path, "line": getattr(node, "lineno", 0), "change": change(node, kind)}
+        finder = Instead(name_of(path), ROOT / path, ast.fix_missing_locations(tree))
+        limit = int(20 * usual[path]) + 10
+        passed, seconds = run_tests(subjects[path], lambda f=finder: sys.meta_path.insert(0, f), limit)  # type: ignore[misc]
+        rows.append(row | {"outcome": "survived" if passed else "killed", "seconds": round(seconds, 1)})
+        write(args.out / "mutants.csv", rows)
+    return rows
+
+
 def main() -> None:
     """Draw, change, test; write mutants.csv as it grows; print the score."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -174,51 +202,9 @@ def main() -> None:
     args = parser.parse_args()
     os.chdir(ROOT)
     sys.path.insert(0, str(ROOT / "tests"))
-    for library in (
-        "numpy",
-        "scipy.ndimage",
-        "skimage.measure",
-        "nibabel",
-        "nrrd",
-        "pydicom",
-        "SimpleITK",
-        "PIL.Image",
-    ):
+    for library in LIBRARIES:
         importlib.import_module(library)
-    for library in ("torch", "hypothesis", "pytest", "tifffile", "onnxruntime", "onnx", "imagecodecs"):
-        importlib.import_module(library)
-    rng, begun = random.Random(args.seed), time.monotonic()
-    subjects = {p: t for p, t in SUBJECTS.items() if args.only in p}
-    usual: dict[str, float] = {}
-    rows: list[dict[str, object]] = []
-    trees = {p: ast.parse((ROOT / p).read_text(encoding="utf-8")) for p in subjects}
-    waiting = {p: rng.sample(range(n), n) for p, tree in trees.items() if (n := len(list(sites(tree))))}
-    turn = [p for _ in range(args.mutants) for p in waiting]
-    for path in turn:
-        if len(rows) >= args.mutants or time.monotonic() - begun > args.seconds:
-            break
-        if not waiting[path]:
-            continue
-        if path not in usual:
-            passed, usual[path] = run_tests(subjects[path], lambda: None, 600)
-            if not passed:
-                raise SystemExit(f"{subjects[path]} fails without a change")
-        tree = copy.deepcopy(trees[path])
-        node, kind = list(sites(tree))[waiting[path].pop()]
-        said = change(node, kind)
-        finder = Instead(name_of(path), ROOT / path, ast.fix_missing_locations(tree))
-        limit = int(20 * usual[path]) + 10
-        passed, seconds = run_tests(subjects[path], lambda f=finder: sys.meta_path.insert(0, f), limit)  # type: ignore[misc]
-        rows.append(
-            {
-                "module": path,
-                "line": node.lineno,  # type: ignore[attr-defined]
-                "change": said,
-                "outcome": "survived" if passed else "killed",
-                "seconds": round(seconds, 1),
-            }
-        )
-        write(args.out / "mutants.csv", rows)
+    rows = sample(args)
     killed = sum(r["outcome"] == "killed" for r in rows)
     print(f"{killed} of {len(rows)} killed, {100 * killed / max(len(rows), 1):.0f} %")
     for row in rows:
