@@ -17,7 +17,6 @@ from .label_checks import IGNORE
 
 Labelled = Literal["all", "painted", "slices"]
 """What of a canvas is labelled: every pixel, the painted pixels, or the slices with paint."""
-BACKGROUND_COLOUR = "#e0529c"
 BACKGROUND_NAME = "background (painted)"
 
 

@@ -12,6 +12,7 @@ from typing import Literal
 from ..base.errors import OutputRefused
 from ..models.registry import add_model, list_models, model_paths, set_default, user_folder
 from ..tasks.anything import ANY
+from ..tasks.colours import OTHER_LABELS
 from ..tasks.table import TASKS
 from ..tasks.task import Region, Task
 from .annotation_set import FILE, AnnotationSet, task_of_set
@@ -78,7 +79,7 @@ def new_structure(title: str, kind: Literal["photograph", "volume"], classes: Se
         raise ValueError(f"the structure's name is '{title}'; expected a word, such as 'fovea'; give it one.")
     if name == ANY or name in tasks_by_name():
         raise ValueError(f"a structure named '{name}' is there already; expected another name; choose it in the list.")
-    classes = classes or (OwnClass(title.strip(), "#35c2f0"),)
+    classes = classes or (OwnClass(title.strip(), OTHER_LABELS[1]),)
     names = [c.name.strip() for c in classes]
     if not all(names) or len({n.lower() for n in names}) < len(names) or len(names) > MOST_CLASSES:
         raise ValueError(

@@ -84,10 +84,7 @@ def run_all(
 def _run(
     jobs: Sequence[Job], folder: Path, executor: Executor | None, cancelled: Callable[[], bool]
 ) -> Generator[Outcome, None, None]:
-    columns = (
-        (*table_columns(), "psa_density") if any(j.options.psa_ng_ml is not None for j in jobs) else table_columns()
-    )
-    table = Table(folder / TABLE, columns)
+    table = Table(folder / TABLE, table_columns(psa=any(j.options.psa_ng_ml is not None for j in jobs)))
     futures: list[Future[Outcome]] = []
     workers = ThreadPoolExecutor(workers_for(jobs)) if executor is None else executor
     try:

@@ -196,7 +196,7 @@ def _skipped(job: Job, digest: str) -> dict[str, Any] | None:
     wanted = options.model or default_model(str(done.get("task")))
     if not _same_work(job, digest, model_id_of(str(wanted))):
         return None
-    return {k: done.get(k) for k in (*table_columns(), "psa_density")} | {
+    return {k: done.get(k) for k in table_columns(psa=True)} | {
         "file": str(job.item.path),
         "status": "skipped",
     }

@@ -105,13 +105,14 @@ def _report(done: list[Pair], failed: dict[str, str], task: Task, out: Path, nam
     from ..base.safe_files import write_atomic
     from ..measures.agreement import agreement
     from ..measures.csv_table import Table
+    from ..measures.declared import GLAND_VOXELS
     from ..measures.headline import headline_measure
     from ..reports.bland_altman import bland_altman
     from ..reports.overlay import save_overlay
 
     key = headline_measure(task)
     if task.input == "volume" and all(math.isnan(p.a[key]) for p in done):
-        key = "gland_voxels"
+        key = GLAND_VOXELS
     regions = [r.name for r in task.regions]
     columns = ["file", *(f"{m}_{r}" for m in ("dice", "hd95") for r in regions), "unit"]
     columns += [f"{key}_a", f"{key}_b", "difference", "error"]

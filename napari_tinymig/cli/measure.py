@@ -31,7 +31,7 @@ def measure(
     check_folder(out)
     paths = find_masks(masks)
     kept: dict[Path, dict[int, int] | None] = {}
-    table = Table(out / TABLE, (*table_columns(), "psa_density") if psa is not None else table_columns())
+    table = Table(out / TABLE, table_columns(psa=psa is not None))
     failed = 0
     for path in paths:
         if given is None and path.parent not in kept:

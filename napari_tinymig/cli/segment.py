@@ -178,13 +178,14 @@ def one_line(outcome: Outcome) -> str:
 
 def number_of(row: dict[str, Any], outcome: Outcome) -> str:
     """The clinical number of a row in words."""
+    from ..measures.declared import PSA_DENSITY
     from ..measures.headline import words_of_values
 
     measures = outcome.details.get("measures", {})
     task = TASKS.get(row["task"])
     text = words_of_values(measures, task.regions[0].name if task else "object") or "mask written"
-    if measures.get("psa_density") is not None:
-        text += f", PSA density {measures['psa_density']:.2f}"
+    if measures.get(PSA_DENSITY) is not None:
+        text += f", PSA density {measures[PSA_DENSITY]:.2f}"
     level = outcome.details.get("extra", {}).get("shift_level")
     return text + (f", {level}" if level and level != "known ground" else "")
 

@@ -13,7 +13,7 @@ from typing import Any
 from ..base.errors import OutputRefused
 from ..base.records import Prediction
 from ..base.safe_files import write_atomic
-from .declared import cells, columns
+from .declared import PSA_DENSITY, cells, columns
 
 CONTRACT = (
     "file",
@@ -37,9 +37,10 @@ TRUST = ("shift_level", "doubts")
 say why a mask should be looked at; empty = none."""
 
 
-def table_columns() -> tuple[str, ...]:
-    """The header of measurements.csv: the contract, then every other declared measure with a column, then the words."""
-    return (*CONTRACT, *(key for key in columns() if key not in CONTRACT), *TRUST)
+def table_columns(psa: bool = False) -> tuple[str, ...]:
+    """The header of measurements.csv: the contract, then every other declared measure with a column, then the words,
+    and the PSA density where a PSA value was given."""
+    return (*CONTRACT, *(key for key in columns() if key not in CONTRACT), *TRUST, *((PSA_DENSITY,) if psa else ()))
 
 
 PAUSE_S = 2.0

@@ -10,11 +10,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ..measures.agreement import Agreement
+from .page_colours import PLOT_BIAS, PLOT_FAINT, PLOT_GREY, PLOT_INK, PLOT_LIMITS, PLOT_PAPER
 
 WIDTH, HEIGHT, FINE = 760, 520, 2
 LEFT, RIGHT, TOP, BOTTOM = 86, 170, 58, 64
-INK, PAPER, GREY, FAINT = (28, 33, 40), (255, 255, 255), (110, 118, 128), (226, 230, 235)
-BLUE, ORANGE = (22, 120, 170), (208, 100, 20)
 
 
 def bland_altman(
@@ -24,24 +23,24 @@ def bland_altman(
     x, y = np.asarray(a, float), np.asarray(b, float)
     both = np.isfinite(x) & np.isfinite(y)
     mean, difference = (x[both] + y[both]) / 2, x[both] - y[both]
-    picture = Image.new("RGB", (WIDTH * FINE, HEIGHT * FINE), PAPER)
+    picture = Image.new("RGB", (WIDTH * FINE, HEIGHT * FINE), PLOT_PAPER)
     draw = ImageDraw.Draw(picture)
     across = _Axis(mean, LEFT, WIDTH - RIGHT)
     up = _Axis(np.concatenate([difference, _finite(found.lower, found.upper, 0.0)]), HEIGHT - BOTTOM, TOP)
     _frame(draw, across, up, measure, names)
     for value, text, colour in (
-        (found.upper, f"+1.96 sd  {found.upper:.3g}", ORANGE),
-        (found.bias, f"bias  {found.bias:.3g}", BLUE),
-        (found.lower, f"-1.96 sd  {found.lower:.3g}", ORANGE),
+        (found.upper, f"+1.96 sd  {found.upper:.3g}", PLOT_LIMITS),
+        (found.bias, f"bias  {found.bias:.3g}", PLOT_BIAS),
+        (found.lower, f"-1.96 sd  {found.lower:.3g}", PLOT_LIMITS),
     ):
         if math.isfinite(value):
             _line(draw, (LEFT, up.at(value)), (WIDTH - RIGHT, up.at(value)), colour, 1.8)
             _text(draw, WIDTH - RIGHT + 8, up.at(value), text, 14, colour, "lm")
     for m, d in zip(mean, difference):
         cx, cy, r = across.at(m) * FINE, up.at(d) * FINE, 4.2 * FINE
-        draw.ellipse([cx - r, cy - r, cx + r, cy + r], fill=BLUE, outline=PAPER, width=FINE)
+        draw.ellipse([cx - r, cy - r, cx + r, cy + r], fill=PLOT_BIAS, outline=PLOT_PAPER, width=FINE)
     icc = f", ICC(2,1) {found.icc:.3f}" if math.isfinite(found.icc) else ""
-    _text(draw, LEFT, 16, f"{measure}: {names[0]} against {names[1]}, n = {found.n}{icc}", 18, INK, "la")
+    _text(draw, LEFT, 16, f"{measure}: {names[0]} against {names[1]}, n = {found.n}{icc}", 18, PLOT_INK, "la")
     return picture.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
 
 
@@ -69,15 +68,15 @@ def _finite(*values: float) -> list[float]:
 
 def _frame(draw: ImageDraw.ImageDraw, across: _Axis, up: _Axis, measure: str, names: tuple[str, str]) -> None:
     for v in across.ticks():
-        _line(draw, (across.at(v), TOP), (across.at(v), HEIGHT - BOTTOM), FAINT, 1)
-        _text(draw, across.at(v), HEIGHT - BOTTOM + 8, f"{v:g}", 13, GREY, "ma")
+        _line(draw, (across.at(v), TOP), (across.at(v), HEIGHT - BOTTOM), PLOT_FAINT, 1)
+        _text(draw, across.at(v), HEIGHT - BOTTOM + 8, f"{v:g}", 13, PLOT_GREY, "ma")
     for v in up.ticks():
-        _line(draw, (LEFT, up.at(v)), (WIDTH - RIGHT, up.at(v)), FAINT, 1)
-        _text(draw, LEFT - 8, up.at(v), f"{v:g}", 13, GREY, "rm")
+        _line(draw, (LEFT, up.at(v)), (WIDTH - RIGHT, up.at(v)), PLOT_FAINT, 1)
+        _text(draw, LEFT - 8, up.at(v), f"{v:g}", 13, PLOT_GREY, "rm")
     if up.low < 0 < up.high:
-        _line(draw, (LEFT, up.at(0)), (WIDTH - RIGHT, up.at(0)), GREY, 1)
-    _text(draw, (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 26, f"mean {measure} of both", 15, INK, "ma")
-    _text(draw, LEFT, TOP - 18, f"{measure}: {names[0]} - {names[1]}", 13, GREY, "la")
+        _line(draw, (LEFT, up.at(0)), (WIDTH - RIGHT, up.at(0)), PLOT_GREY, 1)
+    _text(draw, (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 26, f"mean {measure} of both", 15, PLOT_INK, "ma")
+    _text(draw, LEFT, TOP - 18, f"{measure}: {names[0]} - {names[1]}", 13, PLOT_GREY, "la")
 
 
 def _line(draw: ImageDraw.ImageDraw, a: tuple[float, float], b: tuple[float, float], colour: Any, width: float) -> None:

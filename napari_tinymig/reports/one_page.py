@@ -23,10 +23,10 @@ from ..measures.plausible import implausible
 from ..tasks.task import Task
 from .numbers import with_unit
 from .overlay import overlay_of
+from .page_colours import PRINT_DOUBT, PRINT_NOTICE, PRINT_QUIET, PRINT_TEXT
 from .page_detail import draw_detail
 
 LEFT, WIDTH = 0.07, 0.86
-QUIET = "#555555"
 NOTICE = "For research use only. Not a medical device; not for diagnosis or treatment decisions. Check the outline."
 
 
@@ -71,14 +71,14 @@ def report_figure(scan: Scan, labels: NDArray[np.uint8], task: Task, about: Mapp
     FigureCanvasAgg(figure)
     figure.text(LEFT, 0.95, f"{task.title}: {scan.name or 'unnamed'}", fontsize=17, weight="bold", parse_math=False)
     made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    figure.text(LEFT, 0.93, f"{made}    mask: {_made_by(about)}", fontsize=9.5, color=QUIET, parse_math=False)
+    figure.text(LEFT, 0.93, f"{made}    mask: {_made_by(about)}", fontsize=9.5, color=PRINT_QUIET, parse_math=False)
     top = _picture(figure, scan, shown, task, about, 0.915)
     drawn = draw_detail(figure, scan, shown, task, (LEFT, top - 0.29, 0.4, 0.27))
     end = _numbers(figure, number_rows(shown, task, scan.spacing_mm), scan, about, top - 0.03, 0.53 if drawn else LEFT)
     _trust(figure, shown, task, scan, about, min(end, top - 0.3 if drawn else end) - 0.015)
     for k, line in enumerate(_provenance(scan, about)):
-        figure.text(LEFT, 0.092 - 0.016 * k, line, fontsize=8.5, color=QUIET, parse_math=False)
-    figure.text(LEFT, 0.03, NOTICE, fontsize=8.5, weight="bold", color="#a01010")
+        figure.text(LEFT, 0.092 - 0.016 * k, line, fontsize=8.5, color=PRINT_QUIET, parse_math=False)
+    figure.text(LEFT, 0.03, NOTICE, fontsize=8.5, weight="bold", color=PRINT_NOTICE)
     return figure
 
 
@@ -126,13 +126,13 @@ def _numbers(
     step = min(0.021, 0.25 / max(len(rows), 1))
     for i, (name, value) in enumerate(rows):
         y = top - 0.024 - step * i
-        figure.text(left, y, name, fontsize=9.5, color="#333333")
+        figure.text(left, y, name, fontsize=9.5, color=PRINT_TEXT)
         value += f"   {by_title[name]}" if name in by_title else ""
         figure.text(LEFT + WIDTH, y, value, fontsize=9.5, weight="bold", ha="right")
     y = top - 0.024 - step * len(rows)
     if any(name in by_title for name, _ in rows):
         edited = ", before it was edited" if about.get("edited_px") else ""
-        figure.text(left, y, f"In brackets: the model's 90 % range{edited}.", fontsize=8, color=QUIET)
+        figure.text(left, y, f"In brackets: the model's 90 % range{edited}.", fontsize=8, color=PRINT_QUIET)
     return y
 
 
@@ -143,8 +143,8 @@ def _trust(
     said = trust_lines(about)
     doubts = implausible(labels, task, measure(labels, task, scan.spacing_mm))
     figure.text(LEFT, top, "How far to trust it", fontsize=11.5, weight="bold")
-    lines = [(line, "#333333") for line in said or ["No model has judged this mask."]]
-    lines += [(f"Look again: {doubt}", "#9a5b00") for doubt in doubts]
+    lines = [(line, PRINT_TEXT) for line in said or ["No model has judged this mask."]]
+    lines += [(f"Look again: {doubt}", PRINT_DOUBT) for doubt in doubts]
     wrapped = [(part, colour) for line, colour in lines for part in textwrap.wrap(line, 105)]
     for k, (line, colour) in enumerate(wrapped):
         figure.text(LEFT, top - 0.022 - 0.018 * k, line, fontsize=9.5, color=colour, parse_math=False)

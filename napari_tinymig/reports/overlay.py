@@ -21,12 +21,12 @@ from ..measures.ellipse import extent
 from ..measures.headline import headline_words
 from ..tasks.colours import colour_of, rgb
 from ..tasks.task import Task
+from .page_colours import BLACK, OVERLAY_GREY, OVERLAY_INK, OVERLAY_PAPER, OVERLAY_WARN
 
 PANEL = 720
 """Side of the main picture in pixels."""
 BAR = 92
 FINE = 2
-INK, PAPER, GREY, WARN = (245, 247, 250), (18, 22, 28), (150, 160, 172), (255, 122, 89)
 RESEARCH = "Research use only"
 
 
@@ -66,7 +66,7 @@ class _Canvas:
     """A picture drawn at FINE times its size."""
 
     def __init__(self, width: int, height: int):
-        self.image = Image.new("RGB", (width * FINE, height * FINE), PAPER)
+        self.image = Image.new("RGB", (width * FINE, height * FINE), OVERLAY_PAPER)
         self.draw = ImageDraw.Draw(self.image)
 
     def paste(self, pixels: Image.Image, x: float, y: float, width: float, height: float) -> None:
@@ -79,7 +79,14 @@ class _Canvas:
         self.draw.line(flat, fill=colour, width=max(1, round(width * FINE)), joint="curve")
 
     def text(
-        self, x: float, y: float, text: str, size: int, colour: tuple[int, ...] = INK, anchor: str = "la", halo: int = 0
+        self,
+        x: float,
+        y: float,
+        text: str,
+        size: int,
+        colour: tuple[int, ...] = OVERLAY_INK,
+        anchor: str = "la",
+        halo: int = 0,
     ) -> None:
         self.draw.text(
             (x * FINE, y * FINE),
@@ -88,7 +95,7 @@ class _Canvas:
             font=_font(size),
             anchor=anchor,
             stroke_width=halo * FINE,
-            stroke_fill=(0, 0, 0),
+            stroke_fill=BLACK,
         )
 
     def width_of(self, text: str, size: int) -> float:
@@ -104,7 +111,7 @@ def _contours(canvas: _Canvas, labels: NDArray[Any], task: Task, box: Any, x: fl
     for region in task.regions:
         for contour in outlines(np.isin(labels, region.labels)):
             points = (contour - (box[0], box[1])) * scale + (y, x)
-            canvas.line(points, (0, 0, 0), 4.0)
+            canvas.line(points, BLACK, 4.0)
             canvas.line(points, rgb(colour_of(task, region)), 2.2)
 
 
@@ -124,8 +131,8 @@ def _photograph(scan: Scan, prediction: Prediction, task: Task) -> Image.Image:
     else:
         corners = [(close[0], close[1]), (close[0], close[3]), (close[2], close[3]), (close[2], close[1])]
         frame = [(y * scale + top, x * scale) for y, x in (*corners, corners[0])]
-        canvas.line(frame, (0, 0, 0), 3.5)
-        canvas.line(frame, INK, 1.8)
+        canvas.line(frame, BLACK, 3.5)
+        canvas.line(frame, OVERLAY_INK, 1.8)
         left = round(shown_w) + 12
         canvas.paste(_cut(scan.pixels, close), left, BAR, PANEL, PANEL)
         _contours(canvas, prediction.labels, task, close, left, BAR, PANEL)
@@ -166,7 +173,7 @@ def _ratio_lines(canvas: _Canvas, labels: NDArray[Any], box: Any, x: float, y: f
         at = min(right + 26 + 34 * index, x + PANEL - 46 + 20 * index)
         y0, y1 = (low - box[0]) * scale + y, (high - box[0]) * scale + y
         for ends in (((y0, at), (y1, at)), ((y0, at - 7), (y0, at + 7)), ((y1, at - 7), (y1, at + 7))):
-            canvas.line(ends, (0, 0, 0), 5.0)
+            canvas.line(ends, BLACK, 5.0)
             canvas.line(ends, colour, 2.6)
 
 
@@ -175,15 +182,15 @@ def _headline(canvas: _Canvas, scan: Scan, prediction: Prediction, task: Task) -
     width = canvas.image.width / FINE
     big, small = headline(prediction, task)
     found = prediction.status == "ok"
-    canvas.text(16, 12, big, 34, INK if found else WARN)
+    canvas.text(16, 12, big, 34, OVERLAY_INK if found else OVERLAY_WARN)
     x = 16 + canvas.width_of(big, 34) + 24
     if x + canvas.width_of(small, 15) < width - 16:
-        canvas.text(x, 27, small, 15, GREY)
+        canvas.text(x, 27, small, 15, OVERLAY_GREY)
     warning = _warning(prediction)
     line = warning or f"{scan.name}   {prediction.model_id}   {RESEARCH}"
     while canvas.width_of(line, 14) > width - 32 and len(line) > 12:
         line = line[: max(10, len(line) - 6)].rstrip(" .") + "…"
-    canvas.text(16, 62, line, 14, WARN if warning else GREY)
+    canvas.text(16, 62, line, 14, OVERLAY_WARN if warning else OVERLAY_GREY)
 
 
 def headline(prediction: Prediction, task: Task) -> tuple[str, str]:
@@ -260,6 +267,6 @@ def _slice_tile(
         for contour in outlines(np.isin(labels[z], region.labels)):
             points = (contour - (box[0], box[1])) * (sy, sx)
             points = np.clip(points, 0, tile) + (y, x)
-            canvas.line(points, (0, 0, 0), 3.4)
+            canvas.line(points, BLACK, 3.4)
             canvas.line(points, rgb(colour_of(task, region)), 1.9)
-    canvas.text(x + 8, y + 6, f"{z + 1}/{len(labels)}", 13, INK, halo=1)
+    canvas.text(x + 8, y + 6, f"{z + 1}/{len(labels)}", 13, OVERLAY_INK, halo=1)

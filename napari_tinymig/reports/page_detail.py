@@ -13,6 +13,7 @@ from ..measures.clinical import rim_profile
 from ..measures.ellipse import extent
 from ..tasks.colours import colour_of
 from ..tasks.task import Task
+from .page_colours import PRINT_THINNEST, PRINT_TICKS
 
 Box = tuple[float, float, float, float]
 """Left, bottom, width, height in parts of the page."""
@@ -35,11 +36,11 @@ def _rim_clock(figure: Any, scan: Scan, labels: NDArray[np.uint8], task: Task, b
     axes.set_theta_direction(-1)
     hours = np.arange(1, 13)
     widths = [profile.clock_hours[int(h)] for h in hours]
-    colours = ["#d98200" if h == profile.thinnest_hour else colour_of(task, task.regions[0]) for h in hours]
+    colours = [PRINT_THINNEST if h == profile.thinnest_hour else colour_of(task, task.regions[0]) for h in hours]
     axes.bar(np.deg2rad(30 * hours), widths, width=np.deg2rad(27), color=colours, alpha=0.85)
     axes.set_xticks(np.deg2rad(30 * hours), [str(h) for h in hours], fontsize=9)
     axes.set_yticks(axes.get_yticks()[1::2])
-    axes.tick_params(axis="y", labelsize=7, colors="#777777")
+    axes.tick_params(axis="y", labelsize=7, colors=PRINT_TICKS)
     axes.set_rlabel_position(15)
     axes.set_title(f"rim by clock hour, {profile.unit} (amber: thinnest)", fontsize=9, pad=8)
     return True

@@ -14,13 +14,14 @@ from typing import Any
 from ..base.errors import MissingExtra
 from ..sets.compare import Comparison
 from ..shift.causes import TITLES
+from .page_colours import PAGE_CSS
 
 Page = tuple[str, dict[str, Any], Comparison]
 LEVELS = ("known ground", "some shift", "far away")
 
-CSS = """
-:root { color-scheme: light dark; --ink: #222426; --paper: #fff; --soft: #666c75; --line: #d8dce2; }
-@media (prefers-color-scheme: dark) { :root { --ink: #f0f1f2; --paper: #262930; --soft: #a9b0ba; --line: #434852; } }
+CSS = (
+    PAGE_CSS
+    + """\
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 60rem;
   margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin-top: 2rem; } small, .soft { color: var(--soft); }
@@ -29,6 +30,7 @@ table { border-collapse: collapse; margin: .6rem 0; } td, th { padding: .25rem .
 .lead { font-size: 1.1rem; } .thumbs { display: flex; flex-wrap: wrap; gap: .4rem; } figure { margin: 0; width: 84px;
   font-size: .7rem; overflow-wrap: anywhere; } figure img { width: 84px; image-rendering: auto; border-radius: 4px; }
 """
+)
 
 
 def comparison_sentence(c: Comparison) -> str:

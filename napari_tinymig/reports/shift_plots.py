@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,26 +11,9 @@ import numpy as np
 from ..base.errors import MissingExtra
 from ..sets.compare import Comparison, channel_quantiles, density, picture, values_of
 from ..shift.causes import TITLES
+from .page_colours import PLOT_COLOURS, PlotColours
 
 Theme = Literal["light", "dark"]
-
-
-@dataclass(frozen=True)
-class PlotColours:
-    """Colours of one theme. a, b: the two sets; channels: red, green, blue (or grey)."""
-
-    background: str
-    text: str
-    muted: str
-    a: str
-    b: str
-    channels: tuple[str, str, str]
-
-
-PLOT_COLOURS: dict[str, PlotColours] = {
-    "light": PlotColours("#ffffff", "#222426", "#8a8f98", "#2d5bd0", "#c46a00", ("#c8343c", "#2c8a4b", "#2d5bd0")),
-    "dark": PlotColours("#262930", "#f0f1f2", "#8a909b", "#6ea0ff", "#ffb000", ("#ff8d85", "#6fd08c", "#8ab4ff")),
-}
 
 
 def _pyplot() -> Any:

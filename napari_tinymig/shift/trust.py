@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..measures.declared import DECLARED
 from .distance import distances
 from .frame_record import FrameRecord
 from .truth import TEMPERATURES
@@ -238,18 +239,15 @@ def intervals(statistics: dict[str, Any], records: Sequence[FrameRecord]) -> dic
     return out
 
 
-MEASURE_OF = {"ratio": "vcdr", "gland_area": "volume_ml", "disc_area": "disc_area_px", "cup_area": "cup_area_px"}
-"""Which measure an interval of the model's statistics speaks of."""
-
-
 def measured_intervals(
     measures: Mapping[str, float], statistics: dict[str, Any], records: Sequence[FrameRecord]
 ) -> dict[str, tuple[float, float]]:
     """Measure -> (low, high), 90 % nominal: the factors of `intervals` times what was measured in the native grid."""
     out: dict[str, tuple[float, float]] = {}
+    keys = {m.interval: m.key for m in DECLARED.values() if m.interval}
     for name, (low, high) in intervals(statistics, records).items():
-        value = measures.get(MEASURE_OF.get(name, ""), math.nan)
+        value = measures.get(keys.get(name, ""), math.nan)
         if math.isfinite(value):
             most = 1.0 if name == "ratio" else math.inf
-            out[MEASURE_OF[name]] = round(value * low, 4), round(min(value * high, most), 4)
+            out[keys[name]] = round(value * low, 4), round(min(value * high, most), 4)
     return out

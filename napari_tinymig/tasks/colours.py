@@ -7,6 +7,10 @@ from .task import Region, Task
 
 OTHER_LABELS = {1: "#35c2f0", 2: "#ffb000", 3: "#e5446d", 4: "#7bd389", 5: "#9b7ede"}
 """Label -> colour where no task is known."""
+BACKGROUND_COLOUR = "#e0529c"
+"""Strokes that say 'nothing here'."""
+TAKEN_AWAY = "#ff4d6d"
+"""Marks that take away."""
 
 
 def colour_of(task: Task, region: Region) -> str:

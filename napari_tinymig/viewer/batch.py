@@ -25,6 +25,7 @@ from qtpy.QtWidgets import (
 from ..batch.folder import plan, run_all
 from ..batch.one_input import Options
 from ..jobs.accelerate import open_network
+from ..measures.declared import DECLARED, VCDR, VOLUME_ML
 from ..reports.numbers import with_unit
 from ..tasks.table import TASKS
 from .napari_io.layers import changed_by_user, result_layer
@@ -234,10 +235,10 @@ class BatchPanel(Panel):
 
     @staticmethod
     def _result(values: dict[str, Any]) -> str:
-        for key, name, unit in (("vcdr", "vCDR", ""), ("volume_ml", "", "mL")):
-            value = values.get(key)
+        for measure, name in ((DECLARED[VCDR], "vCDR "), (DECLARED[VOLUME_ML], "")):
+            value = values.get(measure.key)
             if isinstance(value, float | int) and value == value:
-                return f"{name} {with_unit(float(value), unit, 2 if key == 'vcdr' else 1)}".strip()
+                return name + with_unit(float(value), measure.unit, measure.digits)
         return ""
 
     def _filter(self, failed_only: bool) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from napari_tinymig.base.safe_files import write_atomic
+from napari_tinymig.measures.declared import VCDR
 
 from ..machine.device import device_name
 from .cells import Cell
@@ -205,7 +206,7 @@ def _spread_table(
                 f"{worst} {100 * np.mean(by_target[worst]):.1f}",
             ]
         line += [
-            _points(*unweighted_mean(ours, m)[:2], scale=1, digits=3 if m.startswith(("vcdr", "rve")) else 2)
+            _points(*unweighted_mean(ours, m)[:2], scale=1, digits=3 if m.startswith((VCDR, "rve")) else 2)
             for m in extra
         ]
         if empties:

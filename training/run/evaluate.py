@@ -15,6 +15,7 @@ from napari_tinymig.base.errors import OutputRefused, TinyMIGError
 from napari_tinymig.base.geometry import square_box
 from napari_tinymig.base.records import Message, Scan
 from napari_tinymig.formats import open_input
+from napari_tinymig.measures.declared import VCDR
 from napari_tinymig.measures.overlap import dice, score_case, summarise_scores, vertical_ratio
 from napari_tinymig.predict.predictor import Predictor
 from napari_tinymig.recipes.student import ModelHeader
@@ -104,7 +105,7 @@ def score_one(predictor: Predictor, case: Case, roi: str, data: DataSpec) -> lis
 def _scores(labels: NDArray[np.uint8], truth: NDArray[np.uint8], task: Task, scan: Scan) -> dict[str, float]:
     scores = score_case(labels, truth, task, scan.spacing_mm)
     if "vcdr_error" in scores:
-        scores |= {"vcdr": vertical_ratio(labels), "vcdr_truth": vertical_ratio(truth)}
+        scores |= {VCDR: vertical_ratio(labels), f"{VCDR}_truth": vertical_ratio(truth)}
     if scan.kind == "volume" and len(truth) > 1:  # beside the volume's Dice: slices with gland, one by one
         slices = [dice(a, t) for a, t in zip(labels > 0, truth > 0) if t.any()]
         scores["slice_dice"] = float(np.mean(slices)) if slices else 1.0

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from qtpy.QtWidgets import QComboBox
 
 from ...annotations.scribbles import (
-    BACKGROUND_COLOUR,
     Labelled,
     background_value,
     canvas_classes,
     from_canvas,
     shows_background,
 )
+from ...tasks.colours import BACKGROUND_COLOUR
 from ...tasks.task import Task
 from ..napari_io.layers import KEY, class_colours, class_features
 

@@ -9,9 +9,7 @@ from qtpy.QtCore import QPointF, QRectF, Qt
 from qtpy.QtGui import QColor, QPainter, QPen, QPolygonF
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
-from .theme import Palette
-
-SERIES_COLOURS = ("#35c2f0", "#ffb000", "#6fd08c", "#d58cf0", "#ff8d85")  # told apart by colour-blind eyes too
+from .theme import SERIES_COLOURS, Palette
 
 
 class Chart(QWidget):

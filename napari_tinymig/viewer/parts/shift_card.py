@@ -6,6 +6,7 @@ import numpy as np
 
 from ...base.findings import ShiftFindings
 from ...base.records import Prediction
+from ...measures.declared import VCDR, VOLUME_ML
 from ...reports.numbers import Tone, with_unit
 from ...reports.words import shift_rows
 from .charts import BarChart
@@ -77,12 +78,12 @@ def _shift_rows(prediction: Prediction) -> dict[str, str]:
     rows.pop("domain shift", None)  # the badge says it
     for region, (middle, low, high) in found.expected_dice.items():
         rows[f"expected Dice, {region}"] = f"{middle:.2f} ({low:.2f}-{high:.2f})"
-    if "vcdr" in found.intervals:
-        low, high = found.intervals["vcdr"]
-        rows["vertical CDR"] = f"{with_unit(prediction.measures['vcdr'])} ({low:.2f}-{high:.2f})"
-    if "volume_ml" in found.intervals:
-        low, high = found.intervals["volume_ml"]
-        rows["volume"] = f"{prediction.measures['volume_ml']:.0f} ({low:.0f}-{high:.0f}) mL"
+    if VCDR in found.intervals:
+        low, high = found.intervals[VCDR]
+        rows["vertical CDR"] = f"{with_unit(prediction.measures[VCDR])} ({low:.2f}-{high:.2f})"
+    if VOLUME_ML in found.intervals:
+        low, high = found.intervals[VOLUME_ML]
+        rows["volume"] = f"{prediction.measures[VOLUME_ML]:.0f} ({low:.0f}-{high:.0f}) mL"
     slices = found.shift.slices if found.shift else ()
     if len(slices) > 1:
         rows["furthest slice"] = f"{int(np.argmax(slices))}"

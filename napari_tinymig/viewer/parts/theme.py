@@ -13,6 +13,8 @@ GAP = 6  # between parts of one section, px
 MARGIN = 10  # around a section's content, px
 MIN_WIDTH = 320  # a panel docked right in a 1280 px wide window still leaves half of it to the canvas
 
+SERIES_COLOURS = ("#35c2f0", "#ffb000", "#6fd08c", "#d58cf0", "#ff8d85")  # told apart by colour-blind eyes too
+
 Role = Literal[
     "heading", "hint", "value", "badge", "primary", "danger", "link", "card", "empty", "line", "title", "tool"
 ]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QTimer
 
 from ...prompts.records import Prompt
-from ...tasks.colours import rgb
+from ...tasks.colours import TAKEN_AWAY, rgb
 from ..napari_io.layers import KEY, geometry_of
 from .bench import frame_axes, plane_of
 
@@ -24,8 +24,6 @@ NUMBER, LABEL, SIGN, NEW = "prompt", "label", "away", -1
 BELOW, ABOVE = "slices below", "slices above"
 """Columns of a mark's features: its number among the session's prompts, `NEW` before it is answered; its label; 1 where
 it was drawn to take away; how many slices a box reaches below and above the one in which it is shown."""
-AWAY = "#ff4d6d"
-"""The colour of marks that take away."""
 DONE = ("added", "removed", "changed")
 
 
@@ -217,7 +215,7 @@ class PromptMarks:
         layer.feature_defaults, layer.current_edge_color, layer.current_edge_width = hand
 
     def _colour(self, label: int) -> str:
-        return self.colours.get(label, AWAY)
+        return self.colours.get(label, TAKEN_AWAY)
 
 
 def as_told(mark: Mark, mask: Labels | None) -> Prompt:

@@ -12,7 +12,25 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QComboBox
 
 from ...measures.clinical import measure, rim_profile
-from ...measures.declared import DECLARED
+from ...measures.declared import (
+    AP_MM,
+    AREA_FRACTION,
+    AREA_MM2,
+    AREA_PX,
+    AREA_RATIO,
+    CC_MM,
+    CUP_AREA_PX,
+    DECLARED,
+    DISC_AREA_MM2,
+    DISC_AREA_PX,
+    ELLIPSOID_ML,
+    GLAND_VOXELS,
+    HCDR,
+    OBJECTS,
+    TRANSVERSE_MM,
+    VCDR,
+    VOLUME_ML,
+)
 from ...measures.ellipse import extent
 from ...measures.headline import headline_words
 from ...measures.plausible import implausible
@@ -37,9 +55,16 @@ EYES = {"eye unknown": None, "right eye (OD)": "right", "left eye (OS)": "left"}
 
 PLACED = frozenset(
     {
-        *("vcdr", "hcdr", "area_ratio", "disc_area_px", "cup_area_px", "disc_area_mm2"),
-        *("volume_ml", "diameter_transverse_mm", "diameter_ap_mm", "diameter_cc_mm", "ellipsoid_volume_ml"),
-        *("area_px", "area_fraction", "objects", "area_mm2"),
+        *(
+            VCDR,
+            HCDR,
+            AREA_RATIO,
+            DISC_AREA_PX,
+            CUP_AREA_PX,
+            DISC_AREA_MM2,
+        ),
+        *(VOLUME_ML, TRANSVERSE_MM, AP_MM, CC_MM, ELLIPSOID_ML),
+        *(AREA_PX, AREA_FRACTION, OBJECTS, AREA_MM2),
     }
 )
 """Measures to which this panel gives a place of their own; every other declared one is a row below them."""
@@ -178,12 +203,15 @@ class ReadoutPanel(Panel):
     def _show_cup_disc(self, labels: np.ndarray, values: dict[str, float], spacing: tuple[float, ...] | None) -> None:
         profile = rim_profile(labels, EYES[self.eye.currentText()], spacing)  # type: ignore[arg-type]
         self.rim.set_profile(profile)
-        self.big.show_number("vertical CDR", with_unit(values["vcdr"]))
-        rows = {"horizontal CDR": with_unit(values["hcdr"]), "cup / disc area": with_unit(values["area_ratio"])}
-        if "disc_area_mm2" in values:
-            rows["disc area"] = with_unit(values["disc_area_mm2"], "mm²")
+        self.big.show_number("vertical CDR", with_unit(values[VCDR]))
+        rows = {
+            "horizontal CDR": with_unit(values[HCDR]),
+            "cup / disc area": with_unit(values[AREA_RATIO]),
+        }
+        if DISC_AREA_MM2 in values:
+            rows["disc area"] = with_unit(values[DISC_AREA_MM2], "mm²")
         else:
-            rows["disc, cup area"] = f"{values['disc_area_px']:.0f}, {values['cup_area_px']:.0f} px"
+            rows["disc, cup area"] = f"{values[DISC_AREA_PX]:.0f}, {values[CUP_AREA_PX]:.0f} px"
         if profile is not None:
             for name, width in profile.sectors.items():
                 rows[f"rim, {name}"] = with_unit(width, profile.unit, 1 if profile.unit == "px" else 2)
@@ -196,29 +224,29 @@ class ReadoutPanel(Panel):
         self, layer: Labels, labels: np.ndarray, values: dict[str, float], spacing: tuple[float, ...] | None
     ) -> None:
         if spacing is None:
-            self.big.show_number("gland", f"{values['gland_voxels']:.0f} voxels")
+            self.big.show_number("gland", f"{values[GLAND_VOXELS]:.0f} voxels")
         else:
-            self.big.show_number("gland volume", with_unit(values["volume_ml"], "mL", 1))
+            self.big.show_number("gland volume", with_unit(values[VOLUME_ML], "mL", 1))
         index = self._slice_of(layer)
         plane = np.count_nonzero(labels[index]) if 0 <= index < len(labels) else 0
         here = f"{plane} px" if spacing is None else with_unit(plane * spacing[1] * spacing[2] / 100, "cm²", 1)
         self.rows.set_rows(
             {
-                "transverse diameter": with_unit(values["diameter_transverse_mm"], "mm", 0),
-                "antero-posterior": with_unit(values["diameter_ap_mm"], "mm", 0),
-                "craniocaudal": with_unit(values["diameter_cc_mm"], "mm", 0),
-                "ellipsoid formula": with_unit(values["ellipsoid_volume_ml"], "mL", 1),
+                "transverse diameter": with_unit(values[TRANSVERSE_MM], "mm", 0),
+                "antero-posterior": with_unit(values[AP_MM], "mm", 0),
+                "craniocaudal": with_unit(values[CC_MM], "mm", 0),
+                "ellipsoid formula": with_unit(values[ELLIPSOID_ML], "mL", 1),
                 f"slice {index}": here,
             }
             | further_rows(values)
         )
 
     def _show_area(self, values: dict[str, float]) -> None:
-        self.big.show_number("area", f"{values['area_px']:.0f} px")
-        rows = {"part of the frame": with_unit(100 * values["area_fraction"], "%", 1)}
-        rows["separate objects"] = f"{values['objects']:.0f}"
-        if "area_mm2" in values:
-            rows["in mm²"] = with_unit(values["area_mm2"], "mm²", 1)
+        self.big.show_number("area", f"{values[AREA_PX]:.0f} px")
+        rows = {"part of the frame": with_unit(100 * values[AREA_FRACTION], "%", 1)}
+        rows["separate objects"] = f"{values[OBJECTS]:.0f}"
+        if AREA_MM2 in values:
+            rows["in mm²"] = with_unit(values[AREA_MM2], "mm²", 1)
         self.rows.set_rows(rows | further_rows(values))
 
     def _show_declared(self, values: dict[str, float], task: Task) -> None:
@@ -238,7 +266,7 @@ class ReadoutPanel(Panel):
         parts = [] if spacing else ["Pixel size unknown: numbers in px."]
         extra = kept.get("extra")
         ranges = extra.get("intervals") if isinstance(extra, dict) else None
-        for key, unit in (("vcdr", ""), ("volume_ml", " mL")):
+        for key, unit in ((VCDR, ""), (VOLUME_ML, " mL")):
             if isinstance(ranges, dict) and key in ranges:
                 low, high = ranges[key]
                 parts.append(f"The model's 90 % range before any edit: {low:.2f} to {high:.2f}{unit}.")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QPointF, QRectF, Qt, Signal
 from qtpy.QtGui import QColor, QImage, QPainter, QPen, QPixmap, QPolygonF
 
-from ...reports.shift_plots import PLOT_COLOURS, PlotColours
+from ...reports.page_colours import PLOT_COLOURS, PlotColours
 from ..parts.charts import Chart
 from ..parts.theme import Palette
 

@@ -11,6 +11,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QFileDialog, QLabel, QSlider
 
 from ...base.errors import MissingExtra
+from ...measures.declared import VCDR
 from ...reports.numbers import with_unit
 from ...sets.what_if import Tried
 from ...shift.corruptions import CORRUPTIONS, TITLES, TWO_SIDED
@@ -195,8 +196,8 @@ class WhatIfPanel(Panel):
             suffix = f", {name}" if len(tries) > 1 else ""
             for region, value in what_if.dice(tried.labels, self.opened.references[name]).items():
                 rows[f"Dice, {region}{suffix}"] = with_unit(value)
-            if "vcdr" in tried.prediction.measures:
-                rows[f"vertical CDR{suffix}"] = with_unit(tried.prediction.measures["vcdr"])
+            if VCDR in tried.prediction.measures:
+                rows[f"vertical CDR{suffix}"] = with_unit(tried.prediction.measures[VCDR])
         rows["held against"] = self.opened.against
         rows["time"] = f"{1000 * sum(t.seconds for t in tries.values()):.0f} ms"
         self.rows.set_rows(rows)
