@@ -35,13 +35,13 @@ def photograph_bundle(tmp_path_factory):
     """(model, bundle folder) of a student of photographs."""
     folder = tmp_path_factory.mktemp("polyp")
     model = student_file(folder / "own-polyp.safetensors", POLYP)
-    return model, export_model(model, "bundle", folder / "bundle")
+    return model, export_model(model, "bundle", folder / "bundle").path
 
 
 def test_an_exported_graph_is_the_models_own_and_a_script_answers_like_it(tmp_path):
     model = student_file(tmp_path / "m.safetensors")
-    assert onnx.load(export_model(model, "onnx", tmp_path / "m.onnx")).graph.output[0].name == "logits"
-    assert export_model(model, "torchscript", tmp_path / "m.ts").is_file()
+    assert onnx.load(export_model(model, "onnx", tmp_path / "m.onnx").path).graph.output[0].name == "logits"
+    assert export_model(model, "torchscript", tmp_path / "m.ts").path.is_file()
 
 
 def test_a_script_of_other_weights_is_refused(tmp_path, monkeypatch):
@@ -88,7 +88,7 @@ def test_the_bundles_own_command_writes_the_products_masks_of_photographs(tmp_pa
 
 def test_a_bundle_of_volumes_keeps_the_inputs_grid(tmp_path):
     model = student_file(tmp_path / "own-gland.safetensors", PROSTATE, normalisation="percentile_z", fov_mm=96.0)
-    bundle = export_model(model, "bundle", tmp_path / "bundle")  # compares the labels of a volume, or raises
+    bundle = export_model(model, "bundle", tmp_path / "bundle").path  # compares the labels of a volume, or raises
     images = tmp_path / "images"
     images.mkdir()
     write_sample(model, images)

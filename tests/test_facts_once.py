@@ -1,4 +1,4 @@
-"""Facts that have a table of their own are spelt nowhere else: colours, names of measures."""
+"""Facts that have a table of their own are spelt nowhere else: colours, names of measures and tasks, samples."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from napari_tinymig.measures import declared
 from napari_tinymig.measures.declared import DECLARED
+from napari_tinymig.samples.shown import SHOWN
+from napari_tinymig.samples.table import DRAWN
+from napari_tinymig.tasks.table import FILES
 
 ROOT = Path(__file__).parent.parent
 HEX_COLOUR = re.compile(r"#(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6}|[0-9a-fA-F]{8})\b")
@@ -26,6 +30,7 @@ COLOURS_ELSEWHERE = {
     "napari_tinymig/formats/photographs.py": "what lies under a transparent pixel of a photograph",
 }
 MEASURE_TABLE = "napari_tinymig/measures/"
+TASK_TABLES = ("napari_tinymig/tasks/", "napari_tinymig/samples/")
 
 
 def sources(*tables: str) -> Iterator[tuple[str, ast.Module]]:
@@ -84,6 +89,20 @@ def test_measures_are_read_by_their_declared_names():
     keys = {*DECLARED, declared.GLAND_VOXELS}
     found = {(where, text) for where, tree in sources(MEASURE_TABLE) for text in texts(tree) if text in keys}
     assert found == set()
+
+
+def test_tasks_are_named_by_their_records():
+    found = {(where, text) for where, tree in sources(*TASK_TABLES) for text in texts(tree) if text in FILES}
+    assert found == set()
+
+
+def test_the_manifest_offers_the_samples_of_the_table():
+    manifest = yaml.safe_load((ROOT / "napari.yaml").read_text(encoding="utf-8"))["contributions"]
+    titles = {c["id"]: c["title"] for c in manifest["commands"]}
+    offered = {s["key"]: s["display_name"] for s in manifest["sample_data"]}
+    assert offered == {name: shown.title for name, shown in SHOWN.items()}
+    assert {s["key"]: titles[s["command"]] for s in manifest["sample_data"]} == offered
+    assert all(shown.task in DRAWN for shown in SHOWN.values() if shown.drawn)
 
 
 def test_every_key_with_a_name_is_declared():

@@ -20,7 +20,7 @@ EXAMPLE = Path(__file__).parent.parent / "examples" / "onnx_region.py"
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     """The bundled polyp student as an ONNX file."""
-    return export_model(open_model("polyp"), "onnx", tmp_path_factory.mktemp("onnx") / "polyp.onnx")
+    return export_model(open_model("polyp"), "onnx", tmp_path_factory.mktemp("onnx") / "polyp.onnx").path
 
 
 @pytest.mark.parametrize("box", [(10, 20, 370, 380), (3, 9, 381, 387), (0, 0, 384, 384)])

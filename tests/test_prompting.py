@@ -129,7 +129,7 @@ def test_a_run_writes_a_file_whose_onnx_answers_as_its_weights_do(folder, tmp_pa
     with torch.no_grad():
         theirs = load_prompted(model)(torch.from_numpy(x))[:, 0].numpy()
     np.testing.assert_allclose(ours, theirs, atol=2e-3 * max(1, np.abs(theirs).max()))
-    assert export_prompted(model, "onnx", tmp_path / "p.onnx").stat().st_size > 1000
+    assert export_prompted(model, "onnx", tmp_path / "p.onnx").path.stat().st_size > 1000
     with pytest.raises(ValueError, match="expected onnx"):
         export_prompted(model, "bundle", tmp_path / "b")
 

@@ -7,33 +7,37 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from ..samples.shown import SHOWN, Shown
+from ..tasks.table import listed
 from . import SOME_FAILED
 
 if TYPE_CHECKING:
     from ..base.records import Scan
 
 
+def _named() -> list[str]:
+    """The samples' names, with what is to be said of them."""
+    return [f"{name} ({shown.note})" if shown.note else name for name, shown in SHOWN.items()]
+
+
 def demo(
     out: Path = typer.Option(Path("demo_output"), "-o", "--out", help="Folder for images, masks and overlays."),
-    sample: str = typer.Option("all", help="all, fundus, prostate, or retina (scikit-image's CC0 photograph)."),
+    sample: str = typer.Option("all", help=f"all, {listed(_named())}."),
 ) -> None:
     """Draw sample images, segment them, write masks, overlays and measurements.csv."""
     from ..batch.folder import check_folder, plan, run_all, with_threads
     from ..batch.one_input import Options
-    from ..samples.table import DRAWN
     from .segment import one_line
 
-    choices = ("all", *(d.name for d in DRAWN.values() if d.name), "retina")
-    if sample not in choices:
-        raise ValueError(f"no sample '{sample}'; expected one of {', '.join(choices)}.")
+    if sample not in ("all", *SHOWN):
+        raise ValueError(f"no sample '{sample}'; expected one of {', '.join(('all', *SHOWN))}.")
     check_folder(out)
-    drawn = draw_samples(out / "images", sample)
+    written = write_samples(out / "images", sample)
     jobs = []
-    for task, path in drawn:
-        jobs += plan(
-            [path], out, Options(task=task, device="cpu", overlay=True, overwrite=True, drawn=sample != "retina")
-        )
-    if sample != "retina":
+    for shown, path in written:
+        options = Options(task=shown.task, device="cpu", overlay=True, overwrite=True, drawn=shown.drawn)
+        jobs += plan([path], out, options)
+    if any(shown.drawn for shown, _ in written):
         typer.echo("Drawn images, no patients': how far they are from a model's training images says nothing.")
     failed = False
     for outcome in run_all(with_threads(jobs), out):
@@ -44,15 +48,16 @@ def demo(
         raise typer.Exit(SOME_FAILED)
 
 
-def draw_samples(folder: Path, sample: str) -> list[tuple[str, Path]]:
-    """Write the chosen samples as files a user would have; (task, path) of each."""
+def write_samples(folder: Path, sample: str) -> list[tuple[Shown, Path]]:
+    """Write the chosen sample, or all drawn ones, as files a user would have."""
     from ..samples.drawn import retina_photograph
     from ..samples.table import DRAWN
 
-    chosen = {task: d for task, d in DRAWN.items() if d.name and sample in ("all", d.name)}
-    written = [(task, _write_as_taken(folder, d.demo().scan)) for task, d in chosen.items()]
-    if sample == "retina":
-        written.append(("optic", _write_as_taken(folder, retina_photograph(), lossy=False)))
+    written = []
+    for name, shown in SHOWN.items():
+        if name == sample or (sample == "all" and shown.drawn):
+            scan = DRAWN[shown.task].demo().scan if shown.drawn else retina_photograph()
+            written.append((shown, _write_as_taken(folder, scan, lossy=shown.drawn)))
     return written
 
 

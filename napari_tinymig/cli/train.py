@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ..models.exports import export_help
 from . import SOME_FAILED, say
 from .segment import DeviceName
 
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..base.records import Message
-
-
-EXPORT_HELP = "onnx, torchscript, or a MONAI bundle folder (bundle)."
 
 
 class EvaluateRoi(StrEnum):
@@ -108,10 +106,10 @@ def evaluate(
 
 def export(
     model: str = typer.Argument(..., help="A model's name or file."),
-    to: str = typer.Option(..., "--to", help=EXPORT_HELP),
+    to: str = typer.Option(..., "--to", help=export_help()),
     out: Path = typer.Option(..., "-o", "--out", help="File or folder to write."),
 ) -> None:
-    """Write a model for other programs, opened in a fresh process and compared before it says done."""
+    """Write a model for other programs; what is compared with the product before it says done, it says."""
     _training()
     from napari_tinymig.training.exports.written import export_model
     from napari_tinymig.training.prompting.save import export_prompted
@@ -120,10 +118,10 @@ def export(
 
     opened = open_model(model)
     if opened.header.kind == "prompted":
-        path = export_prompted(opened, to, out)
+        written = export_prompted(opened, to, out)
     else:
-        path = export_model(opened, to, out)
-    typer.echo(f"{path}: written, opened in a fresh process; it answers as the product does")
+        written = export_model(opened, to, out)
+    typer.echo(written.text)
 
 
 def parse_settings(words: Iterable[str]) -> dict[str, Any]:

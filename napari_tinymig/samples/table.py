@@ -15,10 +15,9 @@ Vary = Callable[[int, np.random.Generator], Sample]
 
 @dataclass(frozen=True)
 class Drawing:
-    """name: what `tinymig demo --sample` calls it; '' = not offered there. demo: the one sample shown to people. vary:
-    sample number n of many different ones, small, for rehearsals and checks of what is forgotten."""
+    """demo: the one sample shown to people (`shown.SHOWN`). vary: sample number n of many different ones, small, for
+    rehearsals and checks of what is forgotten."""
 
-    name: str
     demo: Callable[[], Sample]
     vary: Vary
 
@@ -36,8 +35,8 @@ def _polyp(number: int, rng: np.random.Generator) -> Sample:
 
 
 DRAWN: dict[str, Drawing] = {
-    "optic": Drawing("fundus", fundus_sample, _eye),
-    "prostate": Drawing("prostate", prostate_sample, _gland),
-    "polyp": Drawing("", polyp_sample, _polyp),
+    "optic": Drawing(fundus_sample, _eye),
+    "prostate": Drawing(prostate_sample, _gland),
+    "polyp": Drawing(polyp_sample, _polyp),
 }
 """By the task's name. A task without an entry has no drawings: no demo, nothing to rehearse on but the user's own."""

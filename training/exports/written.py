@@ -1,8 +1,8 @@
-"""The table of export formats: one function each, all checked against the product before they return."""
+"""Models written for other programs (`models/exports.py`), opened again and compared with the product."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +10,12 @@ import onnx
 from numpy.typing import NDArray
 
 from napari_tinymig.base.safe_files import sweep, write_atomic
+from napari_tinymig.models.exports import EXPORTS, Written
 from napari_tinymig.models.file import ModelFile
 from napari_tinymig.network.run import OnnxNetwork
 
 from ..networks.export import ExportFailed, check_parity
 from ..networks.saved import load_student
-from .bundle import write_bundle
 from .reopened import outputs_in_a_fresh_process
 from .torchscript import write_torchscript
 
@@ -24,7 +24,7 @@ SCRIPT_GAP = 2e-3
 `PARITY` of the ONNX graph against torch)."""
 
 
-def write_onnx(model: ModelFile, path: Path) -> None:
+def write_onnx(model: ModelFile, path: Path) -> str:
     """The model's own ONNX graph, with its header as metadata; it must answer in another process to the bit."""
     check_parity(load_student(model), model.onnx, model.header.input.size)
     graph = onnx.load_from_string(model.onnx)
@@ -34,9 +34,10 @@ def write_onnx(model: ModelFile, path: Path) -> None:
     gap = _gap_to_the_product(model, "onnx", path)
     if gap > 0:
         raise ExportFailed(f"{path}, opened again, differs from the product by {gap:.2g}; expected 0; do not use it.")
+    return "opened in a fresh process: every number is the product's"
 
 
-def write_script(model: ModelFile, path: Path) -> None:
+def write_script(model: ModelFile, path: Path) -> str:
     """The student as TorchScript: logits, then mean and standard deviation per stage."""
     write_torchscript(load_student(model), model.header.input.size, path)
     gap = _gap_to_the_product(model, "torchscript", path)
@@ -45,23 +46,17 @@ def write_script(model: ModelFile, path: Path) -> None:
             f"{path}, opened again, differs from the product by {gap:.2g} of the largest output; expected at most "
             f"{SCRIPT_GAP}; do not use it."
         )
+    return f"opened in a fresh process: every number is the product's within {SCRIPT_GAP:g} of the largest"
 
 
-EXPORTS: dict[str, Callable[[ModelFile, Path], None]] = {
-    "onnx": write_onnx,
-    "torchscript": write_script,
-    "bundle": write_bundle,
-}
-"""Word of `--to` -> the function that writes a model file there."""
-
-
-def export_model(model: ModelFile, to: str, path: str | Path) -> Path:
+def export_model(model: ModelFile, to: str, path: str | Path) -> Written:
     """Write a model as one of `EXPORTS`. Raises ExportFailed for one whose answers are not the product's."""
     if to not in EXPORTS:
         raise ValueError(f"--to is '{to}'; expected {', '.join(EXPORTS)}.")
     sweep(Path(path).parent)  # what a killed export left half written
-    EXPORTS[to](model, Path(path))
-    return Path(path)
+    module, _, name = EXPORTS[to].writer.partition(":")
+    compared = getattr(importlib.import_module(f".{module}", __package__), name)(model, Path(path))
+    return Written(Path(path), compared)
 
 
 def _gap_to_the_product(model: ModelFile, kind: str, path: Path) -> float:

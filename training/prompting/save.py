@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from napari_tinymig import __version__
+from napari_tinymig.models.exports import Written
 from napari_tinymig.models.file import ModelFile
 from napari_tinymig.prompts.maps import MAPS
 from napari_tinymig.recipes.prompted import PromptRecipe
@@ -60,7 +61,7 @@ def load_prompted(model: ModelFile) -> PromptNetwork:
     return network.eval()
 
 
-def export_prompted(model: ModelFile, to: str, path: Path) -> Path:
+def export_prompted(model: ModelFile, to: str, path: Path) -> Written:
     """The ONNX graph of a prompted model file, checked against its weights before it is written.
 
     Raises ValueError for another format than 'onnx'.
@@ -70,4 +71,4 @@ def export_prompted(model: ModelFile, to: str, path: Path) -> Path:
     check_parity(load_prompted(model), model.onnx, model.header.input.size, channels=CHANNELS)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(model.onnx)
-    return path
+    return Written(path, "its graph answers as the model's weights do")

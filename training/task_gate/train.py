@@ -25,6 +25,7 @@ from napari_tinymig.predict.task_guess import NONE
 from napari_tinymig.recipes.student import InputSpec, Lineage, ModelHeader, StudentSpec
 from napari_tinymig.recipes.train import AugmentSpec
 from napari_tinymig.samples.drawn import fundus_sample
+from napari_tinymig.tasks.optic import OPTIC
 from napari_tinymig.tasks.table import TASKS
 
 from ..augmentation.apply import draw_theta, sampling_grid
@@ -150,8 +151,8 @@ def train_gate(
     torch.manual_seed(seed)
     groups = {k: [gate_frames([p], most, seed) for p in folders.get(k, ())] for k in CLASSES}
     groups[NONE].append(drawn_nothing(800, seed))
-    if groups["optic"]:
-        groups["optic"].append(drawn_fundus(200, seed))
+    if groups[OPTIC.name]:
+        groups[OPTIC.name].append(drawn_fundus(200, seed))
     held = {k: np.concatenate([v[::5] for v in groups[k]]) for k in CLASSES if groups[k]}
     pixels = {k: [torch.from_numpy(_kept(v)).permute(0, 3, 1, 2) for v in groups[k]] for k in held}
     yield Message("started", 0, epochs, {k: float(sum(map(len, v))) for k, v in pixels.items()}, "gate")

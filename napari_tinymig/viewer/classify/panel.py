@@ -13,6 +13,7 @@ from ...base.records import Message
 from ...jobs import classifying
 from ...measures.classification import FEWEST_CASES
 from ...models.classifier_file import read_classifier_card
+from ...recipes.backbones import OFFERED
 from ...recipes.classify import STRATEGIES
 from ..napari_io.layers import kind_of, scan_of
 from ..parts.background import Work
@@ -34,18 +35,6 @@ METHODS = {
     "probe, then both": {"method": "movl", "strategy": STRATEGIES[2]},
     "linear probe (seconds)": {"method": "lp", "prompt.kind": "none"},
 }
-BACKBONES = (
-    "tinymig:optic-sdg",
-    "tinymig:polyp",
-    "tinymig:prostate",
-    "resnet18",
-    "resnet50",
-    "mobilenetv2_100",
-    "convnext_tiny",
-    "vit_base_patch16_clip_224.openai",
-    "resnet50_clip.openai",
-    "vit_small_patch14_dinov2",
-)
 
 
 class ClassifyPanel(Panel):
@@ -78,8 +67,8 @@ class ClassifyPanel(Panel):
 
     def _run_section(self) -> None:
         section = self.add_section("Backbone")
-        self.backbone = QLineEdit(BACKBONES[0])
-        known = QCompleter(list(BACKBONES), self.backbone)
+        self.backbone = QLineEdit(OFFERED[0])
+        known = QCompleter(list(OFFERED), self.backbone)
         known.setFilterMode(Qt.MatchFlag.MatchContains)
         self.backbone.setCompleter(known)
         section.field(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from ...models.registry import Entry, list_models
+from ...samples.shown import SHOWN
 from ...tasks.table import TASKS
 from ...tasks.task import Task
 from ..parts.panel import Panel
@@ -13,28 +15,18 @@ from ..parts.style import EmptyState, Section, button, row
 
 NOTHING_OPEN = "Open a photograph or a scan (drag a file into the window), or try one of these:"
 
-SAMPLES = {
-    "retina": ("retina", "A photograph of a healthy eye (CC0, from scikit-image)."),
-    "fundus": ("drawn eye", "Drawn by the package: no patient."),
-    "prostate": ("drawn prostate", "An MRI drawn by the package: no patient."),
-}
-"""What can be tried with nothing at hand: key of the sample -> words and tool tip of its button."""
-
 
 def first_steps(panel: Panel) -> tuple[EmptyState, Section]:
     """What to do while no image is open, and the samples to try, at the end of a panel."""
     empty = EmptyState(NOTHING_OPEN)
     panel.column.addWidget(empty)
     samples = panel.add_section()
-    samples.add(
-        row(
-            *(
-                button(words, lambda key=key: panel.viewer.open_sample("napari-tinymig", key), tip=tip)
-                for key, (words, tip) in SAMPLES.items()
-            ),
-            stretch=None,
-        )
-    )
+    offered = sorted(SHOWN.items(), key=lambda sample: sample[1].drawn)  # a real photograph first
+    buttons = [
+        button(shown.words, partial(panel.viewer.open_sample, "napari-tinymig", name), tip=shown.tip)
+        for name, shown in offered
+    ]
+    samples.add(row(*buttons, stretch=None))
     return empty, samples
 
 
