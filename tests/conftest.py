@@ -195,6 +195,14 @@ def viewer(make_napari_viewer_proxy):
     return make_napari_viewer_proxy()
 
 
+@pytest.fixture(scope="session")
+def parent(tmp_path_factory):
+    """A tiny model of disc and cup that was taught drawn eyes (`tune_drawn`); nobody writes into its file."""
+    import tune_drawn
+
+    return tune_drawn.tiny_model(tmp_path_factory.mktemp("model") / "optic.safetensors")
+
+
 @pytest.fixture
 def model_folder(tmp_path, monkeypatch):
     """An empty user folder of models for this test alone (TINYMIG_HOME/models); no model stays open across tests."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
+import tune_drawn as drawn
 
 from napari_tinymig.base.records import Scan
 from napari_tinymig.jobs.adapting import adapt_to, teaching_frames
@@ -14,15 +12,6 @@ from napari_tinymig.models.file import read_model_file
 from napari_tinymig.predict.predictor import Predictor
 from napari_tinymig.recipes.student import InputSpec
 from napari_tinymig.tasks.optic import OPTIC
-
-spec = importlib.util.spec_from_file_location("tune_drawn", Path(__file__).with_name("tune_drawn.py"))
-drawn = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(drawn)
-
-
-@pytest.fixture(scope="module")
-def parent(tmp_path_factory):
-    return drawn.tiny_model(tmp_path_factory.mktemp("model") / "optic.safetensors")
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import subprocess
@@ -12,15 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tune_drawn as drawn
 from PIL import Image
 
 from napari_tinymig.annotations.annotation_set import AnnotationSet
 from napari_tinymig.sets.next_image import Candidate, rank
 from napari_tinymig.tasks.optic import OPTIC
-
-spec = importlib.util.spec_from_file_location("tune_drawn", Path(__file__).with_name("tune_drawn.py"))
-drawn = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(drawn)
 
 
 @pytest.fixture(scope="module")

@@ -6,18 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from cli_parts import rows_of
 from PIL import Image
 from safetensors.torch import save_file
-
-
-def stripes(seed, along, side=64):
-    rng = np.random.default_rng(seed)
-    wave = 0.5 + 0.4 * np.sin(np.arange(side) / rng.uniform(1.5, 3))
-    picture = np.broadcast_to(wave if along else wave[:, None], (side, side)) + rng.normal(0, 0.1, (side, side))
-    return (picture.clip(0, 1) * 255).astype(np.uint8)
+from striped import striped
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +26,7 @@ def place(tmp_path_factory):
         for label, name in enumerate(("across", "along")):
             (root / domain / name).mkdir(parents=True)
             for i in range(12):
-                Image.fromarray(stripes(first + 20 * label + i, label)).save(root / domain / name / f"{name}{i}.png")
+                Image.fromarray(striped(first + 20 * label + i, label)).save(root / domain / name / f"{name}{i}.png")
     given = "--source here --target there --backbone test_resnet --weights w.safetensors --strategy joint -o run"
     done = tinymig(root, "probe", *given.split(), "--set", "optim.epochs=1", "--set", "backbone.size=64")
     assert done.returncode == 0, done.stderr
@@ -59,7 +52,7 @@ def test_a_probe_leaves_its_classifier_and_shows_both_domains(place):
 def test_classify_writes_a_row_per_image_and_names_what_it_could_not_read(place):
     root, _ = place
     (root / "new").mkdir(exist_ok=True)
-    Image.fromarray(stripes(900, 1)).save(root / "new" / "fine.png")
+    Image.fromarray(striped(900, 1)).save(root / "new" / "fine.png")
     (root / "new" / "broken.png").write_bytes(b"not a picture")
     command = ("classify", "new", "--model", "run/classifier.safetensors", "--weights", "w.safetensors", "-o", "out")
     done = tinymig(root, *command)
@@ -77,7 +70,7 @@ def test_classify_writes_a_row_per_image_and_names_what_it_could_not_read(place)
 def test_a_probe_with_an_unreadable_image_ends_with_one_and_names_it(place):
     root, _ = place
     (root / "spoilt" / "along").mkdir(parents=True)
-    Image.fromarray(stripes(901, 1)).save(root / "spoilt" / "along" / "fine.png")
+    Image.fromarray(striped(901, 1)).save(root / "spoilt" / "along" / "fine.png")
     (root / "spoilt" / "along" / "broken.png").write_bytes(b"not a picture")
     given = "--source here --target spoilt --backbone test_resnet --weights w.safetensors --method lp -o run2"
     done = tinymig(root, "probe", *given.split(), "--set", "backbone.size=64")

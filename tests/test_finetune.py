@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
 import signal
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
+import tune_drawn as drawn
 
 from napari_tinymig import jobs
 from napari_tinymig.annotations.annotation_set import AnnotationSet
@@ -22,15 +21,6 @@ from napari_tinymig.predict.predictor import Predictor
 from napari_tinymig.recipes.finetune import folds_of, settings_for
 from napari_tinymig.tasks.optic import OPTIC
 from napari_tinymig.tasks.prostate import PROSTATE
-
-spec = importlib.util.spec_from_file_location("tune_drawn", Path(__file__).with_name("tune_drawn.py"))
-drawn = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(drawn)
-
-
-@pytest.fixture(scope="module")
-def parent(tmp_path_factory):
-    return drawn.tiny_model(tmp_path_factory.mktemp("model") / "optic.safetensors")
 
 
 @pytest.fixture(scope="module")

@@ -8,16 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from safetensors.torch import save_file
+from striped import striped
 from viewer_parts import click, dock, wait_until
 
 pytestmark = pytest.mark.viewer
-
-
-def stripes(seed, along, side=64):
-    rng = np.random.default_rng(seed)
-    wave = 0.5 + 0.4 * np.sin(np.arange(side) / rng.uniform(1.5, 3))
-    picture = np.broadcast_to(wave if along else wave[:, None], (side, side)) + rng.normal(0, 0.1, (side, side))
-    return (picture.clip(0, 1) * 255).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +29,7 @@ def shelf(tmp_path_factory):
     for label, name in enumerate(("across", "along")):
         (root / "set" / name).mkdir(parents=True)
         for i in range(12):
-            Image.fromarray(stripes(20 * label + i, label)).save(root / "set" / name / f"{name}{i}.png")
+            Image.fromarray(striped(20 * label + i, label)).save(root / "set" / name / f"{name}{i}.png")
     said = {"backbone.name": "test_resnet", "backbone.weights": str(root / "w.safetensors"), "backbone.size": 64}
     recipe = load_probe_recipe("probe", said | {"strategy": "lp_then_both", "optim.epochs": 1})
     assert list(probe(recipe, root / "set", (), root / "run", "cpu", cache=root / "c"))[-1].kind == "done"
@@ -75,7 +69,7 @@ def test_the_panel_says_what_is_missing(panel):
 def test_selected_layers_become_examples_of_the_named_class(panel, place, tmp_path):
     viewer = panel.viewer
     for i in range(3):
-        viewer.add_image(stripes(i, 0), name=f"a{i}")
+        viewer.add_image(striped(i, 0), name=f"a{i}")
     viewer.layers.selection = set(viewer.layers)
     click(panel, "Add selected layers")
     assert panel.examples.counts() == {}
@@ -130,7 +124,7 @@ def test_examples_in_a_classifier_out(panel, place, tmp_path):
 def test_the_answer_and_its_pictures_lie_where_the_image_lies(panel, place):
     open_made(panel, place)
     viewer = panel.viewer
-    image = viewer.add_image(stripes(99, 1), name="new", scale=(0.5, 0.25), translate=(7, 8), rotate=20)
+    image = viewer.add_image(striped(99, 1), name="new", scale=(0.5, 0.25), translate=(7, 8), rotate=20)
     click(panel, "Classify")
     wait_until(lambda: not panel.work.running, 140, "the answer")
     assert panel.answer.badge.text().startswith("along"), panel.message.text()
@@ -148,13 +142,13 @@ def test_the_answer_and_its_pictures_lie_where_the_image_lies(panel, place):
         np.testing.assert_allclose(layer.data_to_world((10, 20)), image.data_to_world((10, 20)))
     middle = viewer.layers["new prompt"].data[20:44, 20:44]
     assert np.abs(middle.astype(int) - 128).max() <= 1  # the padding prompt leaves the middle alone
-    np.testing.assert_array_equal(viewer.layers["new"].data, stripes(99, 1))
+    np.testing.assert_array_equal(viewer.layers["new"].data, striped(99, 1))
 
 
 def test_evidence_of_a_volume_lies_on_the_slice_on_show(panel, place):
     open_made(panel, place)
     viewer = panel.viewer
-    volume = np.stack([stripes(i, 1) for i in range(5)]).astype(np.float32)
+    volume = np.stack([striped(i, 1) for i in range(5)]).astype(np.float32)
     viewer.add_image(volume, name="T2", scale=(3, 0.5, 0.5))
     viewer.dims.set_point(0, 6.0)
     click(panel, "Classify")
@@ -191,7 +185,7 @@ def test_a_mask_model_is_refused_as_a_classifier(panel, place, make_model):
     from napari_tinymig.tasks.optic import OPTIC
 
     model = make_model("optic", OPTIC, [-0.2, 0.4])
-    panel.viewer.add_image(stripes(0, 1), name="x")
+    panel.viewer.add_image(striped(0, 1), name="x")
     panel.classifier.setText(str(model.path))
     panel._refresh()
     click(panel, "Classify")

@@ -23,7 +23,7 @@ from .images import Pixels
 from .lazy_backbone import LazyBackbone
 from .linear_probe import L2_GRID, FeatureHead, LinearProbe, choose_linear_probe, feature_moments
 from .losses import class_weights
-from .movl import PromptedClassifier, Stage, autocast, channels_last, train_stage, validate
+from .movl import PromptedClassifier, Stage, StageData, autocast, channels_last, train_stage, validate
 from .visual_prompt import Prompt
 from .zero_shot import text_embeddings, zero_shot_logits
 
@@ -154,20 +154,11 @@ def _fit_by_gradient(data: FitData, recipe: ProbeRecipe) -> Generator[Message, N
     if recipe.method != "movl":
         discrepancy = discrepancy.model_copy(update={"weight": 0.0})
     best = math.inf
-    for report in train_stage(
-        model,
-        data.pixels,
-        data.train,
-        data.val,
-        fast.normalise,
-        stage,
-        discrepancy,
-        recipe.optim,
-        None if full or recipe.optim.flip else data.rows.values,
-        data.balance,
-        recipe.seed,
-        data.stop,
-    ):
+    plain = None if full or recipe.optim.flip else data.rows.values
+    lesson = StageData(
+        data.pixels, data.train, fast.normalise, stage, discrepancy, recipe.optim, plain, data.balance, recipe.seed
+    )
+    for report in train_stage(model, lesson, data.val, data.stop):
         best = min(best, report.validation.get("val_loss", math.inf))
         values = {"loss": report.loss} | report.terms | report.validation
         kind = "epoch" if report.validation else "step"

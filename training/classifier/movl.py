@@ -178,28 +178,34 @@ def optimisers(model: PromptedClassifier, stage: Stage, kind: str) -> list[torch
     return made
 
 
-def train_stage(
-    model: PromptedClassifier,
-    pixels: Pixels,
-    train: NDArray[np.int64],
-    val: NDArray[np.int64],
-    normalise: Callable[[Tensor], Tensor],
-    stage: Stage,
-    discrepancy: DiscrepancySpec,
-    optim: ProbeOptimSpec,
-    plain_features: NDArray[np.float32] | None,
-    balance: bool,
-    seed: int,
-    stop: Callable[[], bool] = lambda: False,
-) -> Iterator[EpochReport]:
-    """Train one stage; the model ends with the best epoch on validation, the start counted as epoch 0.
+@dataclass(frozen=True)
+class StageData:
+    """What a stage learns from, and how.
 
-    plain_features: (len(pixels), F) cached f(x), used for the detached plain branch when nothing is random; None =
-    computed in every step. Reports come after every tenth step (loss alone) and every epoch.
+    train: rows of `pixels`. plain_features: (len(pixels), F) cached f(x), used for the detached plain branch when
+    nothing is random; None = computed in every step. balance: classes count alike.
     """
-    steps = math.ceil(len(train) / optim.batch)
+
+    pixels: Pixels
+    train: NDArray[np.int64]
+    normalise: Callable[[Tensor], Tensor]
+    stage: Stage
+    discrepancy: DiscrepancySpec
+    optim: ProbeOptimSpec
+    plain_features: NDArray[np.float32] | None
+    balance: bool
+    seed: int
+
+
+def train_stage(
+    model: PromptedClassifier, data: StageData, val: NDArray[np.int64], stop: Callable[[], bool] = lambda: False
+) -> Iterator[EpochReport]:
+    """Train one stage; the model ends with the best epoch on validation (`val`, rows of the pixels), the start counted
+    as epoch 0. Reports come after every tenth step (loss alone) and every epoch."""
+    pixels, normalise, stage, optim = data.pixels, data.normalise, data.stage, data.optim
+    steps = math.ceil(len(data.train) / optim.batch)
     total = steps * stage.epochs
-    step = _Step(model, pixels, train, normalise, stage, discrepancy, optim, plain_features, balance, seed, total)
+    step = _Step(model, data, total)
     best = validate(infer(model, pixels, val, normalise, optim.precision)[0], pixels.labels[val])
     kept = _snapshot(model, stage)
     yield EpochReport(0, 0, total, math.nan, {}, best, True)
@@ -207,7 +213,7 @@ def train_stage(
         losses: list[float] = []
         terms: dict[str, float] = {}
         _learning_mode(model, stage)
-        order = step.rng.permutation(train)
+        order = step.rng.permutation(data.train)
         for i in range(steps):
             loss, terms = step.take(order[i * optim.batch : (i + 1) * optim.batch])
             losses.append(loss)
@@ -227,40 +233,27 @@ def train_stage(
 class _Step:
     """One step of a stage: a batch, its loss, and what learns moved once. total: steps of the whole stage."""
 
-    def __init__(
-        self,
-        model: PromptedClassifier,
-        pixels: Pixels,
-        train: NDArray[np.int64],
-        normalise: Callable[[Tensor], Tensor],
-        stage: Stage,
-        discrepancy: DiscrepancySpec,
-        optim: ProbeOptimSpec,
-        plain_features: NDArray[np.float32] | None,
-        balance: bool,
-        seed: int,
-        total: int,
-    ):
-        self.model, self.pixels, self.normalise = model, pixels, normalise
-        self.optim, self.discrepancy = optim, discrepancy
+    def __init__(self, model: PromptedClassifier, data: StageData, total: int):
+        self.model, self.data = model, data
+        stage, optim = data.stage, data.optim
         self.device = device = model.head.linear.weight.device
         self.optimisers = optimisers(model, stage, optim.optimiser)
         self.schedules = [torch.optim.lr_scheduler.CosineAnnealingLR(o, max(1, total)) for o in self.optimisers]
-        self.labels = torch.from_numpy(pixels.labels).to(device)
+        self.labels = torch.from_numpy(data.pixels.labels).to(device)
         classes = model.head.linear.out_features
-        self.weights = class_weights(self.labels[train], classes).to(device) if balance else None
-        cached = plain_features is not None and not optim.flip
-        self.cache = torch.from_numpy(plain_features).to(device) if cached else None
-        self.with_plain = discrepancy.weight > 0 and not stage.backbone
-        self.rng = np.random.default_rng(seed)
+        self.weights = class_weights(self.labels[data.train], classes).to(device) if data.balance else None
+        plain = None if optim.flip else data.plain_features
+        self.cache = None if plain is None else torch.from_numpy(plain).to(device)
+        self.with_plain = data.discrepancy.weight > 0 and not stage.backbone
+        self.rng = np.random.default_rng(data.seed)
 
     def take(self, items: NDArray[np.int64]) -> tuple[float, dict[str, float]]:
         """Learn from some items; the loss and its terms."""
         x, owner = self._batch(items)
-        with autocast(self.device, self.optim.precision):
+        with autocast(self.device, self.data.optim.precision):
             prompted = self.model.answer(x, owner, len(items))
             plain = _plain(self.model, x, owner, items, self.cache) if self.with_plain else None
-        loss, terms = movl_loss(prompted, plain, self.labels[items], self.discrepancy, self.weights)
+        loss, terms = movl_loss(prompted, plain, self.labels[items], self.data.discrepancy, self.weights)
         for o in self.optimisers:
             o.zero_grad(set_to_none=True)
         loss.backward()
@@ -271,11 +264,11 @@ class _Step:
 
     def _batch(self, items: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Normalised images (M, 3, s, s), mirrored at random where the recipe asks for it, and the item of each."""
-        images, owner = batch_of(self.pixels, items, self.device)
-        if self.optim.flip:
+        images, owner = batch_of(self.data.pixels, items, self.device)
+        if self.data.optim.flip:
             turn = torch.from_numpy(self.rng.random(len(items)) < 0.5).to(self.device)[owner]
             images = torch.where(turn[:, None, None, None], images.flip(2), images)
-        return channels_last(self.normalise(images)), owner
+        return channels_last(self.data.normalise(images)), owner
 
 
 def _plain(

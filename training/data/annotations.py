@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_tinymig.annotations.label_checks import IGNORE
-from napari_tinymig.base.geometry import Box, fov_box, place, square_box, whole_box
+from napari_tinymig.base.geometry import Box, place, square_box, whole_box
 from napari_tinymig.base.records import Scan
 from napari_tinymig.recipes.student import Recipe
 
-from .image_set import ROI_MARGIN, VOLUME_CACHE_FOV_MM, ImageSet, cache_side, object_centres, region_targets
+from .image_set import ROI_MARGIN, ImageSet, cache_side, object_centres, region_targets, slice_field
 
 
 @dataclass(frozen=True)
@@ -115,11 +115,7 @@ def _volume_rows(item: Annotated, recipe: Recipe) -> list[dict[str, Any]]:
     wanted = sorted({min(max(z + d, 0), len(volume) - 1) for z in item.labelled_slices for d in (-1, 0, 1)})
     place_of = {z: i for i, z in enumerate(wanted)}
     shape = volume.shape[1:]
-    if spacing is None:
-        box, fov = whole_box(shape), np.nan
-    else:
-        fov = min(VOLUME_CACHE_FOV_MM, max(shape[0] * spacing[-2], shape[1] * spacing[-1]))
-        box = fov_box(shape, (spacing[-2], spacing[-1]), fov)
+    box, fov = slice_field(shape, spacing)
     rows = []
     for z in wanted:
         target, known = _grid(item.labels[z], box, side, recipe)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_tinymig.annotations.label_checks import IGNORE
 from napari_tinymig.base.errors import UnreadableInput
-from napari_tinymig.base.geometry import fov_box, place, square_box, whole_box
+from napari_tinymig.base.geometry import Box, fov_box, place, square_box, whole_box
 from napari_tinymig.formats import open_input
 from napari_tinymig.recipes.student import Recipe
 from napari_tinymig.tasks.task import Task
@@ -102,6 +102,14 @@ def cache_side(recipe: Recipe) -> int:
     spec = recipe.input
     factor = ROI_MARGIN if spec.roi_scale else (2.0 if recipe.augment.scale[1] > 2 else 1.15)
     return int(round(spec.size * factor / 32) * 32)
+
+
+def slice_field(shape: Sequence[int], spacing: tuple[float, ...] | None) -> tuple[Box, float]:
+    """The square field (pixel edges) of slices (H, W) that is kept, and its side in mm; NaN = unknown spacing."""
+    if spacing is None:
+        return whole_box((shape[0], shape[1])), np.nan
+    side_mm = min(VOLUME_CACHE_FOV_MM, max(shape[0] * spacing[-2], shape[1] * spacing[-1]))
+    return fov_box((shape[0], shape[1]), (spacing[-2], spacing[-1]), side_mm), side_mm
 
 
 def load_set(cases: Sequence[Case], recipe: Recipe, progress: Callable[[int, int], None] | None = None) -> ImageSet:
@@ -195,11 +203,7 @@ def _add_volume(
     label = label[None] if label.ndim == 2 else label
     side, start = cache_side(recipe), len(rows["image"])
     shape = volume.shape[1:]
-    if spacing is None:
-        box, fov = whole_box(shape), np.nan
-    else:
-        fov = min(VOLUME_CACHE_FOV_MM, max(shape[0] * spacing[-2], shape[1] * spacing[-1]))
-        box = fov_box(shape, (spacing[-2], spacing[-1]), fov)
+    box, fov = slice_field(shape, spacing)
     for z, frame in enumerate(volume):
         rows["image"].append(place(np.asarray(frame, np.float32), box, side)[0])
         rows["target"].append(_placed_targets(region_targets(label[z], recipe.task), box, side))

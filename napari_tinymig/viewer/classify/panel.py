@@ -229,14 +229,19 @@ class ClassifyPanel(Panel):
         if layer is None:
             return
         self.say("")
-        try:
-            path, weights = self._files()
-            scan = scan_of(layer)
-        except (TinyMIGError, ValueError) as e:
-            self.say_error(e)
+        if (question := self._question(layer)) is None:
             return
+        path, weights, scan = question
         self.work.start_call(lambda report: (layer, classifying.classify_scan(path, weights, scan, report)))
         self._refresh()
+
+    def _question(self, layer: Any) -> tuple[Any, Any, Any] | None:
+        """Classifier, weights and the layer as a scan; None, and why, where one cannot be had."""
+        try:
+            return *self._files(), scan_of(layer)
+        except (TinyMIGError, ValueError) as e:
+            self.say_error(e)
+            return None
 
     def _failed(self, error: BaseException) -> None:
         self.say_error(error)
@@ -257,12 +262,9 @@ class ClassifyPanel(Panel):
             self.say("Classify an image first.", "warn")
             return
         layer, index, label, name, how = asked
-        try:
-            path, weights = self._files()
-            scan = scan_of(layer)
-        except (TinyMIGError, ValueError) as e:
-            self.say_error(e)
+        if (question := self._question(layer)) is None:
             return
+        path, weights, scan = question
 
         def find(report: Any) -> Any:
             return layer, (index, name, classifying.evidence(path, weights, scan, index, label, how, report))
