@@ -204,6 +204,18 @@ def parent(tmp_path_factory):
 
 
 @pytest.fixture
+def series(tmp_path, dicom_series_maker):
+    """A function that makes a series of `dicom_parts.VALUES` in tmp_path/name and returns (folder, files)."""
+    from dicom_parts import AXIAL, ORIGIN, SPACING, VALUES
+
+    def make(name="axial", values=VALUES, direction=AXIAL, **kwargs):
+        folder = tmp_path / name
+        return folder, dicom_series_maker(folder, values, direction, SPACING, ORIGIN, **kwargs)
+
+    return make
+
+
+@pytest.fixture
 def model_folder(tmp_path, monkeypatch):
     """An empty user folder of models for this test alone (TINYMIG_HOME/models); no model stays open across tests."""
     from napari_tinymig.batch import one_input as batch_job

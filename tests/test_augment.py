@@ -109,7 +109,7 @@ def test_zooming_in_keeps_the_object_where_it_was_in_view():
 def test_a_field_of_view_in_mm_is_reached_whatever_the_cache_shows():
     spec = PLAIN.model_copy(update={"fov_mm": (150.0, 150.0)})
     cutter = Augmenter(spec, InputSpec(size=64, normalisation="percentile_z"), True, 1)
-    drawn = cutter._drawn_view(view(2), torch.tensor([200.0, float("nan")]), generator())
+    drawn = cutter.drawn_view(view(2), torch.tensor([200.0, float("nan")]), generator())
     torch.testing.assert_close(drawn, torch.tensor([0.75, 1.0]))
 
 

@@ -111,3 +111,82 @@ def test_few_patients_are_said_beside_their_intervals():
     assert "Few patients (3)" in few[0]
     assert "| b | dice_gland | +10 | +5 to +20 | 0.2500 | 3 | open |" in few
     assert "Few patients" not in comparison_table([row | {"n": 40, "verdict": "better"}])[0]
+
+
+SEEN = {0: {"far": (0.8, 0.6), "farther": (0.4,)}, 1: {"far": (0.9, 0.7), "farther": (0.6,)}}
+"""Seed -> target -> Dice of the disc, case by case; the cup's is .5 everywhere, a constant cup's .3."""
+
+
+@pytest.fixture
+def two_seeds(tmp_path):
+    """One recipe, seeds 0 and 1, with the results of `SEEN`; its cells."""
+    raw = load_recipe("erm").model_dump(mode="json")
+    targets = tuple(str(tmp_path / t) for t in ("far", "farther"))
+    cells, rows = [], []
+    for seed, ms, seconds in ((0, 5.0, 60.0), (1, 4.0, 90.0)):
+        cell = Cell(raw | {"seed": seed}, str(tmp_path / "home"), targets, str(tmp_path))
+        cell.folder.mkdir(parents=True)
+        facts = {"parameters": 1.5e6, "gmac": 2.25, "cpu_ms": ms, "train_seconds": seconds, "start": ""}
+        (cell.folder / "cell.json").write_text(json.dumps(facts))
+        cells.append(cell)
+        for target, values in SEEN[seed].items():
+            for i, disc in enumerate(values):
+                keys = {"recipe": raw["name"], "source": "home", "seed": seed, "empty": 0, "target": target}
+                keys |= {"case": f"c{i}", "patient": f"p{i}"}
+                rows.append(keys | {"variant": "student", "dice_disc": disc, "dice_cup": 0.5})
+                rows.append(keys | {"variant": "constant cup", "dice_disc": disc, "dice_cup": 0.3})
+    with (tmp_path / "results.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return cells
+
+
+def cells_of(text, start):
+    """The cells of every line of a table that begins with `start`."""
+    return [[c.strip() for c in line.split("|")[2:-1]] for line in text.splitlines() if line.startswith(f"| {start} |")]
+
+
+def test_means_spread_failures_and_cost_are_those_by_hand(two_seeds, tmp_path):
+    write_report(two_seeds, tmp_path)
+    text = (tmp_path / "table.md").read_text()
+    disc, cup, spread, cost = cells_of(text, "erm")
+    # far: .70 and .80 of the two seeds; farther: .40 and .60; both together .55 and .70
+    assert disc == ["75.0 +- 7.1", "50.0 +- 14.1", "62.5 +- 10.6"]
+    assert cup == ["50.0 +- 0.0"] * 3
+    assert cells_of(text, "erm: constant cup") == [["30.0 +- 0.0"] * 3]
+    # of .4 .6 .6 .7 .8 .9 the median is .65, a quarter of the way from .4 to .6 is .45, one of six is below .5
+    assert spread[:4] == ["65.0", "45.0", "16.7 %", "farther 50.0"]
+    assert spread[4:8] == ["50.0", "50.0", "0.0 %", "far 50.0"]
+    assert cost == ["1.50", "2.25", "4.0", "75"]
+
+
+def noting(real, seen):
+    """A method that notes its arguments in `seen` and does what `real` does."""
+
+    def noted(axis, *arguments, **words):
+        seen.append((arguments, words))
+        return real(axis, *arguments, **words)
+
+    return noted
+
+
+def test_bars_are_means_with_the_spread_over_seeds_and_boxes_hold_every_case(two_seeds, tmp_path, monkeypatch):
+    from matplotlib.axes import Axes
+
+    drawn = {"bar": [], "boxplot": []}
+    for name in drawn:
+        real = getattr(Axes, name)
+        monkeypatch.setattr(
+            Axes,
+            name,
+            lambda axis, *a, _real=real, _seen=drawn[name], **k: _seen.append((a, k)) or _real(axis, *a, **k),
+        )
+    write_report(two_seeds, tmp_path)
+    (_, heights, _), words = drawn["bar"][0]
+    assert heights == pytest.approx([0.75, 0.5])
+    assert words["yerr"] == pytest.approx([0.1 / math.sqrt(2), 0.2 / math.sqrt(2)])
+    ((groups,), _) = drawn["boxplot"][0]
+    assert [sorted(g) for g in groups] == [[0.6, 0.7, 0.8, 0.9], [0.4, 0.6]]
+    assert (tmp_path / "bars.png").is_file()
+    assert (tmp_path / "boxes.png").is_file()

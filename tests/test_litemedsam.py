@@ -53,7 +53,7 @@ def test_a_token_hears_its_own_window_and_no_other():
     x = torch.randn(1, 8, 8, 8)
     changed = x.clone()
     changed[..., 7, 7] += 5.0
-    difference = (block._attended(changed) - block._attended(x)).abs().sum(1)[0]
+    difference = (block.attended(changed) - block.attended(x)).abs().sum(1)[0]
     assert difference[4:, 4:].min() > 0
     assert difference[:4].max() == 0
     assert difference[:, :4].max() == 0

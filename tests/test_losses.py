@@ -316,7 +316,7 @@ def test_the_running_prior_is_the_teachers_moments_when_they_do_not_change():
     _, _, teacher, distillation = setting(gdc="prior")
     maps = teacher.features(torch.randn(4, 3, 64, 64))
     for _ in range(3):
-        mean, deviation = distillation._prior(0, maps[0])
+        mean, deviation = distillation.prior_moments(0, maps[0])
     torch.testing.assert_close((mean, deviation), spatial_moments(maps[0], "batch"), atol=1e-4, rtol=1e-4)
 
 

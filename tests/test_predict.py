@@ -2,30 +2,17 @@
 
 import json
 import math
-import pickle
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_tinymig.api import load_model
 from napari_tinymig.base.errors import UnsupportedInput
 from napari_tinymig.base.findings import Findings, ShiftFindings
 from napari_tinymig.base.records import Scan
-from napari_tinymig.batch.one_input import Options
-from napari_tinymig.jobs.accelerate import open_network
-from napari_tinymig.network.labels_from_logits import (
-    drop_doubtful,
-    drop_islands,
-    keep_one_object,
-    labels_of,
-    tidy_volume,
-)
-from napari_tinymig.network.normalise import neighbours, normalise
-from napari_tinymig.network.run import Device, OnnxNetwork, resolve_device
 from napari_tinymig.predict.disc_locator import best_candidate, field_of_view
-from napari_tinymig.predict.predictor import Predictor, kept_predictor
+from napari_tinymig.predict.predictor import Predictor
 from napari_tinymig.predict.quality import fundus_quality
 from napari_tinymig.predict.volume import left_out_notes
 from napari_tinymig.recipes.student import InputSpec
@@ -228,77 +215,6 @@ def test_a_volume_with_some_nan_is_segmented_all_the_same(make_model):
     assert dice(predictor.predict(Scan(pixels, (3.0, 0.5, 0.5))).labels == 1, gland) > 0.95
 
 
-def test_normalise_maps_black_and_white_to_minus_one_and_one():
-    grid = np.zeros((64, 64, 3))
-    grid[32:] = 255
-    out = normalise(grid, InputSpec(size=64))
-    assert out.shape == (3, 64, 64)
-    assert out.dtype == np.float32
-    assert (out[:, 0, 0].tolist(), out[:, -1, 0].tolist()) == ([-1] * 3, [1] * 3)
-
-
-def test_percentile_z_has_mean_zero_and_deviation_one_and_ignores_padding():
-    spec = InputSpec(size=64, normalisation="percentile_z")
-    grid = np.random.default_rng(1).normal(500, 40, (64, 64))
-    inside = np.zeros((64, 64), bool)
-    inside[16:48, 16:48] = True
-    padded = np.where(inside, grid, 0)
-    out = normalise(padded, spec, inside)
-    assert out[1][inside].mean() == pytest.approx(0, abs=0.02)
-    assert out[1][inside].std() == pytest.approx(1, abs=0.02)
-    np.testing.assert_allclose(out[1][inside], normalise(grid[16:48, 16:48], spec)[1].ravel(), rtol=1e-4)
-
-
-def test_neighbours_repeat_at_the_ends():
-    volume = np.arange(3)[:, None, None] * np.ones((1, 2, 2))
-    assert neighbours(volume, 0, True)[0, 0].tolist() == [0, 0, 1]
-    assert neighbours(volume, 2, True)[0, 0].tolist() == [1, 2, 2]
-    assert neighbours(volume, 1, False)[0, 0].tolist() == [1, 1, 1]
-
-
-def test_only_one_piece_of_each_region_is_kept_and_holes_are_filled():
-    logits = np.full((2, 64, 64), -5.0, np.float32)
-    logits[0, 10:40, 10:40] = 5
-    logits[0, 20:22, 20:22] = -5  # a hole
-    logits[0, 50:55, 50:55] = 5  # a second, smaller piece
-    logits[1, 15:25, 15:25] = 5
-    logits[1, 52:54, 52:54] = 5  # a cup outside the kept disc
-    labels = labels_of(keep_one_object(logits, OPTIC), OPTIC)
-    assert (labels[50:55, 50:55] == 0).all()
-    assert np.count_nonzero(labels) == 900
-    assert np.count_nonzero(labels == 2) == 100
-
-
-def test_the_cup_never_leaves_the_disc():
-    logits = np.full((2, 32, 32), -5.0, np.float32)
-    logits[0, 10:20, 10:20] = 5
-    logits[1, 5:25, 5:25] = 5
-    labels = labels_of(logits, OPTIC)
-    assert np.count_nonzero(labels == 2) == 100
-    assert np.count_nonzero(labels == 1) == 0
-
-
-def test_small_islands_go_and_large_ones_stay():
-    labels = np.zeros((200, 200), np.uint8)
-    labels[10:60, 10:60] = 1
-    labels[100:103, 100:103] = 1
-    labels[30:32, 30:32] = 0
-    tidy = drop_islands(labels)
-    assert np.count_nonzero(tidy) == 2500
-
-
-def test_an_object_goes_by_how_sure_the_model_is_of_it_and_not_by_its_size():
-    logits = np.full((1, 64, 64), -3.0, np.float32)
-    logits[0, 5:8, 5:8] = 4.0  # small and sure
-    logits[0, 20:60, 20:60] = 1.0  # wide and vague
-    kept, doubtful = drop_doubtful(logits, 2.0)
-    assert doubtful == 1
-    assert np.count_nonzero(kept > 0) == 9
-    unchanged, none = drop_doubtful(logits, 0.5)
-    assert none == 0
-    assert np.array_equal(unchanged, logits)
-
-
 def test_a_header_says_how_sure_a_model_must_be_of_an_object(make_model):
     pixels = np.zeros((128, 128, 3), np.uint8)
     pixels[20:40, 20:40] = 255  # normalised 1: logit 20
@@ -313,24 +229,6 @@ def test_a_header_says_how_sure_a_model_must_be_of_an_object(make_model):
     assert asked["strict"].labels[30, 30] == 1
     assert asked["strict"].findings.doubtful_objects == 1
     assert asked["easy"].findings.doubtful_objects is None
-
-
-def test_a_volume_becomes_one_solid_body_with_its_gap_bridged():
-    labels = np.zeros((6, 30, 30), np.uint8)
-    labels[[1, 2, 4], 5:20, 5:20] = 1  # slice 3 is missing
-    labels[2, 10:12, 10:12] = 0  # a hole
-    labels[0, 25:28, 25:28] = 1  # an island
-    tidy = tidy_volume(labels)
-    assert [int(s.sum()) for s in tidy] == [0, 225, 225, 225, 225, 0]
-
-
-def test_slices_that_taper_off_beyond_the_gland_are_dropped():
-    labels = np.zeros((7, 40, 40), np.uint8)
-    for z, side in enumerate((4, 6, 20, 30, 30, 15, 8)):
-        labels[z, 5 : 5 + side, 5 : 5 + side] = 1
-    # a fifth of the largest, 900: 16 and 36 go at one end, 225 stays and 64 goes at the other
-    assert [int(s.sum()) for s in tidy_volume(labels)] == [0, 0, 400, 900, 900, 225, 0]
-    assert tidy_volume(labels[:1]).sum() == 16
 
 
 def test_the_field_of_view_is_found_inside_black_borders():
@@ -362,57 +260,6 @@ def test_dark_and_blurred_photographs_are_called_ungradable():
     assert "dark" in fundus_quality(pixels // 8, field, roi).reasons[0]
     blurred = gaussian_filter(pixels.astype(float), (14, 14, 0)).astype(np.uint8)
     assert any("blurred" in r for r in fundus_quality(blurred, field, roi).reasons)
-
-
-def test_the_device_says_why():
-    device = resolve_device("auto")
-    assert device.name in ("cpu", "cuda", "mps")
-    assert device.reason
-    with pytest.raises(ValueError, match="expected one of auto, cpu, cuda, mps"):
-        resolve_device("tpu")
-
-
-@pytest.fixture
-def gpu_found(monkeypatch):
-    found = lambda want: Device("cuda", "found" if want == "auto" else "chosen")  # noqa: E731
-    monkeypatch.setattr("napari_tinymig.predict.predictor.resolve_device", found)
-
-
-def test_a_gpu_is_used_by_the_predictor_that_was_handed_the_way_to_it_and_by_no_other(gpu_found, make_model):
-    asked = []
-
-    def on_gpu(model, device):
-        asked.append(device)
-        return OnnxNetwork(model, 1)
-
-    model = make_model("polyp-toy", POLYP, (0.2,), input=InputSpec(size=128))
-    assert str(Predictor(model, on_gpu=on_gpu).device) == "CUDA: found"
-    assert asked == ["cuda"]
-    assert str(Predictor(model).device) == "CPU: cuda is here, but nothing was handed in that opens a model on it"
-    assert asked == ["cuda"]
-    with pytest.raises(ValueError, match=r"device 'cuda' was asked for, but nothing was handed in"):
-        Predictor(model, "cuda")
-
-
-def test_python_and_the_workers_of_a_cluster_open_a_gpu_that_is_found(gpu_found, make_model, monkeypatch):
-    asked = []
-    monkeypatch.setattr(
-        "napari_tinymig.training.networks.torch_network.open_torch_network",
-        lambda model, device: asked.append((model.path.name, device)) or OnnxNetwork(model, 1),
-    )
-    path = make_model("polyp-toy", POLYP, (0.2,), input=InputSpec(size=128)).path
-    assert load_model(path).device.name == "cuda"
-    options = pickle.loads(pickle.dumps(Options(model=str(path), on_gpu=open_network)))
-    assert kept_predictor(str(path), "auto", 1, on_gpu=options.on_gpu).device.name == "cuda"
-    assert asked == [(path.name, "cuda")] * 2
-
-
-def test_the_network_returns_logits_and_four_stages_for_any_batch(make_model):
-    network = OnnxNetwork(make_model("t", OPTIC, (0.0, 0.5)), threads=1)
-    for batch in (1, 3):
-        out = network.run(np.zeros((batch, 3, 64, 64), np.float32))
-        assert out.logits.shape == (batch, 2, 64, 64)
-        assert [m.shape for m in out.stage_means + out.stage_stds] == [(batch, 3)] * 8
 
 
 def test_a_cup_offset_moves_the_cup_alone_and_a_model_may_carry_its_own(optic, make_model):

@@ -21,9 +21,8 @@ SMALLEST_OBJECT = 0.002
 """Part of the frame below which an island among several objects is dropped (chosen)."""
 
 SMALLEST_END = 0.2
-"""Part of the largest slice's area below which slices at either end of a gland are dropped. Chosen on five silver
-cases, which the student was trained on: 0.1, 0.2, 0.3 gave +0.1, +0.6, +1.4 points of Dice; true apices go down to 0.1,
-so no more than 0.2. manual_case00, a development case: .788 -> .799."""
+"""Part of the largest slice's area below which slices at either end of a gland are dropped (chosen; true apices go down
+to 0.1)."""
 
 
 def region_logits(raw: NDArray[np.float32], header: ModelHeader) -> NDArray[np.float32]:

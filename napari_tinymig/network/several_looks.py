@@ -23,12 +23,9 @@ PlaceIn = Callable[[Box], tuple[NDArray[Any], Placement]]
 """What lies in a box, on the network's grid (s, s, 3), and the record that undoes it (`geometry.place`)."""
 
 PHOTOGRAPH_LOOKS: tuple[tuple[float, bool], ...] = ((1.4, True), (0.75, True))
-"""(side in units of the first look's, mirrored) of the further looks. Chosen on refuge_like, a development set: with
-these three looks OD .947 -> .952, OC .868 -> .877; ten looks (five sides, each also mirrored) gave .952 / .879."""
+"""(side in units of the first look's, mirrored) of the further looks (chosen on a development set)."""
 NEARER_LOOK: tuple[tuple[float, bool], ...] = ((0.87, True),)
-"""For slices of volumes and for frames without a region of interest. Chosen on development sets: manual_case00 Dice
-.589 -> .644 (two looks more: .632); every sixth frame of polypgen_C1-C3 .764 -> .783, frames without a polyp left
-empty 5 of 7 -> 6 of 7."""
+"""The same for slices of volumes and for frames without a region of interest (chosen on development sets)."""
 
 
 def averaged_logits(

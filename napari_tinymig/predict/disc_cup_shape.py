@@ -12,9 +12,8 @@ from ..measures.ellipse import extent, fit_ellipse
 from .cup_head import CupHead, offset_towards
 
 PULL = 0.7
-"""Weight of the ellipse against the network's own logits. Chosen on refuge_like, a development set, through the
-locator: 0 gave OD .9415, OC .8708, vCDR error .060; 0.5 .9423, .8718, .058; 1 .9432, .8725, .055. Not 1, so that a
-notch in the rim stays a notch."""
+"""Weight of the ellipse against the network's own logits (chosen on a development set; not 1, so that a notch in the
+rim stays a notch)."""
 SLOPE = 0.35
 """Logits per grid pixel of distance from the ellipse (chosen: about what the students' own borders show)."""
 CERTAIN = 6.0

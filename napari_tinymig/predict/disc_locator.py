@@ -24,17 +24,15 @@ CONFIDENCE = 0.5
 """Least confidence that counts as found, unless the locator's header says otherwise (chosen on source validation)."""
 
 SURE = 0.88
-"""Confidence at which a look settles it; below, every look is taken and the best candidate counts (chosen: in fields
-with atrophy the first look finds disc and atrophy together at .6 to .85, and a nearer one the disc alone)."""
+"""Confidence at which a look settles it; below, every look is taken and the best candidate counts (chosen)."""
 
 LOCATOR_SQUARES = ((1.0, 0.0), (1.7, 0.0), (0.6, 0.0), (0.62, -0.22), (0.62, 0.22))
 """(side, shift to the right) of the coarse looks in units of the field of view (chosen): whole; from further away, for
 photographs cropped to the disc; the middle; the left and right, for photographs centred on the macula."""
 
 PLAIN = 0.7
-"""Contrast of a candidate to its surroundings, in deviations of the field, from which it does not lose confidence. On
-drishti_gs1 and refuge_like nine discs in ten have more (median 1.8), and nine false candidates in ten less (median
-0.3): maculas, glare at the border."""
+"""Contrast of a candidate to its surroundings, in deviations of the field, from which it does not lose confidence
+(chosen)."""
 
 PREVIEW = 192
 DARK = 0.06

@@ -15,8 +15,7 @@ DARKEST = 0.09
 BRIGHTEST = 0.25
 """Part of the field that may be saturated in every channel (chosen)."""
 BLURREST = 0.042
-"""`detail_ratio` around the disc below which a photograph is blurred: chosen on drishti_gs1, whose 101 photographs lie
-above 0.056 and, blurred by 3 % of the disc's diameter, mostly below 0.04."""
+"""`detail_ratio` around the disc below which a photograph is blurred (chosen)."""
 DETAIL = 7
 """Pixels of the grid; finer structure counts as detail (chosen)."""
 

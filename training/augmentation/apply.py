@@ -118,7 +118,7 @@ class Augmenter:
         """cache (B, 3 + R [+ 1], c, c) in 0..1: pixels, region targets, and where annotated if not everywhere."""
         spec, size = self.spec, self.input.size
         if self.volume and spec.fov_mm is not None:
-            view = self._drawn_view(view, fov_mm, g)
+            view = self.drawn_view(view, fov_mm, g)
         theta = draw_theta(view, centre, spec, g)
         bend = elastic_field(len(view), size, spec.elastic, g) if spec.elastic else None
         grid = sampling_grid(theta, size, bend)
@@ -148,7 +148,7 @@ class Augmenter:
                 out[rows] = F.grid_sample(part, grid[rows].to(cache.device), align_corners=False)
         return out
 
-    def _drawn_view(self, view: Tensor, fov_mm: Tensor | None, g: Generator) -> Tensor:
+    def drawn_view(self, view: Tensor, fov_mm: Tensor | None, g: Generator) -> Tensor:
         """A field of view in mm drawn log-uniformly; slices of unknown spacing keep their own."""
         limits = self.spec.fov_mm or (100.0, 400.0)
         low, high = (math.log(v) for v in limits)

@@ -120,11 +120,11 @@ class WindowBlock(nn.Module):
         self.mlp = Mlp(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self._attended(x)
+        x = x + self.attended(x)
         x = self.local_conv(x).permute(0, 2, 3, 1)  # (B, h, w, C)
         return (x + self.mlp(x)).permute(0, 3, 1, 2)
 
-    def _attended(self, x: Tensor) -> Tensor:
+    def attended(self, x: Tensor) -> Tensor:
         """The map cut into windows, zeros below and right where it does not divide (they attend too, as published)."""
         b, c, h, w = x.shape
         s = self.side

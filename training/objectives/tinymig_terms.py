@@ -199,7 +199,7 @@ class Distillation(nn.Module):
             sums["gdc"].append(channel_wise_divergence(student, teacher))
             return
         pool = spec.gdc_moments
-        theirs = self._prior(level, teacher) if spec.gdc == "prior" else spatial_moments(teacher, pool)
+        theirs = self.prior_moments(level, teacher) if spec.gdc == "prior" else spatial_moments(teacher, pool)
         of_means, of_deviations = gdc_parts(spatial_moments(student, pool), theirs, spec.gdc, spec.gdc_direction)
         if "gdc" in sums:
             sums["gdc"].append(of_means + of_deviations)
@@ -214,7 +214,7 @@ class Distillation(nn.Module):
         return prototype_loss(student, teacher, exclusive_classes(targets, self.recipe.task))
 
     @torch.no_grad()
-    def _prior(self, level: int, teacher: Tensor) -> Moments:
+    def prior_moments(self, level: int, teacher: Tensor) -> Moments:
         """Moments of the teacher over the source set: running means (momentum .99) of mean and square, debiased."""
         mean, square = getattr(self, f"prior_mean_{level}"), getattr(self, f"prior_square_{level}")
         if self.training:
