@@ -11,7 +11,7 @@ from napari_tinymig.training.augmentation import endoscopy
 from napari_tinymig.training.augmentation.parts import View
 from napari_tinymig.training.augmentation.scans import display_window, sharpen
 from napari_tinymig.training.data.batches import how_often
-from napari_tinymig.training.losses.terms import border_weights
+from napari_tinymig.training.losses.segmentation import border_weights
 from torch import Generator
 
 

@@ -10,7 +10,7 @@ import torch
 import tune_drawn as drawn
 from drawn import fundus_domain
 from napari_tinymig.training.augmentation.apply import Batch
-from napari_tinymig.training.losses.terms import region_probabilities
+from napari_tinymig.training.losses.segmentation import region_probabilities
 from napari_tinymig.training.networks.saved import load_student
 from napari_tinymig.training.networks.student import Student
 from napari_tinymig.training.objectives.build import build_objective

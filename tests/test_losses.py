@@ -6,23 +6,27 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from napari_tinymig.training.losses.terms import (
+from napari_tinymig.training.losses.alignment import (
     affinity,
     affinity_loss,
-    channel_wise_divergence,
     class_prototypes,
-    cross_entropy_loss,
-    dice_loss,
-    exclusive_classes,
+    prototype_loss,
+    resize_map,
+    token_cosine_loss,
+)
+from napari_tinymig.training.losses.distribution import (
+    channel_wise_divergence,
     gaussian_kl,
     gdc_parts,
     normalise_tokens,
-    prototype_loss,
+    spatial_moments,
+)
+from napari_tinymig.training.losses.segmentation import (
+    cross_entropy_loss,
+    dice_loss,
+    exclusive_classes,
     region_probabilities,
     region_targets,
-    resize_map,
-    spatial_moments,
-    token_cosine_loss,
 )
 from napari_tinymig.training.networks.student import Student, StudentOutput
 from napari_tinymig.training.networks.teacher import Teacher

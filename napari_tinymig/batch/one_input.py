@@ -236,7 +236,7 @@ def _numbers_there(job: Job, digest: str, scan_file: ScanFile, task: Task) -> di
         return {}
     try:
         if done.get("content") == bytes_hash(job.mask.read_bytes()):
-            told = {k: done.get(k) for k in (*table_columns(), "psa_density")}
+            told = {k: done.get(k) for k in table_columns(psa=True)}
             return told | {"file": str(job.item.path), "status": "failed"}
         mask = open_mask(job.mask, allowed=task.class_names, like=scan_file)
     except (TinyMIGError, OSError):

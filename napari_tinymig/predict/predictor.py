@@ -146,11 +146,10 @@ class Predictor:
     def answer_photograph(self, scan: Scan, roi: Roi, probabilities: bool, uncertainty: bool) -> DecidedMask:
         """A photograph's mask, through the disc's region where the model works on one and `roi` is 'auto'."""
         scale, student, locator = self.header.input.roi_scale, self.photograph_student(), self.locator
-        box = whole_box(scan.pixels.shape) if roi == "full" or (roi == "auto" and scale is None) else roi
+        box = None if roi == "auto" else whole_box(scan.pixels.shape) if isinstance(roi, str) else roi
         if scale is None:
-            return student.answer(scan.pixels, box, probabilities, uncertainty)
-        discs = DiscRegionStudent(student, locator, self.cup_offset)
-        return discs.answer(scan, None if roi == "auto" else box, scale, probabilities, uncertainty)
+            return student.answer(scan.pixels, box or whole_box(scan.pixels.shape), probabilities, uncertainty)
+        return DiscRegionStudent(student, locator, self.cup_offset).answer(scan, box, scale, probabilities, uncertainty)
 
     def photograph_student(self) -> PhotographStudent:
         """The model as one that looks at boxes of photographs."""

@@ -21,12 +21,12 @@ class Shown:
 
 
 SHOWN: dict[str, Shown] = {
-    "fundus": Shown("Drawn fundus photograph", "optic", "drawn eye", "Drawn by the package: no patient."),
+    "fundus": Shown("Drawn eye (no patient)", "optic", "drawn eye", "Drawn by the package: no patient."),
     "prostate": Shown(
-        "Drawn prostate T2 MRI", "prostate", "drawn prostate", "An MRI drawn by the package: no patient."
+        "Drawn prostate MRI (no patient)", "prostate", "drawn prostate", "An MRI drawn by the package: no patient."
     ),
     "retina": Shown(
-        "Retina photograph (scikit-image)",
+        "Photograph of a retina (CC0)",
         DEFAULT_TASK,
         "retina",
         "A photograph of a healthy eye (CC0, from scikit-image).",

@@ -16,7 +16,7 @@ from torch import Generator, Tensor, nn
 from napari_tinymig.recipes.student import Recipe
 
 from ..data.batches import Batches
-from ..losses.terms import cross_entropy_loss, dice_loss, region_probabilities
+from ..losses.segmentation import cross_entropy_loss, dice_loss, region_probabilities
 from ..networks.student import Student
 
 ENCODE_BATCH = 8

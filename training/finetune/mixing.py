@@ -19,15 +19,9 @@ from napari_tinymig.recipes.train import AugmentSpec, LossSpec, OptimSpec, Teach
 
 from ..augmentation.apply import Batch
 from ..data.image_set import ImageSet, middle_views
-from ..losses.terms import (
-    affinity_loss,
-    gdc_parts,
-    normalise_tokens,
-    region_probabilities,
-    resize_map,
-    spatial_moments,
-    token_cosine_loss,
-)
+from ..losses.alignment import affinity_loss, resize_map, token_cosine_loss
+from ..losses.distribution import gdc_parts, normalise_tokens, spatial_moments
+from ..losses.segmentation import region_probabilities
 from ..networks.student import Student
 from ..objectives.supervised import Objective, SupervisedObjective
 from ..objectives.tinymig import build_distillation

@@ -21,7 +21,7 @@ from napari_tinymig.recipes.student import Recipe
 from napari_tinymig.shift.descriptors import LEVELS
 
 from ..data.image_set import ImageSet, cache_side, object_centres
-from ..losses.terms import region_probabilities
+from ..losses.segmentation import region_probabilities
 
 
 def to_source_style(grid: NDArray[Any], quantiles: NDArray[Any], strength: float = 1.0) -> NDArray[np.float32]:

@@ -17,7 +17,7 @@ from napari_tinymig.recipes.train import TeacherSpec
 from ..litemedsam.encoder import EMBEDDING, WIDTHS
 from ..litemedsam.network import SIDE
 from ..litemedsam.weights import NAME, load_litemedsam
-from ..losses.terms import normalise_tokens
+from ..losses.distribution import normalise_tokens
 from .weights import create_pretrained
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from napari_tinymig.recipes.student import InputSpec, ModelHeader, Recipe
 from napari_tinymig.recipes.train import EnsembleSpec
 
 from ..augmentation.apply import Batch
-from ..losses.terms import region_probabilities
+from ..losses.segmentation import region_probabilities
 from ..networks.saved import load_student
 from .supervised import SupervisedObjective
 

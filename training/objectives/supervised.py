@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from napari_tinymig.recipes.student import Recipe
 
 from ..augmentation.apply import Batch
-from ..losses.terms import border_weights, cross_entropy_loss, dice_loss, region_probabilities
+from ..losses.segmentation import border_weights, cross_entropy_loss, dice_loss, region_probabilities
 from ..networks.student import StudentOutput
 
 PRESENCE_WEIGHT = 0.5

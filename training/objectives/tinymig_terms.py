@@ -9,21 +9,9 @@ from torch.nn import functional as F
 from napari_tinymig.recipes.student import Recipe
 from napari_tinymig.recipes.train import LossSpec
 
-from ..losses.terms import (
-    Moments,
-    affinity_loss,
-    channel_wise_divergence,
-    cross_entropy_loss,
-    dice_loss,
-    exclusive_classes,
-    gdc_parts,
-    normalise_tokens,
-    prototype_loss,
-    region_probabilities,
-    resize_map,
-    spatial_moments,
-    token_cosine_loss,
-)
+from ..losses.alignment import affinity_loss, prototype_loss, resize_map, token_cosine_loss
+from ..losses.distribution import Moments, channel_wise_divergence, gdc_parts, normalise_tokens, spatial_moments
+from ..losses.segmentation import cross_entropy_loss, dice_loss, exclusive_classes, region_probabilities
 from ..networks.student import StudentOutput
 from ..networks.teacher import Teacher, stage_channels
 

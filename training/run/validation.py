@@ -11,7 +11,7 @@ from napari_tinymig.recipes.student import Recipe
 
 from ..data.batches import Batches
 from ..data.image_set import ImageSet, middle_known, middle_views
-from ..losses.terms import region_probabilities
+from ..losses.segmentation import region_probabilities
 
 STYLED_VIEWS = 2
 
