@@ -41,7 +41,7 @@ class KeepMended(QCheckBox):
             return
         self._add(mask, image)
 
-    def released(self) -> None:
+    def leave_cases(self) -> None:
         """Leave the cases."""
         self._book.leaving.disconnect(self._left)
         let_worklist_go(self._viewer)

@@ -311,7 +311,7 @@ class AnnotatePanel(Panel):
 
     def released(self) -> None:
         self.next.stop()
-        self.mended.released()
+        self.mended.leave_cases()
         self.close_set()
         self.keeper.failed.disconnect(self.say_error)
         let_keeper_go(self.viewer)

@@ -109,7 +109,8 @@ def _segment_frames(job: ToSegment) -> Segmented:
     image = job.case.image
     if image is None:
         raise ValueError("the image was closed.")
-    model, answers, problems = job.model, [], []
+    model, problems = job.model, []
+    answers: list[tuple[Prediction, Task] | None] = []
     for frame in job.frames:
         scan = scan_of(image, frame)
         model = model or _model_for(job.task or _task_of(scan, {}))

@@ -34,7 +34,7 @@ class PlaneView(QWidget):
         super().__init__()
         self.layer, self.volume_geometry, self.colours = layer, geometry, colours
         self.axis = geometry.slice_axis if axis is None else axis
-        self.mask: Labels | None = None
+        self.mask_layer: Labels | None = None
         self.index = np.zeros(3)
         self.inside = True
         self._slice: tuple[Any, QImage] | None = None
@@ -64,7 +64,7 @@ class PlaneView(QWidget):
 
     def show_mask(self, mask: Labels | None) -> None:
         """Lay a mask over the slice: of this volume, or of another one where it lies in the scanner."""
-        self.mask, self._where = mask, None
+        self.mask_layer, self._where = mask, None
         self.update()
 
     def slice_number(self) -> int:
@@ -89,10 +89,10 @@ class PlaneView(QWidget):
 
     def labels(self) -> NDArray[Any] | None:
         """The mask's labels at the pixels of the slice, as it is drawn; None without a mask that knows its position."""
-        geometry = geometry_of(self.mask) if self.mask is not None else None
-        if self.mask is None or geometry is None or self.mask.ndim != 3:
+        geometry = geometry_of(self.mask_layer) if self.mask_layer is not None else None
+        if self.mask_layer is None or geometry is None or self.mask_layer.ndim != 3:
             return None
-        data = np.asarray(self.mask.data)
+        data = np.asarray(self.mask_layer.data)
         if data.shape == self.layer.data.shape and np.allclose(
             geometry.canonical_affine, self.volume_geometry.canonical_affine
         ):
@@ -114,13 +114,13 @@ class PlaneView(QWidget):
 
     def _overlay(self) -> QImage | None:
         labels = self.labels()
-        if labels is None or self.mask is None:
+        if labels is None or self.mask_layer is None:
             return None
-        if self.mask.contour:
+        if self.mask_layer.contour:
             labels = labels * _edges(labels)
         colours = np.zeros((int(labels.max(initial=0)) + 1, 4), np.uint8)
         for value in np.unique(labels):
-            colours[value] = np.rint(255 * np.asarray(self.mask.get_color(int(value)) if value else np.zeros(4)))
+            colours[value] = np.rint(255 * np.asarray(self.mask_layer.get_color(int(value)) if value else np.zeros(4)))
         rgba = np.ascontiguousarray(colours[labels])
         height, width = labels.shape
         return QImage(rgba.tobytes(), width, height, 4 * width, QImage.Format.Format_RGBA8888).copy()
@@ -153,9 +153,9 @@ class PlaneView(QWidget):
         frame = self._frame()
         painter.drawImage(frame, self._picture())
         overlay = self._overlay()
-        if overlay is not None and self.mask is not None:
+        if overlay is not None and self.mask_layer is not None:
             painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, False)  # borders of voxels stay sharp
-            painter.setOpacity(float(self.mask.opacity))
+            painter.setOpacity(float(self.mask_layer.opacity))
             painter.drawImage(frame, overlay)
             painter.setOpacity(1.0)
         at = self._point(frame)

@@ -55,7 +55,8 @@ class DoubtsLine(QWidget):
         own = mask.metadata.get(KEY, {}) if isinstance(mask.metadata, Mapping) else {}
         extra = own.get("extra")
         models = doubts_in(extra) if isinstance(extra, Mapping) else ()
-        if models and not np.array_equal(mask.data, own.get("predicted")):
+        predicted = own.get("predicted")
+        if predicted is None or not np.array_equal(mask.data, predicted):
             models = ()
         self.reasons.setText(" ".join(dict.fromkeys((*self._judge(), *models))))
         self.setVisible(bool(self.reasons.text()))
