@@ -11,19 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from ..base.errors import TinyMIGError, UnreadableInput, reading
 from ..tasks.table import listed
 from .declared import FORMATS
 from .kinds import (
     DOCUMENTS,
     FOREIGN_IMAGES,
-    SNIFFED,
-    Kind,
+    Series,
     file_item,
-    format_of,
+    first_look,
     headers_for_data,
+    is_dicomdir,
     is_text,
     owners,
     stem_of,
@@ -34,8 +33,6 @@ from .scan_file import InputItem
 
 _MASK_ENDINGS = ("_mask", "_overlay")
 _MAX_DICOM_DEPTH = 3
-Series = tuple[tuple[Any, ...], str]
-"""What tells stacks apart, and the series number."""
 
 
 def find_inputs(paths: Iterable[str | Path]) -> list[InputItem]:
@@ -52,7 +49,7 @@ def find_inputs(paths: Iterable[str | Path]) -> list[InputItem]:
             items += _in_folder(path)
         elif problem := why_no_file(path):
             items.append(_problem(path, problem))
-        elif (look := _first_look(path))[0] == "dicom":
+        elif (look := first_look(path))[0] == "dicom":
             if path.parent not in named_dicom:
                 items.append(InputItem(path, "dicom", stem_of(path)))  # its place; replaced below
             named_dicom.setdefault(path.parent, {})[path] = look[1]
@@ -107,13 +104,13 @@ def _in_folder(folder: Path) -> list[InputItem]:
             continue
         if problem := why_no_file(path):
             items.append(_problem(path, problem))
-        elif (look := _first_look(path))[0] == "dicom":
+        elif (look := first_look(path))[0] == "dicom":
             dicom[path] = look[1]
         elif look[0] != "unknown":
             items.append(file_item(path, look[0]))
         elif not _is_document(path):
             items.append(_problem(path, _unknown_type(path)))
-    items += dicom_series(folder, {p: series for p, series in dicom.items() if not _is_dicomdir(p)})
+    items += dicom_series(folder, {p: series for p, series in dicom.items() if not is_dicomdir(p)})
     if not items:
         items = [item for sub in folders for item in _dicom_below(sub, 1)]
     if not items:
@@ -143,38 +140,17 @@ def _is_document(path: Path) -> bool:
     suffix = suffix_of(path)
     if suffix in FOREIGN_IMAGES:
         return False
-    return suffix in DOCUMENTS or _is_dicomdir(path) or (path.stat().st_size > 0 and is_text(path))
+    return suffix in DOCUMENTS or is_dicomdir(path) or (path.stat().st_size > 0 and is_text(path))
 
 
 def _dicom_below(folder: Path, depth: int) -> list[InputItem]:
     files = [p for p in sorted(folder.iterdir()) if p.is_file() and not p.name.startswith(".")]
-    looks = {p: _first_look(p) for p in files if not _is_dicomdir(p)}
+    looks = {p: first_look(p) for p in files if not is_dicomdir(p)}
     items = dicom_series(folder, {p: series for p, (kind, series) in looks.items() if kind == "dicom"})
     if depth < _MAX_DICOM_DEPTH:
         for sub in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
             items += _dicom_below(sub, depth + 1)
     return items
-
-
-def _is_dicomdir(path: Path) -> bool:
-    return path.name.upper() == "DICOMDIR"
-
-
-def _first_look(path: Path) -> tuple[Kind, Series | str]:
-    """What a file is and, of a DICOM file, its series or the sentence why that cannot be told; opened once."""
-    try:
-        with path.open("rb") as stream:
-            start = stream.read(SNIFFED)
-            kind = format_of(path, start)
-            if kind != "dicom" or _is_dicomdir(path):
-                return kind, ""
-            stream.seek(0)
-            with reading(path, "a DICOM image"):
-                return kind, _series_key(path, start, stream)
-    except TinyMIGError as e:
-        return "dicom", str(e)
-    except OSError:
-        return format_of(path), ""
 
 
 def _named_dicom(folder: Path, files: Mapping[Path, Series | str]) -> list[InputItem]:
@@ -216,31 +192,3 @@ def dicom_series(folder: Path, files: Mapping[Path, Series | str]) -> list[Input
         names.add(name)
         items.append(InputItem(folder if len(members) > 1 else members[0], "dicom", name, tuple(members)))
     return items
-
-
-def _series_key(path: Path, start: bytes, stream: BinaryIO) -> Series:
-    """The series of a file, open at its first byte. Raises whatever pydicom raises for damaged files."""
-    import pydicom
-
-    tags = [
-        "SeriesInstanceUID",
-        "SeriesNumber",
-        "Rows",
-        "Columns",
-        "ImageOrientationPatient",
-        "NumberOfFrames",
-        "Modality",
-    ]
-    if start[128:132] != b"DICM":
-        raise UnreadableInput(
-            f"{path.name} is named like DICOM and lacks its mark (DICM at byte 128); expected a DICOM file; export it "
-            "again."
-        )
-    dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=[*tags, "SOPInstanceUID", "SOPClassUID"])
-    direction = dataset.get("ImageOrientationPatient")
-    rounded = tuple(round(float(v), 2) + 0.0 for v in direction) if direction else ()
-    multi = str(dataset.get("SOPInstanceUID")) if int(dataset.get("NumberOfFrames", 1) or 1) > 1 else ""
-    series = str(dataset.get("SeriesInstanceUID", path))
-    number = str(dataset.get("SeriesNumber", "") or "")
-    is_picture = dataset.get("Rows") is not None and dataset.get("Modality") != "SEG"
-    return (series, str(dataset.get("Rows")), str(dataset.get("Columns")), rounded, multi, is_picture), number

@@ -1,5 +1,5 @@
-"""What a file is: by its content first, by its name where the content says nothing; which data file is whose; why it
-is none that can be opened."""
+"""What a file is: by its content first, by its name where the content says nothing; of a DICOM file, which series;
+which data file is whose; why it is none that can be opened."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import struct
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, BinaryIO
 
-from ..base.errors import UnreadableInput
+from ..base.errors import TinyMIGError, UnreadableInput, reading
 from .declared import format_by_suffix, image_suffixes, lossy_suffixes
 from .scan_file import InputItem, Kind
 
@@ -34,6 +35,8 @@ _GZIPPED = (".nii.gz", ".img.gz", ".hdr.gz", ".raw.gz")
 _GZIP = b"\x1f\x8b"
 SNIFFED = 352
 """Bytes that tell every format: a NIfTI header's mark stands last."""
+Series = tuple[tuple[Any, ...], str]
+"""What tells stacks apart, and the series number."""
 
 
 def suffix_of(path: Path) -> str:
@@ -73,6 +76,56 @@ def is_mask_picture(path: Path) -> bool:
             return grey and len(np.unique(np.asarray(picture))) <= MOST_MASK_CODES
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return False
+
+
+def first_look(path: Path) -> tuple[Kind, Series | str]:
+    """What a file is and, of a DICOM file, its series or the sentence why that cannot be told; opened once."""
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(SNIFFED)
+            kind = format_of(path, start)
+            if kind != "dicom" or is_dicomdir(path):
+                return kind, ""
+            stream.seek(0)
+            with reading(path, "a DICOM image"):
+                return kind, _series_key(path, start, stream)
+    except TinyMIGError as e:
+        return "dicom", str(e)
+    except OSError:
+        return format_of(path), ""
+
+
+def _series_key(path: Path, start: bytes, stream: BinaryIO) -> Series:
+    """The series of a file, open at its first byte. Raises whatever pydicom raises for damaged files."""
+    import pydicom
+
+    tags = [
+        "SeriesInstanceUID",
+        "SeriesNumber",
+        "Rows",
+        "Columns",
+        "ImageOrientationPatient",
+        "NumberOfFrames",
+        "Modality",
+    ]
+    if start[128:132] != b"DICM":
+        raise UnreadableInput(
+            f"{path.name} is named like DICOM and lacks its mark (DICM at byte 128); expected a DICOM file; export it "
+            "again."
+        )
+    dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=[*tags, "SOPInstanceUID", "SOPClassUID"])
+    direction = dataset.get("ImageOrientationPatient")
+    rounded = tuple(round(float(v), 2) + 0.0 for v in direction) if direction else ()
+    multi = str(dataset.get("SOPInstanceUID")) if int(dataset.get("NumberOfFrames", 1) or 1) > 1 else ""
+    series = str(dataset.get("SeriesInstanceUID", path))
+    number = str(dataset.get("SeriesNumber", "") or "")
+    is_picture = dataset.get("Rows") is not None and dataset.get("Modality") != "SEG"
+    return (series, str(dataset.get("Rows")), str(dataset.get("Columns")), rounded, multi, is_picture), number
+
+
+def is_dicomdir(path: Path) -> bool:
+    """Whether this is the index of a DICOM medium, which holds no image."""
+    return path.name.upper() == "DICOMDIR"
 
 
 def format_of(path: Path, start: bytes | None = None) -> Kind:
