@@ -38,7 +38,7 @@ def annotation_set(data: Path, k: int, seed: int, folder: Path) -> Path:
 def one_run(panel: Any, labels: Any, gaps: GapClock, data: Path) -> dict[str, float]:
     """A whole run, kept at the end."""
     panel.folder.setText(str(data))
-    panel._refresh()
+    panel.refresh()
     first: list[float] = []
     strokes = [time.perf_counter()]
     start = time.perf_counter()
@@ -72,7 +72,7 @@ def one_run(panel: Any, labels: Any, gaps: GapClock, data: Path) -> dict[str, fl
 def ended_early(panel: Any, data: Path, button: str) -> tuple[float, float]:
     """(milliseconds the click takes, seconds until the worker is gone) of a run ended after five seconds."""
     panel.folder.setText(str(data))
-    panel._refresh()
+    panel.refresh()
     panel.start()
     began = time.perf_counter()
     run_until(lambda: time.perf_counter() - began > 8, 60)

@@ -72,9 +72,12 @@ def segment(
     cup_offset
         Optic: cups tighter (below 0) or more generous, in log-odds of the cup-to-disc ratio; None = the model's own.
 
-    Raises ValueError or a TinyMIGError (`base.errors`) for wrong arguments, and images and models that cannot be used.
+    Raises
+    ------
+    ValueError, TinyMIGError
+        Wrong arguments; images and models that cannot be used (`napari_tinymig.base.errors`).
     """
-    flat, (scan, metadata) = _is_grey_picture(image), _scan_of(image, spacing)
+    (scan, metadata), flat = _scan_of(image, spacing), _is_grey_picture(image)
     if isinstance(model, Predictor) and cup_offset is not None:
         raise ValueError("the opened model has a cup offset of its own; give it to load_model instead.")
     if not isinstance(model, Predictor):

@@ -44,7 +44,7 @@ class Watched(ModuleType):
 @pytest.mark.parametrize(
     ("module", "door"),
     [
-        ("litemedsam.boxes", lambda: box_engine._litemedsam.__wrapped__()),
+        ("litemedsam.boxes", lambda: box_engine.opened_litemedsam.__wrapped__()),
         ("networks.torch_network", lambda: accelerate.open_network(None, "cuda")),
         ("finetune.run", lambda: list(napari_tinymig.finetune("optic", "data", "run"))),
     ],

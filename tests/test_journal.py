@@ -192,13 +192,13 @@ def test_a_full_disk_is_told_and_what_was_written_stays(tmp_path, monkeypatch):
     journal = Journal(labels, {}, tmp_path, every_s=0)
     labels[0, 0] = 1
     journal.record(labels)
-    good = journal._stream
-    journal._stream = Path("/dev/full").open("ab", buffering=0)  # noqa: SIM115
+    good = journal.stream
+    journal.stream = Path("/dev/full").open("ab", buffering=0)  # noqa: SIM115
     labels[0, 1] = 1
     with pytest.raises(OutputRefused, match="save your labels, make room"):
         journal.record(labels)
-    journal._stream.close()
-    journal._stream = good
+    journal.stream.close()
+    journal.stream = good
     journal.record(labels)
     journal.close(discard=False)
     assert np.array_equal(recoverable(tmp_path)[0].labels, labels)

@@ -57,7 +57,7 @@ def panel(make_napari_viewer_proxy, place):
 
 def open_made(panel, place):
     panel.classifier.setText(str(place / "run" / "classifier.safetensors"))
-    panel._refresh()
+    panel.refresh()
 
 
 def test_the_panel_says_what_is_missing(panel):
@@ -105,9 +105,9 @@ def test_a_handful_of_persons_gets_no_range(panel):
     from napari_tinymig.base.records import Message
 
     values = {"auroc": 1.0, "auroc_low": 0.4, "auroc_high": 1.0, "n": 4.0, "cases": 4.0, "balanced_accuracy": 1.0}
-    panel._messages([Message("validation", values=values, text="test")])
+    panel.take_messages([Message("validation", values=values, text="test")])
     assert panel.scores.rows()["AUROC, 95 % interval"] == "1.00 (too few to say a range)"
-    panel._messages([Message("validation", values=values | {"n": 40.0, "cases": 40.0}, text="test")])
+    panel.take_messages([Message("validation", values=values | {"n": 40.0, "cases": 40.0}, text="test")])
     assert panel.scores.rows()["AUROC, 95 % interval"] == "1.00 [0.40, 1.00]"
 
 
@@ -187,7 +187,7 @@ def test_a_mask_model_is_refused_as_a_classifier(panel, place, make_model):
     model = make_model("optic", OPTIC, [-0.2, 0.4])
     panel.viewer.add_image(striped(0, 1), name="x")
     panel.classifier.setText(str(model.path))
-    panel._refresh()
+    panel.refresh()
     click(panel, "Classify")
     assert "not a classifier" in panel.message.text()
 

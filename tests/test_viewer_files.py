@@ -127,12 +127,12 @@ def test_a_batch_goes_on_after_cancel_lists_failures_and_opens_a_row(viewer, mod
     spin(1.0)
     click(panel, "Segment folder")
     wait_until(lambda: not panel.work.running, 60, "the folder")
-    statuses = [r["status"] for r in panel._rows]
+    statuses = [r["status"] for r in panel.rows]
     assert len(statuses) == 7
     assert statuses.count("failed") == 1
     assert statuses.count("skipped") >= done - 1
     assert len(list(results.glob("*_mask.png"))) == 6
-    failed = next(i for i, r in enumerate(panel._rows) if r["status"] == "failed")
+    failed = next(i for i, r in enumerate(panel.rows) if r["status"] == "failed")
     assert len(panel.table.item(failed, 3).text()) > 20
     panel.only_failed.click()
     assert [panel.table.isRowHidden(i) for i in range(7)].count(False) == 1

@@ -169,7 +169,7 @@ viewer = napari.Viewer()
 panel = segment_panel.SegmentPanel(viewer)
 viewer.window.add_dock_widget(panel)
 viewer.add_image(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8), rgb=True)
-panel._why_not = lambda: ""
+panel.why_not = lambda: ""
 panel.segment()
 assert panel.work.running
 QTimer.singleShot(600, viewer.close)

@@ -146,5 +146,5 @@ def test_a_default_that_another_window_changed_is_said_once(viewer, models):
     assert panel.model.currentText() == "optic-mine"
     assert "'optic-mine' is the default for optic now, no longer 'optic'" in panel.message.text()
     panel.say("")
-    panel._task_changed()
+    panel.task_changed()
     assert panel.message.text() == ""

@@ -56,7 +56,7 @@ def test_undo_of_a_second_prediction_takes_its_numbers_along(viewer, segment_pan
     make_model("generous", OPTIC, [-0.6, -0.2], folder=model_folder, input=InputSpec(size=96))
     viewer.add_image(eye(1), rgb=True, name="eye")
     segment_panel.segmented()
-    segment_panel._list_tasks()
+    segment_panel.list_tasks()
     segment_panel.model.setCurrentText("generous")
     mask = segment_panel.segmented()
     assert mask.metadata["tinymig"]["model_id"].startswith("generous@")

@@ -57,7 +57,7 @@ def test_one_point_of_a_study_has_one_position_and_a_click_moves_every_plane(vie
     view = panel.views[1]
     view.show_position(target)
     view.resize(200, 180)
-    point = view._point(view._frame())
+    point = view.crosshair(view.picture_rect())
     panel.go_to(view.position_at(point.x(), point.y()))
     np.testing.assert_allclose(panel.position, target, atol=0.05)
 
@@ -282,7 +282,7 @@ def test_one_series_alone_is_shown_in_three_planes_and_more_room_gives_larger_pi
     sizes = []
     for size in ((330, 500), (330, 900), (700, 900)):
         panel.grid.resize(*size)  # as a dock of that size does
-        frames = [view._frame() for view in panel.views]
+        frames = [view.picture_rect() for view in panel.views]
         sizes.append(min(f.width() * f.height() for f in frames))
         assert all(view.geometry().bottom() <= size[1] and view.geometry().right() <= size[0] for view in panel.views)
     assert sizes[0] < sizes[1] < sizes[2]

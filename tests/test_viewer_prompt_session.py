@@ -115,7 +115,7 @@ def test_an_accepted_mask_keeps_its_prompts_and_they_make_it_again(viewer, panel
 def test_the_students_own_mask_is_the_start_where_there_is_a_student(viewer, models, panel):
     eye(viewer)
     panel.subject.structure.setCurrentIndex(panel.subject.structure.findData("optic"))
-    panel.subject._structure_chosen(0)
+    panel.subject.structure_chosen(0)
     mask = opened(viewer, panel, "add", "point")
     assert dice(mask.data > 0, disk()) > 0.9
     assert mask.metadata["tinymig"]["task"]["name"] == "optic"

@@ -47,8 +47,8 @@ def test_following_can_be_stopped_and_what_was_reached_stays(viewer, panel):
     viewer.dims.set_point(0, 6 * 3)
     mask = opened(viewer, panel, "add", "point")
     seen = []
-    progressed = panel.prompting.work._on_progress
-    panel.prompting.work._on_progress = lambda p: (progressed(p), seen.append(p), panel.prompting.stop_following())
+    progressed = panel.prompting.work.on_progress
+    panel.prompting.work.on_progress = lambda p: (progressed(p), seen.append(p), panel.prompting.stop_following())
     canvas_click(viewer, image, (6, 50, 44))
     answered(panel)
     assert mask.data[6].any()

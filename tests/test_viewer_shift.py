@@ -186,7 +186,7 @@ def test_two_model_sets_are_refused_with_a_sentence(viewer, shift_panel):
 
 def start_what_if(panel):
     click(panel, "Start")
-    wait_until(lambda: panel.opened is not None and panel._shown is not None, 30, "the what-if panel")
+    wait_until(lambda: panel.opened is not None and panel.applied is not None, 30, "the what-if panel")
 
 
 def test_a_slider_spoils_a_copy_in_place_and_dice_falls(viewer, what_if):
@@ -200,11 +200,11 @@ def test_a_slider_spoils_a_copy_in_place_and_dice_falls(viewer, what_if):
     np.testing.assert_allclose(spoiled.data_to_world((139, 139)), image.data_to_world((139, 139)))
     assert mask.data.shape == (140, 140)
     what_if.sliders["contrast"].setValue(20)
-    wait_until(lambda: what_if._shown == {"contrast": 1.0}, what="the spoiled answer")
+    wait_until(lambda: what_if.applied == {"contrast": 1.0}, what="the spoiled answer")
     assert float(what_if.rows.rows()["Dice, cup"]) < 0.9
     np.testing.assert_array_equal(image.data, pixels)  # the user's image is never changed
     click(what_if, "Reset all")
-    wait_until(lambda: what_if._shown == {}, what="the plain answer")
+    wait_until(lambda: what_if.applied == {}, what="the plain answer")
     click(what_if, "End")
     assert [layer.name for layer in viewer.layers] == ["eye"]
 
@@ -215,7 +215,7 @@ def test_only_the_latest_wish_is_answered(viewer, what_if):
     start_what_if(what_if)
     for value in range(1, 15):
         what_if.sliders["blur"].setValue(value)
-    wait_until(lambda: what_if._shown == {"blur": 0.7}, what="the last answer")
+    wait_until(lambda: what_if.applied == {"blur": 0.7}, what="the last answer")
     assert not what_if.trying.running
 
 

@@ -99,7 +99,7 @@ def test_a_time_that_is_too_short_is_put_right_in_the_panel(tune):
     from napari_tinymig.base.records import Message
 
     tune.minutes.setValue(0.5)
-    tune._messages([Message("budget", values={"needed_minutes": 1.7}, text="30 s are too short")])
+    tune.take_messages([Message("budget", values={"needed_minutes": 1.7}, text="30 s are too short")])
     assert tune.minutes.value() == 1.7
 
 
@@ -126,7 +126,7 @@ def test_what_was_kept_is_said_and_is_not_kept_twice(tune, tmp_path):
     from napari_tinymig.models.registry import default_model, model_paths
 
     tune.model.offer("photograph", "optic")
-    tune._saved(refused_run(tmp_path))
+    tune.take_saved(refused_run(tmp_path))
     assert (tune.card.badge.text(), tune.card.keep_button.isEnabled()) == ("not made the default", False)
     click(tune, "Keep it all the same")
     assert (tune.card.badge.text(), default_model("optic")) == ("kept although the check refused", "optic-tuned")
@@ -150,7 +150,7 @@ def test_table_and_sentence_print_the_same_change(tune, tmp_path):
     record = decide_acceptance([gain], list("abcd"), {"drawings": [1.0]}).as_record()
     header = model.header.model_copy(update={"scores": {"finetune": record}})
     write_model_file(path, header, model.weights(), model.onnx)
-    tune._saved(path)
+    tune.take_saved(path)
     rows = tune.card.rows.rows()
     assert rows["cup Dice"] == "93.7 -> 94.0"
     assert rows["cup gain, 95 %"].startswith("+0.3 [")
@@ -158,7 +158,7 @@ def test_table_and_sentence_print_the_same_change(tune, tmp_path):
 
 
 def test_the_verdict_fits_into_a_narrow_panel(tune, tmp_path):
-    tune._saved(refused_run(tmp_path))
+    tune.take_saved(refused_run(tmp_path))
     assert tune.card.rows.minimumSizeHint().width() < 300
     assert tune.picture.minimumWidth() == 1
 
@@ -220,7 +220,7 @@ def test_a_mended_mask_goes_into_the_set_when_its_case_is_left(viewer, models, t
     project.folder, project.task = None, ""
     panel = dock(viewer, AnnotatePanel)
     panel.open_set(tmp_path / "set")
-    book = panel.mended._book
+    book = panel.mended.book
     masks = []
     for seed, task in ((0, OPTIC), (1, OPTIC), (2, POLYP)):
         scan, truth = drawn.eye(seed)

@@ -81,7 +81,7 @@ class Journal:
         self._about = about | {"version": VERSION, "shape": list(labels.shape)}
         self._lock = FolderLock(folder, _lock_path(self.path).name, "this journal")
         self._kept = np.array(labels, dtype=np.uint8, order="C")
-        self._stream: IO[bytes] | None = None
+        self.stream: IO[bytes] | None = None
         self._diff_bytes = self._records = 0
         self._last_write = -np.inf
         self._start_file()
@@ -92,7 +92,7 @@ class Journal:
         Skipped when the last write was less than `every_s` ago, unless forced. Time is monotonic: setting the clock
         changes nothing. Raises OutputRefused for a full disk; what was written before stays readable.
         """
-        if self._stream is None or (not force and time.monotonic() - self._last_write < self.every_s):
+        if self.stream is None or (not force and time.monotonic() - self._last_write < self.every_s):
             return False
         new = np.ascontiguousarray(labels, dtype=np.uint8)
         if new.shape != self._kept.shape:
@@ -112,25 +112,25 @@ class Journal:
 
     def close(self, discard: bool) -> None:
         """End the journal. discard: the labels are saved elsewhere, the file can go."""
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
+        if self.stream is not None:
+            self.stream.close()
+            self.stream = None
         self._lock.release()
         if discard:
             _remove(self.path)
 
     def _start_file(self) -> None:
         """(Re)write the file as header and keyframe, atomically, and reopen it for appending."""
-        if self._stream is not None:
-            self._stream.close()
+        if self.stream is not None:
+            self.stream.close()
         payload = b"K" + zlib.compress(self._kept.tobytes(), 1)
         head = json.dumps(self._about | {"records": self._records}).encode() + b"\n"
         write_atomic(self.path, head + HEAD.pack(len(payload), zlib.crc32(payload)) + payload)
-        self._stream = self.path.open("ab", buffering=0)  # a failed write must not linger in a buffer
+        self.stream = self.path.open("ab", buffering=0)  # a failed write must not linger in a buffer
         self._diff_bytes = 0
 
     def _append(self, payload: bytes) -> None:
-        stream = self._stream
+        stream = self.stream
         if stream is None:
             return
         start = stream.tell()

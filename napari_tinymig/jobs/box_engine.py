@@ -29,11 +29,11 @@ def open_box_engine(name: str) -> BoxEngine | None:
     """
     if name not in ENGINES:
         raise ValueError(f"engine is '{name}'; expected one of {', '.join(ENGINES)}.")
-    return _litemedsam() if name == "litemedsam" else None
+    return opened_litemedsam() if name == "litemedsam" else None
 
 
 @lru_cache(maxsize=1)
-def _litemedsam() -> BoxEngine:
+def opened_litemedsam() -> BoxEngine:
     try:
         with torch_beside_window():
             from napari_tinymig.training.litemedsam.boxes import LiteMedSAMBoxes

@@ -93,7 +93,7 @@ class BatchPanel(Panel):
     def __init__(self, napari_viewer: napari.viewer.Viewer):
         super().__init__(napari_viewer)
         self._total = 0
-        self._rows: list[dict[str, Any]] = []
+        self.rows: list[dict[str, Any]] = []
         self._opened: list[Layer] = []
         self._folders_section()
         self._run_section()
@@ -192,7 +192,7 @@ class BatchPanel(Panel):
             self.say("Choose a folder for the results.", "warn")
             return
         self.say("")
-        self._rows.clear()
+        self.rows.clear()
         self.table.setRowCount(0)
         self._total = 0
         self.bar.setRange(0, 0)
@@ -205,7 +205,7 @@ class BatchPanel(Panel):
 
     def stop(self) -> None:
         """Stop after the image that is being done; everything done is kept."""
-        done = len(self._rows)
+        done = len(self.rows)
         self.work.cancel()
         self.say(f"Cancelled after {done} of {self._total}; all that is done is kept. Press again to go on.")
 
@@ -217,8 +217,8 @@ class BatchPanel(Panel):
             self.table.show()
             self.only_failed.show()
             return
-        self._rows.append(value)
-        self.bar.setValue(len(self._rows))
+        self.rows.append(value)
+        self.bar.setValue(len(self.rows))
         self._add_row(value)
 
     def _add_row(self, values: dict[str, Any]) -> None:
@@ -242,12 +242,12 @@ class BatchPanel(Panel):
         return ""
 
     def _filter(self, failed_only: bool) -> None:
-        for index, values in enumerate(self._rows):
+        for index, values in enumerate(self.rows):
             self.table.setRowHidden(index, failed_only and values.get("status") != "failed")
 
     def _ticked(self, seconds: float) -> None:
-        done = len(self._rows)
-        worked = sum(r.get("status") != "skipped" for r in self._rows)
+        done = len(self.rows)
+        worked = sum(r.get("status") != "skipped" for r in self.rows)
         if not worked or not self._total:
             self.left.setText(f"{seconds:.0f} s")
             return
@@ -269,7 +269,7 @@ class BatchPanel(Panel):
 
     def open_row(self, index: int) -> None:
         """Open the image of a row with its mask; the pair opened before is closed unless its mask was edited."""
-        values = self._rows[index]
+        values = self.rows[index]
         mask = self._target / str(values["mask"]) if values.get("mask") else None
         self._pending = values
         self.opening.start_call(open_pair, str(values["file"]), str(mask) if mask and mask.exists() else "")

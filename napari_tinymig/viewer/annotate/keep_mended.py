@@ -28,8 +28,8 @@ class KeepMended(QCheckBox):
         super().__init__("add mended masks when I go to the next case")
         self.setToolTip("An earlier mask of the same case goes to the set's history.")
         self._viewer, self._task, self._add, self._skipped = viewer, task, add, skipped
-        self._book = hold_worklist(viewer).book
-        self._book.leaving.connect(self._left)
+        self.book = hold_worklist(viewer).book
+        self.book.leaving.connect(self._left)
 
     def _left(self, case: Case) -> None:
         task, mask, image = self._task(), case.mask, case.image
@@ -43,5 +43,5 @@ class KeepMended(QCheckBox):
 
     def leave_cases(self) -> None:
         """Leave the cases."""
-        self._book.leaving.disconnect(self._left)
+        self.book.leaving.disconnect(self._left)
         let_worklist_go(self._viewer)

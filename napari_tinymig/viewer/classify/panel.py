@@ -45,15 +45,15 @@ class ClassifyPanel(Panel):
 
     def __init__(self, napari_viewer: napari.viewer.Viewer):
         super().__init__(napari_viewer)
-        self.work = Work(self, self._answered, self._failed, on_end=self._refresh)
+        self.work = Work(self, self._answered, self._failed, on_end=self.refresh)
         self._examples_section()
         self._run_section()
         self._use_section()
         self.answer = ClassAnswerSection(self, self.show_evidence)
         self.column.addWidget(self.answer)
-        self.examples.changed.connect(self._refresh)
-        self.layers.changed.connect(self._refresh)
-        self._refresh()
+        self.examples.changed.connect(self.refresh)
+        self.layers.changed.connect(self.refresh)
+        self.refresh()
 
     # --- parts -------------------------------------------------------------------------------------------------
 
@@ -95,7 +95,7 @@ class ClassifyPanel(Panel):
             "Train a classifier",
             self.start,
             "classifier.safetensors",
-            self._messages,
+            self.take_messages,
             self._running_changed,
             self._saved,
         )
@@ -107,7 +107,7 @@ class ClassifyPanel(Panel):
         section = self.add_section("Classify an image")
         self.classifier = QLineEdit()
         self.classifier.setPlaceholderText("classifier.safetensors")
-        self.classifier.editingFinished.connect(self._refresh)
+        self.classifier.editingFinished.connect(self.refresh)
         section.field("classifier", self.classifier, "Made above, or on another machine.")
         section.add(button("Open a classifier...", self._browse_classifier, "link"))
         self.layers = LayerChooser(self, lambda layer: kind_of(layer) is not None, "no image")
@@ -129,14 +129,14 @@ class ClassifyPanel(Panel):
         chosen, _ = QFileDialog.getOpenFileName(self, "A classifier", "", "Classifier (*.safetensors)")
         if chosen:
             self.classifier.setText(chosen)
-            self._refresh()
+            self.refresh()
 
     @property
     def running(self) -> bool:
         """True while a worker trains."""
         return self.run.running
 
-    def _refresh(self) -> None:
+    def refresh(self) -> None:
         problem = self.examples.problem()
         self.go.setEnabled(not problem and not self.running)
         self.go.setToolTip(problem)
@@ -183,9 +183,9 @@ class ClassifyPanel(Panel):
     def _running_changed(self, on: bool) -> None:
         if on:
             self.scores.hide()
-        self._refresh()
+        self.refresh()
 
-    def _messages(self, batch: list[Message]) -> None:
+    def take_messages(self, batch: list[Message]) -> None:
         for message in batch:
             if message.kind == "epoch":
                 v = message.values
@@ -212,7 +212,7 @@ class ClassifyPanel(Panel):
     def _saved(self, path: Path) -> None:
         self.classifier.setText(str(path))
         self.say(f"The classifier ({path.stat().st_size / 1000:.0f} KB) is in {path}", "good")
-        self._refresh()
+        self.refresh()
 
     # --- its use -----------------------------------------------------------------------------------------------
 
@@ -233,7 +233,7 @@ class ClassifyPanel(Panel):
             return
         path, weights, scan = question
         self.work.start_call(lambda report: (layer, classifying.classify_scan(path, weights, scan, report)))
-        self._refresh()
+        self.refresh()
 
     def _question(self, layer: Any) -> tuple[Any, Any, Any] | None:
         """Classifier, weights and the layer as a scan; None, and why, where one cannot be had."""
@@ -245,7 +245,7 @@ class ClassifyPanel(Panel):
 
     def _failed(self, error: BaseException) -> None:
         self.say_error(error)
-        self._refresh()
+        self.refresh()
 
     def _answered(self, result: Any) -> None:
         layer, found = result
@@ -253,7 +253,7 @@ class ClassifyPanel(Panel):
             self.answer.show_look(layer, found, self.classifier.text())
         else:
             self.answer.add_evidence(layer, *found)
-        self._refresh()
+        self.refresh()
 
     def show_evidence(self) -> None:
         """Where in the picture (of a volume: the slice on show) the evidence for a class lies."""
@@ -270,7 +270,7 @@ class ClassifyPanel(Panel):
             return layer, (index, name, classifying.evidence(path, weights, scan, index, label, how, report))
 
         self.work.start_call(find)
-        self._refresh()
+        self.refresh()
 
     def released(self) -> None:
         self.work.cancel()

@@ -51,10 +51,10 @@ class FineTunePanel(Panel):
         self._part: float | None = None
         self._job: dict[str, Any] = {}
         self._run_folder = Path()
-        self.looking = Work(self, self._start_run, self.say_error, on_end=self._refresh)
+        self.looking = Work(self, self._start_run, self.say_error, on_end=self.refresh)
         self._settings_section()
         self._run_section()
-        self.card = BeforeAfterCard(self, lambda: self.model.model_name, self._refresh)
+        self.card = BeforeAfterCard(self, lambda: self.model.model_name, self.refresh)
         self.column.addWidget(self.card)
         self.column.addWidget(self.card.swipe)
         project.moved.connect(self._follow_project)
@@ -66,7 +66,7 @@ class FineTunePanel(Panel):
         section = self.what_teaches = self.add_section("What teaches what")
         self.folder = QLineEdit()
         self.folder.setPlaceholderText("annotation set")
-        self.folder.editingFinished.connect(self._refresh)
+        self.folder.editingFinished.connect(self.refresh)
         section.add(row(self.folder, button("Choose", self._browse)))
         self.set_line = section.add(text_label("", "hint"))
         self.empty = section.add(EmptyState(FIRST_STEPS))
@@ -99,9 +99,9 @@ class FineTunePanel(Panel):
             "Fine-tune",
             self.start,
             "best.safetensors",
-            self._messages,
+            self.take_messages,
             self._running_changed,
-            self._saved,
+            self.take_saved,
             (0.0, 1.0),
         )
         self.go = self.run.go
@@ -121,20 +121,20 @@ class FineTunePanel(Panel):
         chosen = QFileDialog.getExistingDirectory(self, "Annotation set", self.folder.text())
         if chosen:
             self.folder.setText(chosen)
-            self._refresh()
+            self.refresh()
 
     def _follow_project(self) -> None:
         """The annotation panel opened another set, or added a case."""
         if project.folder is not None and not self.running:
             self.folder.setText(str(project.folder))
-        self._refresh()
+        self.refresh()
 
     @property
     def running(self) -> bool:
         """True while the masks are looked at or a worker is at work."""
         return self.looking.running or self.run.running
 
-    def _refresh(self) -> None:
+    def refresh(self) -> None:
         folder = Path(self.folder.text()).expanduser() if self.folder.text().strip() else None
         found = look_into(folder)
         self.set_line.setText(found.words)
@@ -162,7 +162,7 @@ class FineTunePanel(Panel):
 
     def _show_unseen(self) -> None:
         if self.unseen is not None:
-            self._saved(self.unseen.path)
+            self.take_saved(self.unseen.path)
 
     @property
     def _labels_mean(self) -> str:
@@ -203,7 +203,7 @@ class FineTunePanel(Panel):
         self._forget_picture()
         self.say("Looking at the masks...")
         self.looking.start_call(_check, data, self.model.model_name, self._labels_mean)
-        self._refresh()
+        self.refresh()
 
     def _start_run(self, _: None) -> None:
         """The masks can teach: the worker may start."""
@@ -218,13 +218,13 @@ class FineTunePanel(Panel):
         if on:
             self.card.clear()
             self._forget_picture()
-        self._refresh()
+        self.refresh()
 
     def _forget_picture(self) -> None:
         self.picture.hide()
         self.picture_line.hide()
 
-    def _messages(self, batch: list[Message]) -> None:
+    def take_messages(self, batch: list[Message]) -> None:
         """A tenth of a second's messages; only the last picture is drawn."""
         for message in batch:
             if message.kind == "epoch":
@@ -261,12 +261,12 @@ class FineTunePanel(Panel):
 
     # --- the end -----------------------------------------------------------------------------------------------
 
-    def _saved(self, path: Path) -> None:
+    def take_saved(self, path: Path) -> None:
         try:
             self.card.show_acceptance(path)
         except TinyMIGError as e:
             self.say_error(e)
-        self._refresh()
+        self.refresh()
 
     def theme_changed(self) -> None:
         self.run.set_colours(self.palette_colours)

@@ -101,7 +101,7 @@ class Work:
         on_end: Callable[[], None] | None = None,
     ):
         self.on_result, self.on_error = on_result, on_error
-        self._on_progress, self._on_tick, self._on_end = on_progress, on_tick, on_end
+        self.on_progress, self._on_tick, self._on_end = on_progress, on_tick, on_end
         self._call: _Call | None = None
         self._worker: Any = None
         self._started = 0.0
@@ -173,8 +173,8 @@ class Work:
 
     def progressed(self, value: Any) -> None:
         """The present call sent progress."""
-        if self._on_progress:
-            self._on_progress(value)
+        if self.on_progress:
+            self.on_progress(value)
 
     def _tick(self) -> None:
         if self._on_tick:

@@ -132,14 +132,14 @@ class PlaneView(QWidget):
         shape = self.volume_geometry.canonical_shape
         return shape[columns] * spacing[columns] / (shape[rows] * spacing[rows])
 
-    def _frame(self) -> QRectF:
+    def picture_rect(self) -> QRectF:
         """Where the slice is drawn: as large as fits with true proportions."""
         room = max(1, self.height() - CAPTION)
         wide = min(self.width(), room * self.aspect())
         tall = wide / self.aspect()
         return QRectF((self.width() - wide) / 2, CAPTION + (room - tall) / 2, wide, tall)
 
-    def _point(self, frame: QRectF) -> QPointF:
+    def crosshair(self, frame: QRectF) -> QPointF:
         rows, columns = self.plane_axes
         shape = self.volume_geometry.canonical_shape
         y = (self.index[rows] + 0.5) / shape[rows]
@@ -150,7 +150,7 @@ class PlaneView(QWidget):
     def paintEvent(self, event: Any) -> None:
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-        frame = self._frame()
+        frame = self.picture_rect()
         painter.drawImage(frame, self._picture())
         overlay = self._overlay()
         if overlay is not None and self.mask_layer is not None:
@@ -158,7 +158,7 @@ class PlaneView(QWidget):
             painter.setOpacity(float(self.mask_layer.opacity))
             painter.drawImage(frame, overlay)
             painter.setOpacity(1.0)
-        at = self._point(frame)
+        at = self.crosshair(frame)
         painter.setPen(QPen(QColor(self.colours.accent_hover if self.inside else self.colours.bad), 1))
         painter.drawLine(QPointF(frame.left(), at.y()), QPointF(frame.right(), at.y()))
         painter.drawLine(QPointF(at.x(), frame.top()), QPointF(at.x(), frame.bottom()))
@@ -176,7 +176,7 @@ class PlaneView(QWidget):
 
     def position_at(self, x: float, y: float) -> NDArray[np.float64] | None:
         """RAS position in mm of a point of the widget; None outside the slice."""
-        frame = self._frame()
+        frame = self.picture_rect()
         if not frame.contains(QPointF(x, y)):
             return None
         rows, columns = self.plane_axes

@@ -50,7 +50,7 @@ class Subject(Section):
         self._frame: tuple[int, ...] = ()
         self.list_structures()
         self.images.changed.connect(self._image_changed)
-        self.structure.activated.connect(self._structure_chosen)
+        self.structure.activated.connect(self.structure_chosen)
         self.masks.activated.connect(lambda _i: self.changed.emit())
         panel.listen(panel.viewer.layers.events.inserted, self._layers_changed)
         panel.listen(panel.viewer.layers.events.removed, self._layers_changed)
@@ -132,7 +132,7 @@ class Subject(Section):
         else:
             self._list_masks()
 
-    def _structure_chosen(self, _index: int) -> None:
+    def structure_chosen(self, _index: int) -> None:
         self.new_asked.emit(self.structure.currentData() == NEW_STRUCTURE)
         self._list_masks()
         self.changed.emit()

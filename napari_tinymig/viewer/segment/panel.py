@@ -60,10 +60,10 @@ class SegmentPanel(Panel):
         tick = lambda seconds: self.elapsed.setText(f"{seconds:.1f} s")  # noqa: E731
         self.work = Work(self, self._answered, self.say_error, self._progressed, tick, self._ended)
         self.images.changed.connect(self._image_changed)
-        self.task.currentIndexChanged.connect(self._task_changed)
+        self.task.currentIndexChanged.connect(self.task_changed)
         self.model.currentIndexChanged.connect(self._refresh_state)
         self.roi.currentIndexChanged.connect(self._refresh_state)
-        follow_layers_and_models(self, self._refresh_state, self._list_tasks)
+        follow_layers_and_models(self, self._refresh_state, self.list_tasks)
         self.listen(napari_viewer.dims.events.current_step, self._forget_stale_result)
         self.book.moved.connect(self._case_moved)
         self.book.changed.connect(self._follow_result)
@@ -125,15 +125,15 @@ class SegmentPanel(Panel):
         if layer is not None:
             scan_file = scan_file_of(layer)
             self.guessing.start_call(guess_task, scan_of(layer, self.frame), scan_file.metadata if scan_file else {})
-        self._list_tasks()
+        self.list_tasks()
 
     def _guessed(self, guess: TaskGuess) -> None:
         self._guess = guess
-        self._list_tasks()
+        self.list_tasks()
         if self._wanted:
             self.segment()
 
-    def _list_tasks(self) -> None:
+    def list_tasks(self) -> None:
         """Tasks that can read this image; the first entry is the one that was found."""
         layer = self.images.layer
         stack = layer is not None and axes_of(layer, flat=True).kind == "volume"
@@ -150,7 +150,7 @@ class SegmentPanel(Panel):
                 self.task.addItem(task.title, task.name)
         self.task.setCurrentIndex(max(0, self.task.findData(before)))
         self.task.blockSignals(False)
-        self._task_changed()
+        self.task_changed()
 
     @property
     def chosen_task(self) -> str | None:
@@ -169,7 +169,7 @@ class SegmentPanel(Panel):
         name = self.task.currentData()
         return bool(name) and any(t.name == name and t.input == "photograph" for t in known_tasks(segmenters()))
 
-    def _task_changed(self) -> None:
+    def task_changed(self) -> None:
         task = self.chosen_task
         names = [e.name for e in self._entries if task and e.task == task]
         best = preferred_model(task) if task else None
@@ -198,7 +198,7 @@ class SegmentPanel(Panel):
         kept = locked_layers(self.viewer.layers, layer) if layer is not None else []
         self.locked.setText(f"Your edits in {', '.join(f'{k.name!r}' for k in kept)} are locked and will be kept.")
         self.locked.setVisible(bool(kept))
-        reason = self._why_not()
+        reason = self.why_not()
         self.go.setEnabled(not reason and not self.work.running)
         self.go.setToolTip(reason or with_key("Runs in the background; the window stays free.", "segment"))
         self.hint.setText(reason)
@@ -219,7 +219,7 @@ class SegmentPanel(Panel):
         self.result_card.hide()
         self.elapsed.setText("")
 
-    def _why_not(self) -> str:
+    def why_not(self) -> str:
         if self.images.layer is None:
             return why_no_image(self.viewer.layers, frames=True) or "Open an image first."
         if self.chosen_task is None:
@@ -248,7 +248,7 @@ class SegmentPanel(Panel):
     def segment(self) -> None:
         """Start a prediction; the answer of an older one is dropped."""
         self.say("")
-        reason = self._why_not()
+        reason = self.why_not()
         self._wanted = bool(reason) and self.images.layer is not None and self.guessing.running
         if reason:
             self.say(reason, "plain" if self._wanted else "warn")

@@ -44,7 +44,7 @@ class WhatIfPanel(Panel):
         self.opened: Opened | None = None
         self.curves: Curves = {}
         self._wanted: dict[str, float] = {}
-        self._shown: dict[str, float] | None = None
+        self.applied: dict[str, float] | None = None
         self.opening = Work(self, self._is_open, self.say_error, on_end=self._refresh_state)
         self.trying = Work(self, self._show_try, self.say_error)
         self.measuring = Work(self, self._show_curves, self.say_error, self._progressed, on_end=self._refresh_state)
@@ -152,7 +152,7 @@ class WhatIfPanel(Panel):
 
     def _is_open(self, opened: Opened) -> None:
         self.opened = opened
-        self._shown, self._wanted, self.curves = None, {}, {}
+        self.applied, self._wanted, self.curves = None, {}, {}
         for slider in self.sliders.values():
             slider.blockSignals(True)
             slider.setValue(0)
@@ -181,7 +181,7 @@ class WhatIfPanel(Panel):
         strengths, tries = answer
         if self.opened is None:
             return
-        self._shown = strengths
+        self.applied = strengths
         show_tries(self.viewer, self.opened.layer, self.opened.what_ifs, tries)
         first = next(iter(tries.values()))
         prediction = first.prediction
