@@ -65,10 +65,9 @@ def segment(
     spacing
         mm per pixel in array order; None = unknown (no mL, no mm). Of a grey slice two numbers (no mL), or three with
         its thickness first. Of a file or Scan only where it has none of its own.
-    task
-        auto (metadata, then the shipped gate), or a known task: optic, prostate or polyp.
-    model
-        Name, file, or what `load_model` gave; None = the task's default.
+    task, model
+        auto (metadata, then the shipped gate), or optic, prostate, polyp. A name, file, or what `load_model` gave;
+        None = the task's default.
     cup_offset
         Optic: cups tighter (below 0) or more generous, in log-odds of the cup-to-disc ratio; None = the model's own.
 
@@ -81,14 +80,13 @@ def segment(
     if isinstance(model, Predictor) and cup_offset is not None:
         raise ValueError("the opened model has a cup offset of its own; give it to load_model instead.")
     if not isinstance(model, Predictor):
-        name = model or default_model(TaskGate().task_of(scan, metadata) if task == "auto" else task)
-        model = kept_predictor(str(name), device, cup_offset=cup_offset, on_gpu=open_network)
+        name = str(model or default_model(TaskGate().task_of(scan, metadata) if task == "auto" else task))
+        model = kept_predictor(name, device, cup_offset=cup_offset, on_gpu=open_network)
     does = model.header.segmenter_task
     if task not in ("auto", does.name):
         raise ValueError(f"the model does '{does.name}', not '{task}'; leave one of them out.")
-    scan = scan_for_task(scan, does.input)
-    prediction = model.predict(scan, roi, probabilities, uncertainty, psa_ng_ml=psa_ng_ml)
-    return _flat(prediction) if flat else prediction
+    found = model.predict(scan_for_task(scan, does.input), roi, probabilities, uncertainty, psa_ng_ml=psa_ng_ml)
+    return _flat(found) if flat else found
 
 
 def prompt(

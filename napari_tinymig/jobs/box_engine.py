@@ -34,6 +34,7 @@ def open_box_engine(name: str) -> BoxEngine | None:
 
 @lru_cache(maxsize=1)
 def opened_litemedsam() -> BoxEngine:
+    """The engine of LiteMedSAM, opened once. Raises MissingExtra, HubUnreachable."""
     try:
         with torch_beside_window():
             from napari_tinymig.training.litemedsam.boxes import LiteMedSAMBoxes
