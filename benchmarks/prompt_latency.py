@@ -74,7 +74,7 @@ def photograph(prompts: int) -> Times:
 
 def one_session(pixels: np.ndarray, truth: np.ndarray, start: Any, layer: Any, prompts: int, times: Times) -> None:
     """Prompts of one user on one photograph, each timed."""
-    from napari_tinymig.viewer.prompts.bench import painted_by_hand, put_change
+    from napari_tinymig.viewer.prompts.mask_session import painted_by_hand, put_change
 
     runs: Times = {}
     session, user = begin(Scan(pixels), "any", start=start, engine=Watched(runs)), User("sloppy", prompts)

@@ -1,4 +1,4 @@
-"""Plain records that cross floors: Scan, Placement, Prediction, Message. Arrays and numbers only."""
+"""Plain records that all parts share: Scan, Placement, Prediction, Message. Arrays and numbers only."""
 
 from __future__ import annotations
 

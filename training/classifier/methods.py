@@ -155,10 +155,10 @@ def _fit_by_gradient(data: FitData, recipe: ProbeRecipe) -> Generator[Message, N
         discrepancy = discrepancy.model_copy(update={"weight": 0.0})
     best = math.inf
     plain = None if full or recipe.optim.flip else data.rows.values
-    lesson = StageData(
+    stage_data = StageData(
         data.pixels, data.train, fast.normalise, stage, discrepancy, recipe.optim, plain, data.balance, recipe.seed
     )
-    for report in train_stage(model, lesson, data.val, data.stop):
+    for report in train_stage(model, stage_data, data.val, data.stop):
         best = min(best, report.validation.get("val_loss", math.inf))
         values = {"loss": report.loss} | report.terms | report.validation
         kind = "epoch" if report.validation else "step"

@@ -87,7 +87,7 @@ class Costs(NamedTuple):
 class Trial:
     """One annotated image goes through the parts of a run, each is timed, and nothing is kept.
 
-    course: the way of training, without replay pictures. replayed: number of replay pictures the run will have.
+    way: how it is trained, without replay pictures. replayed: number of replay pictures the run will have.
     """
 
     def __init__(
@@ -96,11 +96,11 @@ class Trial:
         images: ImageSet,
         rows: list[list[int]],
         recipe: Recipe,
-        course: WholeTraining,
+        way: WholeTraining,
         replayed: int,
         clock: Clock,
     ):
-        self.parent, self.rows, self.recipe, self.course = parent, rows, recipe, course
+        self.parent, self.rows, self.recipe, self.way = parent, rows, recipe, way
         self.replayed, self.clock = replayed, clock
         self.view = Views(images, rows[0][:1], recipe)
 
@@ -109,15 +109,15 @@ class Trial:
         n = sum(len(some) for some in self.rows)
         whole = self._of(lambda: self.view.probabilities(self.parent))
         tick = self.clock()
-        sampled = self.course.sample(self.recipe)
+        sampled = self.way.sample(self.recipe)
         view = (self.clock() - tick) / max(1, sampled)
         answer = whole
-        if self.course.scope == "decoder":
+        if self.way.scope == "decoder":
             self.view.keep_maps(self.parent)
             answer = self._of(lambda: self.view.probabilities(self.parent))
         probabilities = self.view.probabilities(self.parent)
         table = self._of(lambda: self._table(probabilities))
-        encoded = len(self.course.order()) * view + (n * whole if self.course.scope == "decoder" else 0.0)
+        encoded = len(self.way.order()) * view + (n * whole if self.way.scope == "decoder" else 0.0)
         further = sum(share > USUAL_SHARE for share in SHARES)
         return Costs(
             step=self._step(folder),
@@ -141,7 +141,7 @@ class Trial:
     def _step(self, folder: Path) -> float:
         """The median of two steps after a first one."""
         optim = self.recipe.optim.model_copy(update={"iterations_per_epoch": 3, "epochs": 1})
-        run = self.course.run([0], self.recipe.model_copy(update={"optim": optim}), folder)
+        run = self.way.run([0], self.recipe.model_copy(update={"optim": optim}), folder)
         run.student.train()
         seconds = []
         tick = self.clock()

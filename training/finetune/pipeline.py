@@ -114,7 +114,7 @@ class Tuning:
         child = yield from self._parts()
         yield from self._finish(child)
 
-    def _course(self, scope: str, extra: ImageSet | None) -> WholeTraining:
+    def _way(self, scope: str, extra: ImageSet | None) -> WholeTraining:
         """The way of training. extra: replay pictures, None without."""
         share = self.by_count.replay if self.spec.replay is None else self.spec.replay
         kind = DecoderTraining if scope == "decoder" else WholeTraining
@@ -127,7 +127,7 @@ class Tuning:
         """
         replayed = DRAWINGS + STYLED if self.recipe.task.input == "photograph" else 0
         trial = Trial(
-            self.parent, self.images, self.rows, self.recipe, self._course(scope, None), replayed, self.clock.now
+            self.parent, self.images, self.rows, self.recipe, self._way(scope, None), replayed, self.clock.now
         )
         checked = references_seconds(self.model, self.parent, self.spec.reference, self.clock.now)
         self.budget.costs = trial.costs(self.out, checked)
@@ -145,8 +145,8 @@ class Tuning:
         extra, self.scoring.replayed = replay_pictures(
             self.cases, self.images, self.rows, self.parent, self.recipe, self.header
         )
-        self.course = self._course(scope, extra if self.spec.guard else None)
-        yield from self.course.prepare(self.recipe)
+        self.way = self._way(scope, extra if self.spec.guard else None)
+        yield from self.way.prepare(self.recipe)
 
     def _budget(self) -> str:
         return f"{self.spec.minutes:g} min" if self.spec.steps is None else f"{self.spec.steps} steps"
@@ -204,7 +204,7 @@ class Tuning:
         folder = self.out / f"part{number}"
         folder.mkdir(exist_ok=True)
         sweep(folder)  # what a killed run left half written
-        run = self.course.run(train, recipe, folder)
+        run = self.way.run(train, recipe, folder)
         if self.resume and (folder / "last.safetensors").exists():
             run.load_last()
         epochs, parts = recipe.optim.epochs, len(self.plan.folds) + 1

@@ -14,7 +14,7 @@ from qtpy.QtCore import QTimer
 from ...prompts.records import Prompt
 from ...tasks.colours import TAKEN_AWAY, rgb
 from ..napari_io.layers import KEY, geometry_of
-from .bench import frame_axes, plane_of
+from .mask_session import frame_axes, plane_of
 
 if TYPE_CHECKING:
     import napari.viewer

@@ -18,7 +18,8 @@ from ..masks.locked_edits import is_locked
 from ..napari_io.layers import KEY, changed_by_user, grid_shape, kind_of_frames, result_layer, scan_of
 from ..parts.background import Work
 from ..parts.panel import Panel
-from .bench import (
+from .marks import NEW, Mark, PromptMarks, Shape, as_told
+from .mask_session import (
     Done,
     LabelArray,
     Progress,
@@ -34,7 +35,6 @@ from .bench import (
     shown_of,
     went_along,
 )
-from .marks import NEW, Mark, PromptMarks, Shape, as_told
 
 LOOK_MS = 150  # after a stroke, or an undo of napari's own, the mask is compared with the session
 

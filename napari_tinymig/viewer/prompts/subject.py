@@ -17,7 +17,7 @@ from ...tasks.task import Task
 from ..napari_io.layers import KEY, frame_on_show, grid_shape, kind_of_frames, task_of_labels
 from ..parts.choosers import LayerChooser
 from ..parts.style import Section
-from .bench import frame_axes
+from .mask_session import frame_axes
 
 if TYPE_CHECKING:
     from ..parts.panel import Panel
