@@ -119,3 +119,12 @@ def canvas_key(viewer, key, modifier=Qt.KeyboardModifier.NoModifier):
     """Press a key over the canvas."""
     QTest.keyClick(canvas_of(viewer).native, key, modifier)
     spin(0.05)
+
+
+def segment(panel, task):
+    """The mask that the Segment panel makes of its image for `task`, waited for."""
+    panel.task.setCurrentIndex(panel.task.findData(task))
+    before = panel.result
+    click(panel, "Segment")
+    wait_until(lambda: not panel.work.running and panel.result is not before, what="the mask")
+    return panel.result
