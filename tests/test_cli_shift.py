@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -38,9 +39,10 @@ def world(tmp_path, make_model):
     return tmp_path
 
 
-def run(*arguments, cwd):
+def run(*arguments, cwd, **environment):
     command = [sys.executable, "-m", "napari_tinymig", "shift", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
+    env = os.environ | environment
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, env=env)
 
 
 def test_two_folders_give_tables_figures_and_a_page(world):
@@ -139,3 +141,12 @@ def test_segment_takes_matching_as_a_switch(world):
         distances[how] = float(rows_of(world / how / "measurements.csv")[0]["shift_score"])
     assert distances["none"] == 100
     assert distances["colour"] <= distances["none"]
+
+
+def test_without_figures_the_advice_keeps_its_brackets(world):
+    (world / "absent").mkdir()
+    (world / "absent" / "matplotlib.py").write_text("raise ImportError('absent')\n")
+    words = (world / "eye.safetensors", "away", "-o", "out", "--permutations", 19, "--limit", 2)
+    done = run(*words, cwd=world, PYTHONPATH=str(world / "absent"))
+    assert done.returncode == 0, done.stderr
+    assert "pip install 'napari-tinymig[viewer]'" in done.stderr

@@ -43,14 +43,14 @@ def benchmark(
 
     from ..base.errors import TinyMIGError
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False)  # names and advice may hold [brackets]
     try:
         wanted = [_recipe(name, settings or [], init_weights, teacher_weights) for name in recipes]
         failed = _run(
             wanted, domains, out, source, _numbers(seeds), roi.value, device, workers, threads, cluster, layout, console
         )
     except (TinyMIGError, ValueError) as e:
-        console.print(f"[red]{e}[/red]", soft_wrap=True)
+        console.print(str(e), style="red", soft_wrap=True)
         raise typer.Exit(2) from e
     raise typer.Exit(1 if failed else 0)
 
@@ -107,9 +107,9 @@ def _run(
         for message in run_benchmark(cells, out, workers, cluster, stop):
             if message.kind == "warning":
                 failed += 1
-                console.print(f"[yellow]{message.text}[/yellow]", soft_wrap=True)
+                console.print(message.text, style="yellow", soft_wrap=True)
             elif message.kind == "failed":
                 raise ValueError(message.text)
             elif message.text:
-                console.print(f"[{message.step}/{message.total}] {message.text}", markup=False, soft_wrap=True)
+                console.print(f"[{message.step}/{message.total}] {message.text}", soft_wrap=True)
     return failed

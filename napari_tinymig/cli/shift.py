@@ -39,16 +39,16 @@ def shift(
 
     from ..base.errors import TinyMIGError
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False)  # names and advice may hold [brackets]
     if theme not in ("light", "dark"):
         raise typer.BadParameter(f"theme is '{theme}'; expected light or dark.")
     if (out / "report.html").exists() and not overwrite:
-        console.print(f"[red]{out / 'report.html'} exists; give another -o, or --overwrite.[/red]")
+        console.print(f"{out / 'report.html'} exists; give another -o, or --overwrite.", style="red", soft_wrap=True)
         raise typer.Exit(2)
     try:
         failed = _run(a, b, out, model, task, after, limit, permutations, theme, console)
     except (TinyMIGError, ValueError) as e:
-        console.print(f"[red]{e}[/red]", soft_wrap=True)
+        console.print(str(e), style="red", soft_wrap=True)
         raise typer.Exit(2) from e
     raise typer.Exit(1 if failed else 0)
 
@@ -115,6 +115,7 @@ def _statistics(predictor: Predictor) -> dict[str, Any]:
 
 def _seen(name: str, predictor: Predictor, statistics: dict[str, Any], limit: int, console: Any) -> SeenSet:
     """A set from an argument: a model's training images, or every image of a folder, with a progress bar."""
+    from rich.markup import escape
     from rich.progress import track
 
     from ..formats import find_inputs
@@ -127,8 +128,8 @@ def _seen(name: str, predictor: Predictor, statistics: dict[str, Any], limit: in
     if len(items) > limit:
         items = [items[round(i * (len(items) - 1) / max(limit - 1, 1))] for i in range(limit)]
     title = Path(name).resolve().name
-    seen = SeenSet(title)
-    for image in track(see(predictor, statistics, items), title, total=len(items), console=console, transient=True):
+    seen, shown = SeenSet(title), escape(title)
+    for image in track(see(predictor, statistics, items), shown, total=len(items), console=console, transient=True):
         seen.images.append(image)
     return seen
 
@@ -138,7 +139,7 @@ def _tell(console: Any, pages: list[tuple[str, dict[str, Any], Comparison]], out
     from ..reports.shift_page import comparison_sentence
 
     for model_id, _, comparison in pages:
-        console.print(f"[bold]{model_id}[/bold]  {comparison_sentence(comparison)}", soft_wrap=True)
+        console.print(f"{model_id}  {comparison_sentence(comparison)}", soft_wrap=True)
         for note in comparison.notes:
             console.print(f"  {note}", soft_wrap=True)
     console.print(f"Report: {out / 'report.html'}", soft_wrap=True)

@@ -182,7 +182,7 @@ def follow(messages: Iterable[Message]) -> Message | None:
 
     last: Message | None = None
     told = ""
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False)  # names and advice may hold [brackets]
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
