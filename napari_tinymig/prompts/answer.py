@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image
 from scipy import ndimage
 
+from ..base.binary_masks import label_pieces
 from ..base.geometry import Box, place
 from .maps import prompt_maps
 from .network import PromptEngine
-from .rules import EIGHT, Mask, added, depths, disks, pieces_at, taken, within_reach
-from .zoom import View, box_of, extent_of, first_views, view_around
+from .rules import Mask, added, depths, disks, pieces_at, taken, within_reach
+from .zoom import View, Window, box_of, extent_of, first_views, view_around
 
 REACH = 5.0
 """How far a correction of a given mask acts, in distances of the click from the mask's border (chosen on development
@@ -69,6 +72,11 @@ class Picture:
         """(H, W)."""
         return self.rgb.shape[0], self.rgb.shape[1]
 
+    @cached_property
+    def pillow(self) -> Image.Image:
+        """The same for Pillow, made once: most of what a view of a photograph cost was to make it again."""
+        return Image.fromarray(np.ascontiguousarray(self.rgb))
+
 
 def look(
     engine: PromptEngine, picture: Picture, views: Sequence[View], given: RegionPrompts, mask: Mask | None
@@ -101,7 +109,7 @@ def network_input(picture: Picture, view: View, given: RegionPrompts, previous: 
         box = (y0, x0, y1, x1)
     positive, negative = (view.on_grid(_thinned(p)) for p in (given.positive, given.negative))
     maps = prompt_maps(view.size, positive, negative, box, previous)
-    return np.concatenate([view.picture(picture.rgb), maps]).astype(np.float32, copy=False)
+    return np.concatenate([view.picture(picture.rgb, picture.pillow), maps]).astype(np.float32, copy=False)
 
 
 def first_answer(engine: PromptEngine, picture: Picture, given: RegionPrompts, points: ArrayLike) -> Mask:
@@ -144,27 +152,39 @@ def correction(
     if own is None:
         return appeared(engine, picture, given, mask, points) if positive else mask
     view = view_around([own, box_of(points)], picture.shape, engine.size)
-    part, at = _in_view(mask, view, points)
+    part, at = _in_window(mask, view.window, points)
     deep = depths(part, at, positive)
     if float(deep.max()) * view.scale >= NEAR:
         view = view_around([own, box_of(points)], picture.shape, engine.size, WIDE)
-        part, at = _in_view(mask, view, points)
+        part, at = _in_window(mask, view.window, points)
     share = float(deep.max()) / np.sqrt(np.count_nonzero(part) + 1)
     free = free and share > SHALLOW
     logits = fault_logits(engine, picture, view, given, mask, fresh=free or share > DEEP)
     sure = 0.0 if free else doubt(given.count, float(deep.max()) * view.scale)
-    answer = view.in_window(logits) > (sure if positive else -sure)
+    radius = None if free else np.maximum(deep * REACH, 6 / view.scale)
+    window = view.window if radius is None else around(points, float(radius.max()), view.window)
+    part, at = _in_window(mask, window, points)
+    answer = view.in_window(logits, window) > (sure if positive else -sure)
     core = disks(part.shape, at, round(2 / view.scale) if len(points) == 1 else 0)
-    where = None if free else within_reach(part.shape, at, np.maximum(deep * REACH, 6 / view.scale))
+    where = None if radius is None else within_reach(part.shape, at, radius)
     out = mask.copy()
-    out[view.window] = (added if positive else taken)(part, answer, at, core, where)
+    out[window] = (added if positive else taken)(part, answer, at, core, where)
     return out
 
 
-def _in_view(mask: Mask, view: View, points: Points) -> tuple[Mask, Points]:
-    """The part of a mask (H, W) under a view that holds the points (n, 2), and the points in its pixels."""
-    rows, columns = view.window
+def _in_window(mask: Mask, window: Window, points: Points) -> tuple[Mask, Points]:
+    """The part of a mask (H, W) in a window that holds the points (n, 2), and the points in its pixels."""
+    rows, columns = window
     return mask[rows, columns], points - (rows.start, columns.start)
+
+
+def around(points: Points, radius: float, window: Window) -> Window:
+    """The part of a window that lies within `radius` of points (n, 2): what is mended locally costs what it changes."""
+    if not np.isfinite(radius):
+        return window
+    low, high = points.min(0) - int(np.ceil(radius)), points.max(0) + int(np.ceil(radius)) + 1
+    rows, columns = (slice(max(int(a), w.start), min(int(b), w.stop)) for a, b, w in zip(low, high, window))
+    return rows, columns
 
 
 def fault_logits(
@@ -194,7 +214,7 @@ def appeared(engine: PromptEngine, picture: Picture, given: RegionPrompts, mask:
     return out
 
 
-def pixels_of(extents: Sequence[Box], shape: tuple[int, ...]) -> tuple[slice, slice]:
+def pixels_of(extents: Sequence[Box], shape: tuple[int, ...]) -> Window:
     """The whole pixels of a slice that hold some boxes, with one pixel around them."""
     low, high = np.min([e[:2] for e in extents], axis=0) - 1, np.max([e[2:] for e in extents], axis=0) + 1
     rows, columns = (slice(max(int(a), 0), min(int(b), n)) for a, b, n in zip(low, high, shape))
@@ -210,11 +230,15 @@ def near_piece(mask: Mask, points: Points) -> Box | None:
     if whole is None:
         return None
     rows, columns = pixels_of([whole], mask.shape)
-    numbers, _ = ndimage.label(mask[rows, columns], EIGHT)
-    boxes = [
-        (r.start + rows.start, c.start + columns.start, r.stop + rows.start, c.stop + columns.start)
-        for r, c in ndimage.find_objects(numbers)
-    ]
+    numbers, count = label_pieces(mask[rows, columns], corners=True)
+    if count == 1:
+        boxes = [whole]
+    else:
+        found = ndimage.find_objects(numbers)
+        boxes = [
+            (r.start + rows.start, c.start + columns.start, r.stop + rows.start, c.stop + columns.start)
+            for r, c in found
+        ]
     at = points - (rows.start, columns.start)
     at = at[(at >= 0).all(1) & (at < numbers.shape).all(1)]
     on = [boxes[n - 1] for n in np.unique(numbers[at[:, 0], at[:, 1]]) if n]

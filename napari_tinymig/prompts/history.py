@@ -36,6 +36,12 @@ class History:
         self.undone.clear()
         return step
 
+    def slices_of(self, step: Step) -> tuple[int, ...]:
+        """The slices in which a step changed something, in order."""
+        size = self.labels[0].size
+        first = np.searchsorted(step.at, np.arange(len(self.labels) + 1) * size)
+        return tuple(np.flatnonzero(np.diff(first)).tolist())
+
     def undo(self) -> bool:
         """Take the last step back; False if there is none."""
         if not self.done:

@@ -8,20 +8,23 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
+from ..base.binary_masks import label_pieces
+
 Mask = NDArray[np.bool_]
-EIGHT = np.ones((3, 3), bool)
+FEW = 8
+"""So many points are looked at one by one; more (a scribble) all at once."""
 
 
 def pieces_at(mask: Mask, points: ArrayLike) -> Mask:
     """The connected pieces (8 neighbours) of a mask that hold at least one of the points (n, 2)."""
     p = np.asarray(points, np.intp).reshape(-1, 2)
-    numbers, count = ndimage.label(mask, EIGHT)
+    numbers, count = label_pieces(mask, corners=True)
     return _chosen(numbers, count, numbers[p[:, 0], p[:, 1]])
 
 
 def pieces_touching(mask: Mask, other: Mask) -> Mask:
     """The connected pieces of a mask that share a pixel with another mask."""
-    numbers, count = ndimage.label(mask, EIGHT)
+    numbers, count = label_pieces(mask, corners=True)
     return _chosen(numbers, count, numbers[other & mask])
 
 
@@ -51,16 +54,37 @@ def disks(shape: tuple[int, ...], points: ArrayLike, radius: int) -> Mask:
 
 
 def depths(mask: Mask, points: ArrayLike, outside: bool) -> NDArray[np.float64]:
-    """How far points (n, 2) lie from a mask's border, in pixels: outside it, or inside it."""
-    y, x = np.asarray(points, np.intp).reshape(-1, 2).T
+    """How far points (n, 2) lie from a mask's border, in pixels: outside it, or inside it (then beyond the array lies
+    no mask)."""
+    p = np.asarray(points, np.intp).reshape(-1, 2)
+    if len(p) <= FEW:
+        return np.array([_depth(mask, y, x, outside) for y, x in p.tolist()])
     inner = ndimage.distance_transform_edt(np.pad(~mask if outside else mask, 1, constant_values=outside))
-    return np.asarray(inner[1:-1, 1:-1][y, x], np.float64)
+    return np.asarray(inner[1:-1, 1:-1][p[:, 0], p[:, 1]], np.float64)
+
+
+def _depth(mask: Mask, y: int, x: int, outside: bool) -> float:
+    """`depths` of one point, looked for in growing squares around it: a photograph costs what the fault costs."""
+    height, width = mask.shape
+    edge = np.inf if outside else float(min(y + 1, x + 1, height - y, width - x))
+    radius, most = 16, max(height, width)
+    while True:
+        rows, columns = (slice(max(v - radius, 0), v + radius + 1) for v in (y, x))
+        part = mask[rows, columns]
+        at = np.nonzero(part if outside else ~part)
+        found = edge
+        if len(at[0]):
+            away = (at[0] - (y - rows.start)) ** 2 + (at[1] - (x - columns.start)) ** 2
+            found = min(found, float(np.sqrt(away.min())))
+        if found <= radius or radius >= most:
+            return found
+        radius = min(2 * radius, int(np.ceil(found))) if np.isfinite(found) else 2 * radius
 
 
 def within_reach(shape: tuple[int, ...], points: ArrayLike, radius: NDArray[np.float64]) -> Mask:
     """Where a correction of a good mask may act: around every point (n, 2) as far as its radius; scribbles as one."""
     p = np.asarray(points, np.intp).reshape(-1, 2)
-    if len(p) > 8:
+    if len(p) > FEW:
         marked = np.ones(shape, bool)
         marked[p[:, 0], p[:, 1]] = False
         return np.asarray(ndimage.distance_transform_edt(marked) <= radius.max())

@@ -214,9 +214,9 @@ class PromptSession:
                 for _ in self.follow():
                     pass
         step = self._history.done[-1]
-        slices = np.unique(step.at // self._history.labels[0].size)
+        slices = self._history.slices_of(step)
         note = note or ("" if len(step.at) or prompt.kind == "next" else NOTHING)
-        return PromptAnswer(len(step.at), note, self.seconds, tuple(int(z) for z in slices))
+        return PromptAnswer(len(step.at), note, self.seconds, slices)
 
     def _write(self, prompt: Prompt) -> str:
         """Change the labels by one prompt; returns a note."""
@@ -287,7 +287,7 @@ class PromptSession:
         found, planes = set(), self._planes
         for step in self._history.done:
             if step.prompt.kind == "edit":
-                found |= set(np.unique(step.at // self._history.labels[0].size).tolist())
+                found |= set(self._history.slices_of(step))
             elif step.prompt.positions and planes.is_deep(step.prompt) and step.prompt.label:
                 found.add(planes.first_slice(step.prompt))
             elif step.prompt.positions:

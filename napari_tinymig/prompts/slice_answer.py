@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..tasks.task import Region, Task
-from .answer import Picture, Points, RegionPrompts, correction, first_answer
+from .answer import Picture, Points, RegionPrompts, correction, first_answer, pixels_of
 from .network import BoxEngine, PromptEngine
 from .rules import Mask, any_of, pieces_touching
+from .zoom import Window, box_of, extent_of
 
 FREE = 4
 """So many prompts on a slice may reshape a piece that prompts alone have made; later ones mend it locally (chosen)."""
@@ -130,35 +131,51 @@ def grown(inside: Mask, low: Corner, high: Corner) -> Mask:
     return out
 
 
+def changed_window(state: SliceState, masks: dict[str, Mask], points: Points | None) -> Window | None:
+    """The part of a slice in which masks by region differ from its labels, or `points` lie; None = nowhere."""
+    extents = [] if points is None or not len(points) else [box_of(points)]
+    for region in state.task.regions:
+        found = extent_of(masks[region.name] ^ state.mask(region))
+        extents += [] if found is None else [found]
+    return pixels_of(extents, state.labels.shape) if extents else None
+
+
 def write(state: SliceState, masks: dict[str, Mask], points: Points | None = None, label: int = 0) -> None:
     """Masks by region become labels, in place; `points` get `label`.
 
     What a region gains over another class, over finished objects and locked labels is refused; regions inside others
     are cut to them; pixels of earlier prompts stay as they are.
     """
-    old, task = state.labels, state.task
+    window = changed_window(state, masks, points)
+    if window is None:
+        return
+    old, task = state.labels[window], state.task
     regions = {r.name: r for r in task.regions}
     new = np.zeros_like(old)
+    parts = {name: mask[window] for name, mask in masks.items()}
+    low, high = ([getattr(w, end) for w in window] for end in ("start", "stop"))
+    at = None if points is None else points - low
     for region in task.regions:
-        mask = masks[region.name]
+        mask = parts[region.name]
         allowed = {0, *region.labels}
         if region.inside is not None:
-            mask &= masks[region.inside]
+            mask &= parts[region.inside]
             allowed.add(regions[region.inside].label)
         others = {r.label for r in task.regions} - allowed
         if others:
-            given = points[mask[points[:, 0], points[:, 1]]] if points is not None else None
+            given = at[mask[at[:, 0], at[:, 1]]] if at is not None else None
             mask &= ~any_of(old, others)
             if given is not None:
                 mask[given[:, 0], given[:, 1]] = True
         new[mask] = region.label
     keep = any_of(old, state.locked) | any_of(new, state.locked) if state.locked else None
     if state.finished is not None:
-        keep = state.finished if keep is None else keep | state.finished
+        keep = state.finished[window] if keep is None else keep | state.finished[window]
     if keep is not None:
         new[keep] = old[keep]
-    for at, _ in state.marks:
-        new[at[:, 0], at[:, 1]] = old[at[:, 0], at[:, 1]]
-    if points is not None:
-        new[points[:, 0], points[:, 1]] = label
+    for told, _ in state.marks:
+        p = told[(told >= low).all(1) & (told < high).all(1)] - low
+        new[p[:, 0], p[:, 1]] = old[p[:, 0], p[:, 1]]
+    if at is not None:
+        new[at[:, 0], at[:, 1]] = label
     old[:] = new

@@ -8,14 +8,18 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image
 
-from ..base.geometry import Box, place, restore, square_box, whole_box
+from ..base.geometry import Box, place, resized, restore, square_box, whole_box
 from ..base.records import Placement
 
 MARGIN = 1.4
 """Side of the view in sides of the object (RITM, 2021)."""
 SMALLEST_SIDE = 48.0
 """Smallest side of a view in pixels: what is smaller is enlarged no further (chosen)."""
+
+Window = tuple[slice, slice]
+"""Whole pixels of a slice: rows and columns."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class View:
     size: int
 
     @cached_property
-    def window(self) -> tuple[slice, slice]:
+    def window(self) -> Window:
         """The whole pixels of the slice under the box."""
         y0, x0, y1, x1 = self.box
         height, width = self.shape
@@ -39,9 +43,17 @@ class View:
         """Grid pixels per pixel of the slice."""
         return self.size / (self.box[2] - self.box[0])
 
-    def picture(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The view of a picture (H, W, 3) as the network's image (3, size, size), -1..1."""
-        grid, _ = place(rgb, self.box, self.size)
+    def picture(self, rgb: NDArray[np.uint8], pillow: Image.Image | None = None) -> NDArray[np.float32]:
+        """The view of a picture (H, W, 3) as the network's image (3, size, size), -1..1. pillow: the same picture."""
+        if (
+            pillow is not None
+            and min(self.box[:2]) >= 0
+            and self.box[2] <= self.shape[0]
+            and self.box[3] <= self.shape[1]
+        ):
+            grid = resized(pillow, self.box, (self.size, self.size))
+        else:
+            grid, _ = place(rgb, self.box, self.size)
         channels = np.ascontiguousarray(np.moveaxis(grid, 2, 0), np.float32)
         channels *= np.float32(1 / 127.5)
         channels -= np.float32(1)
@@ -57,9 +69,9 @@ class View:
         grid, _ = place(mask.view(np.uint8), self.box, self.size, order=0)
         return grid.astype(bool)
 
-    def in_window(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Logits (size, size) of the grid on the slice's own pixels, inside `window`."""
-        rows, columns = self.window
+    def in_window(self, logits: NDArray[np.float32], window: Window | None = None) -> NDArray[np.float32]:
+        """Logits (size, size) of the grid on the slice's own pixels, inside `window`, by default the view's."""
+        rows, columns = window or self.window
         y0, x0, y1, x1 = self.box
         part = (rows.stop - rows.start, columns.stop - columns.start)
         box = (y0 - rows.start, x0 - columns.start, y1 - rows.start, x1 - columns.start)
@@ -91,9 +103,10 @@ def first_views(point: Sequence[float], shape: tuple[int, int], size: int) -> li
 
 def extent_of(mask: NDArray[np.bool_]) -> Box | None:
     """The box (y0, x0, y1, x1), pixel edges, of a mask (H, W); None if it is empty."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    rows = np.flatnonzero(mask.any(1))
     if not len(rows):
         return None
+    columns = np.flatnonzero(mask[rows[0] : rows[-1] + 1].any(0))
     return float(rows[0]), float(columns[0]), float(rows[-1] + 1), float(columns[-1] + 1)
 
 
