@@ -32,7 +32,7 @@ from napari_tinymig.predict.cup_head import QUANTILE, at_quantile
 from napari_tinymig.predict.predictor import Predictor
 from napari_tinymig.recipes.student import InputSpec, Lineage, ModelHeader, StudentSpec
 
-from ..networks.cup_head_network import CupHeadNetwork, expected_share, inside_cup
+from ..networks.cup_head_network import WIDTHS, CupHeadNetwork, HeadShape, expected_share, inside_cup
 from ..networks.export import save_model
 from .eyes import Eyes, counted_eyes, joined, seen_eyes
 from .views import positions, radii, views
@@ -41,6 +41,9 @@ DRAWN_FROM = 0.65
 """How likely a radius must lie in the cup to be drawn as cup (chosen: where `optic-sdg` itself draws cups)."""
 SLOW = 0.4
 """Learning rate of blocks 1 and 2, which come from ImageNet, over the rest's (chosen)."""
+
+
+FIRST_SHAPE = HeadShape()
 
 
 @dataclass(frozen=True)
@@ -52,13 +55,14 @@ class HeadRecipe:
     lr: float = 2e-3
     warp: float = 0.75
     seed: int = 0
+    shape: HeadShape = FIRST_SHAPE
 
 
 def train_head(eyes: Eyes, recipe: HeadRecipe, init_weights: str | None) -> Iterator[tuple[int, float, nn.Module]]:
     """(step, mean loss of the last fifty, mean network of the way) every fifty steps."""
     torch.manual_seed(recipe.seed)
     g = Generator().manual_seed(recipe.seed)
-    network = CupHeadNetwork(init_weights)
+    network = CupHeadNetwork(init_weights, recipe.shape)
     mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.99), use_buffers=True)
     network.train()
     slow = [p for p in network.stages.parameters() if p.requires_grad]
@@ -130,7 +134,7 @@ def make_header(name: str, domains: Sequence[Path], seconds: float, recipe: Head
         software=importlib.metadata.version("napari-tinymig"),
         recipe={k: getattr(recipe, k) for k in ("steps", "batch", "lr", "warp", "seed")},
     )
-    extra = {"encoder_start": "mobilenetv2_100", "train_seconds": seconds}
+    extra = recipe.shape.facts() | {"train_seconds": seconds}
     spec = StudentSpec(encoder="mobile")
     return ModelHeader(
         kind="cup_head",
@@ -145,7 +149,8 @@ def make_header(name: str, domains: Sequence[Path], seconds: float, recipe: Head
 
 def run(given: argparse.Namespace) -> Iterator[Message]:
     """Messages 'started', 'epoch' every fifty steps, 'saved'."""
-    recipe, start = HeadRecipe(given.steps, seed=given.seed), time.time()
+    shape = HeadShape(given.start, given.channels, given.deep)
+    recipe, start = HeadRecipe(given.steps, seed=given.seed, shape=shape), time.time()
     source = counted_eyes(given.source)
     held = torch.arange(len(source.crops)) % 8 == given.seed % 8
     parts = [source.rows(~held)]
@@ -153,7 +158,7 @@ def run(given: argparse.Namespace) -> Iterator[Message]:
         student = Predictor(given.student, "cpu", 1)
         parts += [seen_eyes(student, f, given.disc_scale, given.half) for f in given.other]
     yield Message("started", 0, recipe.steps, {"eyes": float(sum(len(p.crops) for p in parts))}, given.out.stem)
-    network: nn.Module = CupHeadNetwork()
+    network: nn.Module = CupHeadNetwork(shape=recipe.shape)
     for step, loss, mean in train_head(joined(parts), recipe, given.init_weights):
         yield Message("epoch", step, recipe.steps, {"loss": loss})
         network = mean
@@ -173,7 +178,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--half", choices=["all", "even", "odd"], default="all", help="which of the other eyes teach")
     parser.add_argument("-o", "--out", type=Path, required=True)
-    parser.add_argument("--init-weights", default="imagenet", help="file of timm's mobilenetv2_100; default: the hub")
+    parser.add_argument("--start", choices=list(WIDTHS), default=FIRST_SHAPE.start, help="network of the first blocks")
+    parser.add_argument("--channels", type=int, default=FIRST_SHAPE.channels, help="of the decoder")
+    parser.add_argument("--deep", type=int, default=FIRST_SHAPE.deep, help="channels of the dilated blocks")
+    parser.add_argument("--init-weights", default="imagenet", help="file of timm's network --start; default: the hub")
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)

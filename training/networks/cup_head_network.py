@@ -1,10 +1,13 @@
-"""The cup head's network: first stages of MobileNetV2 and a light decoder on an unwrapped disc.
+"""The cup head's network: first stages of a mobile network and a light decoder on an unwrapped disc.
 
 Per angle it says where the border of the cup lies, as a distribution over bins of the radius: the cup is one piece and
 inside the disc by construction. Everything here is chosen.
 """
 
 from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,9 +23,34 @@ WRAP = 8
 """Rows repeated on either side, so that the first angle is the last one's neighbour (chosen)."""
 SPREAD = 0.4
 """Deviation each channel of each disc is brought to (chosen: what an ImageNet start expects, whatever the camera)."""
-WIDTHS = (16, 24, 32)
-"""Channels of blocks 0, 1 and 2 of timm's mobilenetv2_100, strides 2, 4 and 8."""
-CHANNELS, DEEP = 32, 48
+WIDTHS = {
+    "mobilenetv2_100": (16, 24, 32),
+    "tf_efficientnet_lite0": (16, 24, 40),
+    "tf_efficientnet_lite2": (16, 24, 48),
+}
+"""Networks of timm that a head may start from: channels of their blocks 0, 1 and 2, strides 2, 4 and 8."""
+
+
+@dataclass(frozen=True)
+class HeadShape:
+    """start: one of `WIDTHS`. channels: of the decoder. deep: of the dilated blocks before it."""
+
+    start: str = "mobilenetv2_100"
+    channels: int = 32
+    deep: int = 48
+
+    def __post_init__(self) -> None:
+        if self.start not in WIDTHS:
+            raise ValueError(f"a cup head cannot start from '{self.start}'; expected one of {', '.join(WIDTHS)}")
+
+    def facts(self) -> dict[str, Any]:
+        """What a file says of it."""
+        return {"encoder_start": self.start, "head_shape": asdict(self)}
+
+
+def shape_of(extra: dict[str, Any]) -> HeadShape:
+    """The shape that a file's `extra` says; files that say none have the first."""
+    return HeadShape(**extra.get("head_shape", {}))
 
 
 class Block(nn.Module):
@@ -40,23 +68,25 @@ class Block(nn.Module):
 class CupHeadNetwork(nn.Module):
     """(B, 3, A, RADII) in 0..1 -> (B, A / 2, BINS): log-probability that the cup's border lies in each bin.
 
-    init_weights: None (random), 'imagenet', or a file of timm's mobilenetv2_100. The stem and block 0 never learn.
+    init_weights: None (random), 'imagenet', or a file of timm's network that the shape names. The stem and block 0
+    never learn.
     """
 
-    def __init__(self, init_weights: str | None = None):
+    def __init__(self, init_weights: str | None = None, shape: HeadShape = HeadShape()):
         super().__init__()
         assert RADII / REACH == 2 * BINS
-        full = mobilenet(init_weights)
+        full = mobilenet(init_weights, shape.start)
+        widths, channels, deep = WIDTHS[shape.start], shape.channels, shape.deep
         self.stem = nn.Sequential(full.conv_stem, full.bn1)  # type: ignore[arg-type]
         self.stages = nn.ModuleList(list(full.blocks)[:3])  # type: ignore[arg-type]
         fix_same_padding(self)
-        first = nn.Conv2d(WIDTHS[2], DEEP, 1, bias=False), nn.BatchNorm2d(DEEP), nn.ReLU()
-        self.deep = nn.Sequential(*first, Block(DEEP), Block(DEEP, 2))
-        self.whole = nn.Linear(DEEP, CHANNELS)
-        self.laterals = nn.ModuleList(nn.Conv2d(w, CHANNELS, 1) for w in (WIDTHS[0], WIDTHS[1], DEEP))
-        self.smooth = nn.ModuleList(Block(CHANNELS) for _ in range(2))
+        first = nn.Conv2d(widths[2], deep, 1, bias=False), nn.BatchNorm2d(deep), nn.ReLU()
+        self.deep = nn.Sequential(*first, Block(deep), Block(deep, 2))
+        self.whole = nn.Linear(deep, channels)
+        self.laterals = nn.ModuleList(nn.Conv2d(w, channels, 1) for w in (widths[0], widths[1], deep))
+        self.smooth = nn.ModuleList(Block(channels) for _ in range(2))
         self.drop = nn.Dropout2d(0.1)
-        self.last = nn.Conv2d(CHANNELS, 1, 1)
+        self.last = nn.Conv2d(channels, 1, 1)
         self.prior = nn.Parameter(torch.zeros(BINS))
 
     def train(self, mode: bool = True) -> CupHeadNetwork:

@@ -8,7 +8,7 @@ from torch import nn
 
 from napari_tinymig.models.file import ModelFile
 
-from .cup_head_network import CupHeadNetwork
+from .cup_head_network import CupHeadNetwork, shape_of
 from .gate_network import GateNetwork
 from .student import Student
 
@@ -27,7 +27,7 @@ def load_student(model: ModelFile) -> nn.Module:
     if header.kind == "gate":
         student = GateNetwork(spec, outputs)
     if header.kind == "cup_head":
-        student = CupHeadNetwork()
+        student = CupHeadNetwork(shape=shape_of(header.extra))
     state = {k: torch.from_numpy(np.asarray(v).copy()) for k, v in model.weights().items()}
     own = student.state_dict()
     student.load_state_dict({k: state[k].to(v.dtype) if k in state else v for k, v in own.items()})

@@ -113,13 +113,12 @@ def fix_same_padding(module: nn.Module) -> None:
         setattr(module, name, PadThenConv(nn.ZeroPad2d((before, after, before, after)), conv))
 
 
-def mobilenet(init_weights: str | None) -> nn.Module:
-    """timm mobilenetv2_100: random, 'imagenet' (TINYMIG_WEIGHTS or the hub), or a local file.
+def mobilenet(init_weights: str | None, name: str = "mobilenetv2_100") -> nn.Module:
+    """A mobile network of timm: random, 'imagenet' (TINYMIG_WEIGHTS or the hub), or a local file.
 
     Always with 'same' padding, so that a student is the same function wherever its weights came from. Raises
     HubUnreachable, which says how to give a file, and ModelFileError for a file that does not fit.
     """
-    name = "mobilenetv2_100"
     if init_weights is None:
         return timm.create_model(name, pretrained=False, pad_type="same")
     try:
