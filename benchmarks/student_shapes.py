@@ -40,6 +40,7 @@ from napari_tinymig.training.run.train import never
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from napari_tinymig.base.geometry import place, whole_box
 from napari_tinymig.models.file import ModelFile, read_model_file
 from napari_tinymig.network.labels_from_logits import region_logits
 from napari_tinymig.network.normalise import normalise
@@ -49,6 +50,8 @@ from napari_tinymig.predict.predictor import Predictor
 from napari_tinymig.recipes.student import ModelHeader, Recipe, load_recipe
 
 MOBILE, LITE0 = "mobilenetv2_100", "tf_efficientnet_lite0"
+ASKED = 256
+"""Side in pixels for which products and milliseconds are given: the deployed one."""
 
 
 class BlocksEncoder(nn.Module):
@@ -152,41 +155,44 @@ def trained(name: str, given: argparse.Namespace) -> ModelFile:
         return read_model_file(path)
     changes, change = SHAPES[name]
     start = str(next(given.weights.glob(f"{MOBILE}.*")))
-    fixed = {"optim.epochs": given.epochs, "student.init_weights": start, "seed": given.seed}
+    fixed = {"optim.epochs": given.epochs, "student.init_weights": start, "seed": given.seed, "input.size": given.size}
     recipe = load_recipe("optic-sdg", fixed | changes)
     student = built(recipe, change, given.weights)
     taught, _ = split_cases(find_cases(given.data / "drishti_gs1", recipe.data), recipe.data, recipe.seed)
     device, begun = torch.device("cpu"), time.monotonic()
     batches = Batches(load_set(taught, recipe), recipe, device)
     run = Run(student, build_objective(recipe, student, device), batches, None, recipe, path.with_suffix(""), device)
-    path.with_suffix("").mkdir(parents=True, exist_ok=True)
+    for folder in (path.with_suffix(""), given.out / "asked"):
+        folder.mkdir(parents=True, exist_ok=True)
     for message in fit(run, never):
         if message.kind == "epoch" and message.step % 5 == 0:
             print(f"  {name}: epoch {message.step}, loss {message.values['train_loss']:.4f}", flush=True)
     plain = built(recipe, change, given.weights)
     plain.load_state_dict(run.best_state or {})
-    facts = {"seconds": time.monotonic() - begun, "parameters": count_parameters(plain), "gmac": _gmac(plain, recipe)}
+    facts = {"seconds": time.monotonic() - begun, "parameters": count_parameters(plain)}
+    facts["gmac at 256"] = count_macs(plain, ASKED) / 1e9
     header = ModelHeader(name=name, task=recipe.task, input=recipe.input, student=recipe.student, extra=facts)
+    asked = header.model_copy(update={"input": header.input.model_copy(update={"size": ASKED})})
+    save_model(file_of(name, given.out / "asked"), asked, plain)
     return save_model(path, header, plain)
-
-
-def _gmac(student: Student, recipe: Recipe) -> float:
-    return count_macs(student, recipe.input.size) / 1e9
 
 
 def answered(model: ModelFile, cases: list[Eye]) -> list[Eye]:
     """The same eyes with this model's logits, one look, drawn to ellipses."""
     network, header, out = OnnxNetwork(model, 1), model.header, []
     for eye in cases:
-        raw = network.run(normalise(eye.grid, header.input)[None]).logits[0]
-        out.append(eye._replace(logits=drawn_to_ellipse(region_logits(raw, header))))
+        grid, side = eye.grid, len(eye.grid)
+        seen = place(grid, whole_box(grid.shape), header.input.size)[0]
+        raw = network.run(normalise(seen, header.input)[None]).logits
+        large = F.interpolate(torch.from_numpy(raw), (side, side), mode="bilinear")[0].numpy()
+        out.append(eye._replace(logits=drawn_to_ellipse(region_logits(large, header))))
     return out
 
 
 def milliseconds(models: dict[str, ModelFile], rounds: int = 31) -> dict[str, tuple[float, float]]:
     """Least and median ms of one 256 px crop on one thread, shapes taken in turn."""
     networks = {k: OnnxNetwork(m, 1) for k, m in models.items()}
-    x = np.random.default_rng(0).normal(size=(1, 3, 256, 256)).astype(np.float32)
+    x = np.random.default_rng(0).normal(size=(1, 3, ASKED, ASKED)).astype(np.float32)
     times: dict[str, list[float]] = {k: [] for k in networks}
     for _ in range(rounds):
         for name, network in networks.items():
@@ -202,7 +208,12 @@ def rows_of(given: argparse.Namespace) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for name in given.shapes:
         model = trained(name, given)
-        row: dict[str, Any] = {"shape": name, "epochs": given.epochs, "seed": given.seed} | model.header.extra
+        row: dict[str, Any] = {
+            "shape": name,
+            "size": given.size,
+            "epochs": given.epochs,
+            "seed": given.seed,
+        } | model.header.extra
         for folder in ("refuge_like", "origa_a"):
             cases = looked_at(asked, given.data / folder, given.kept / f"{folder}-optic-sdg.npz")
             found, _ = scored(answered(model, cases), [0.0] * len(cases))
@@ -219,7 +230,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of drishti_gs1, refuge_like and origa_a")
     parser.add_argument("--weights", type=Path, help="folder of timm's weights")
     parser.add_argument("--kept", type=Path, required=True, help="what the shipped student saw: cup_heads.py")
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--epochs", type=int, default=24)
+    parser.add_argument("--size", type=int, default=160, help="side of the crops in training and scoring")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--shapes", nargs="+", choices=list(SHAPES), default=list(SHAPES))
     parser.add_argument("--time", action="store_true", help="only milliseconds of the shapes that are there")
