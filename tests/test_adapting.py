@@ -44,6 +44,19 @@ def test_a_folder_is_segmented_by_its_adapted_model_and_again_nothing_is_left_to
     assert "6 skipped" in tinymig(*arguments, code=0).stdout
 
 
+def test_the_folder_panel_s_run_adapts_first_and_says_so(parent, second, tmp_path):
+    from napari_tinymig.batch.one_input import Options
+    from napari_tinymig.viewer.batch_run import BatchRequest, run_batch
+
+    told = []
+    options = Options(task="optic", model=str(parent.path), device="cpu", threads=1)
+    counts = run_batch(BatchRequest(second / "images", tmp_path / "out", options, adapt=True), told.append)
+    assert sum(counts.values()) == 6
+    assert [t for t in told if isinstance(t, str)][-1].startswith("Adapted to 6 frames: optic-bn@")
+    assert told.index(6) > 1
+    assert {r["model"].split("@")[0] for r in told if isinstance(r, dict)} == {"optic-bn"}
+
+
 def test_without_a_model_or_task_the_adaptation_asks_for_one(tinymig, second, tmp_path):
     asked = tinymig("segment", second / "images", "-o", tmp_path / "out", "--adapt", code=2)
     assert "name it with --model" in asked.stderr

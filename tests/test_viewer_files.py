@@ -106,6 +106,20 @@ def test_row_and_report_hold_the_numbers_of_the_mask_as_it_is_now(viewer, models
     assert (tmp_path / "eye_report.pdf").read_bytes().startswith(b"%PDF")
 
 
+def test_a_folder_to_adapt_to_shows_what_that_is_worth_and_needs_a_task(viewer, models, tmp_path):
+    from napari_tinymig.viewer.batch import BatchPanel
+
+    panel = dock(viewer, BatchPanel)
+    panel.source.setText(str(tmp_path))
+    panel.target.setText(str(tmp_path / "results"))
+    assert panel.worth.isHidden()
+    panel.adapt.click()
+    assert not panel.worth.isHidden()
+    click(panel, "Segment folder")
+    assert not panel.work.running
+    assert "Choose the task first" in panel.message.text()
+
+
 def test_a_batch_goes_on_after_cancel_lists_failures_and_opens_a_row(viewer, models, tmp_path):
     from napari_tinymig.viewer.batch import BatchPanel
 

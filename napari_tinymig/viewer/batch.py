@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +18,12 @@ from qtpy.QtWidgets import (
     QTableWidgetItem,
 )
 
-from ..batch.folder import plan, run_all
 from ..batch.one_input import Options
 from ..jobs.accelerate import open_network
 from ..measures.declared import DECLARED, VCDR, VOLUME_ML
 from ..reports.numbers import with_unit
 from ..tasks.table import TASKS
+from .batch_run import ADAPT_WORTH, BatchRequest, run_batch
 from .napari_io.layers import changed_by_user, result_layer
 from .napari_io.readers import read_layers
 from .parts.background import Work
@@ -39,42 +35,7 @@ from .parts.style import EmptyState, QuietLabel, button, primary_button, row
 if TYPE_CHECKING:
     import napari.viewer
 
-_ONE_AT_A_TIME = threading.Lock()
 COLUMNS = ("file", "status", "result", "reason")
-
-
-@dataclass(frozen=True)
-class BatchRequest:
-    """A folder to be segmented."""
-
-    source: Path
-    target: Path
-    options: Options
-
-
-def run_batch(request: BatchRequest, report: Callable[[Any], None]) -> dict[str, int]:
-    """Segment every image of a folder; `report` gets the number of images, then one row each. Counts by status.
-
-    One worker: the other core stays with the window. Stopping keeps everything that is done. A run that was stopped
-    and still finishes its last image is waited for: a second one must know that mask.
-    """
-    with _ONE_AT_A_TIME:
-        return _run_batch(request, report)
-
-
-def _run_batch(request: BatchRequest, report: Callable[[Any], None]) -> dict[str, int]:
-    jobs = plan([request.source], request.target, request.options)
-    report(len(jobs))
-    counts: dict[str, int] = {}
-    with (
-        ThreadPoolExecutor(1, thread_name_prefix="tinymig-batch") as executor,
-        closing(run_all(jobs, request.target, executor)) as outcomes,
-    ):
-        for outcome in outcomes:
-            status = str(outcome.row.get("status"))
-            counts[status] = counts.get(status, 0) + 1
-            report(outcome.row)
-    return counts
 
 
 def open_pair(file: str, mask: str, report: Callable[[Any], None]) -> tuple[Any, Any]:
@@ -125,6 +86,12 @@ class BatchPanel(Panel):
         section.add(self.overlay)
         self.overwrite = QCheckBox("replace results that exist")
         section.add(self.overwrite)
+        self.adapt = QCheckBox("adapt the model to these images first (no labels)")
+        self.adapt.setToolTip("BatchNorm statistics of this folder are mixed in; the model is kept with the results.")
+        section.add(self.adapt)
+        self.worth = section.add(QuietLabel(ADAPT_WORTH))
+        self.worth.hide()
+        self.adapt.toggled.connect(self.worth.setVisible)
 
     def _run_section(self) -> None:
         section = self.add_section()
@@ -191,6 +158,9 @@ class BatchPanel(Panel):
         if not target:
             self.say("Choose a folder for the results.", "warn")
             return
+        if self.adapt.isChecked() and self.task.currentData() == "auto":
+            self.say("Choose the task first: adapting needs to know the model before it looks.", "warn")
+            return
         self.say("")
         self.rows.clear()
         self.table.setRowCount(0)
@@ -199,7 +169,8 @@ class BatchPanel(Panel):
         self.bar.show()
         self.cancel.show()
         self.go.setEnabled(False)
-        request = BatchRequest(Path(source).expanduser(), Path(target).expanduser(), self.options())
+        adapt = self.adapt.isChecked()
+        request = BatchRequest(Path(source).expanduser(), Path(target).expanduser(), self.options(), adapt)
         self._target = request.target
         self.work.start_call(run_batch, request)
 
@@ -210,6 +181,9 @@ class BatchPanel(Panel):
         self.say(f"Cancelled after {done} of {self._total}; all that is done is kept. Press again to go on.")
 
     def _progressed(self, value: Any) -> None:
+        if isinstance(value, str):
+            self.say(value)
+            return
         if isinstance(value, int):
             self._total = value
             self.bar.setRange(0, value)
