@@ -3,11 +3,11 @@
 python benchmarks/ratio_intervals.py optic-sdg --data DATA/fundus --kept runs/ratio_intervals.csv -o OUT.safetensors
 
 The rule (written before it was scored): the score of an eye is |true - answered ratio| in units of the interval at
-factor 1; the factor is the conformal 90 % quantile of the scores of every held-out source eye, seen plainly and in eight
-corrupted versions, through the product as it ships: locator, three looks, ellipses, cup head. Coverage is then asked on
-refuge_like and origa_a, from which nothing was taken. Beside it: the header's own factor, that of the plain eyes alone,
-and factors fitted on one of the two sets, which a single-source model may not use. --kept: every eye's answer, truth
-and unit; read where it is there.
+factor 1; the factor is the conformal 90 % quantile of the scores of every held-out source eye, seen plainly and in
+eight corrupted versions, through the product as it ships: locator, three looks, ellipses, cup head. Coverage is then
+asked on refuge_like and origa_a, from which nothing was taken. Beside it: the header's own factor, that of the plain
+eyes alone, and factors fitted on one of the two sets, which a single-source model may not use. --kept: every eye's
+answer, truth and unit; read where it is there.
 """
 
 from __future__ import annotations
@@ -115,9 +115,9 @@ def main() -> None:
         "fitted on refuge_like": conformal(scores(rows, "refuge_like")),
         "fitted on origa_a": conformal(scores(rows, "origa_a")),
     }
-    print(
-        f"{predictor.model_id}\n| factor | | refuge_like: coverage, width | origa_a: coverage, width |\n|---|---|---|---|"
-    )
+    print(predictor.model_id)
+    print("| factor | | refuge_like: coverage, width | origa_a: coverage, width |")
+    print("|---|---|---|---|")
     for name, factor in factors.items():
         cells = []
         for where in ("refuge_like", "origa_a"):
