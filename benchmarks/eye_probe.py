@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from cup_heads import Eye, auroc, drawn, looked_at, offset_of
 from napari_tinymig.training.classifier.backbone import folded, open_backbone
-from napari_tinymig.training.classifier.linear_probe import L2_GRID, fit_linear_probe, mean_cross_entropy
+from napari_tinymig.training.classifier.linear_probe import fit_linear_probe, mean_cross_entropy
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -31,8 +31,13 @@ from napari_tinymig.predict.cup_head import cup_of_mask, cup_shares, log_odds
 from napari_tinymig.predict.predictor import Predictor
 from napari_tinymig.recipes.classify import BackboneSpec
 
-BACKBONES = ("mobilenetv2_100", "tf_efficientnet_lite0", "tf_efficientnet_lite2")
-SIZES = (224, 320)
+BACKBONES = (
+    ("mobilenetv2_100", 224),
+    ("tf_efficientnet_lite0", 224),
+    ("tf_efficientnet_lite2", 224),
+    ("tf_efficientnet_lite2", 320),
+)
+PENALTIES = (0.1, 1.0, 10.0)
 FOLDS, BLOCK = 5, 13
 Values = NDArray[np.float64]
 
@@ -73,23 +78,22 @@ def folds(n: int, start: int) -> NDArray[np.int64]:
     return ((np.arange(n) + start) // BLOCK) % FOLDS
 
 
-def out_of_fold(x: NDArray[np.float32], y: NDArray[np.int64], fold: NDArray[np.int64]) -> Values:
-    """(n,) log-odds of glaucoma by probes that saw no eye of the same fold; penalties by the other folds."""
+def out_of_fold(x: NDArray[np.float32], y: NDArray[np.int64], fold: NDArray[np.int64], penalty: float) -> Values:
+    """(n,) log-odds of glaucoma by probes that saw no eye of the same fold."""
     answer = np.zeros(len(y))
     for k in np.unique(fold):
         own = fold == k
-        answer[own] = _log_odds(_fitted(x[~own], y[~own], fold[~own]), x[own])
+        answer[own] = _log_odds(fit_linear_probe(x[~own], y[~own], 2, penalty, _evened(y[~own])), x[own])
     return answer
 
 
-def _fitted(x: NDArray[np.float32], y: NDArray[np.int64], fold: NDArray[np.int64]) -> Any:
-    losses = dict.fromkeys(L2_GRID, 0.0)
-    for k in np.unique(fold):
-        own = fold == k
-        for p in losses:
-            probe = fit_linear_probe(x[~own], y[~own], 2, p, _evened(y[~own]))
-            losses[p] += mean_cross_entropy(probe.logits(x[own]), y[own])
-    return fit_linear_probe(x, y, 2, min(losses, key=lambda p: losses[p]), _evened(y))
+def chosen_penalty(x: NDArray[np.float32], y: NDArray[np.int64], fold: NDArray[np.int64]) -> float:
+    """The penalty with the lowest cross-entropy out of these folds."""
+    losses = {}
+    for p in PENALTIES:
+        answer = out_of_fold(x, y, fold, p)
+        losses[p] = mean_cross_entropy(np.stack([np.zeros(len(y)), answer], 1).astype(np.float32), y)
+    return min(losses, key=lambda p: losses[p])
 
 
 def _evened(y: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -102,16 +106,20 @@ def _log_odds(probe: Any, x: NDArray[np.float32]) -> Values:
     return np.asarray(logits[:, 1] - logits[:, 0], np.float64)
 
 
-def together(ratio: Values, x: NDArray[np.float32], y: NDArray[np.int64], fold: NDArray[np.int64]) -> Values:
-    """(n,) log-odds by ratio and probe; what the pair learns from the probe is out of fold, too."""
-    answer = np.zeros(len(y))
+def answers(
+    ratio: Values, x: NDArray[np.float32], y: NDArray[np.int64], fold: NDArray[np.int64]
+) -> Iterator[tuple[str, Values]]:
+    """(n,) log-odds by the probe and by ratio and probe; penalty and pair are learned without the fold they answer."""
+    probe, both = np.zeros(len(y)), np.zeros(len(y))
     for k in np.unique(fold):
-        own = fold == k
-        inner = out_of_fold(x[~own], y[~own], fold[~own])
-        outer = _log_odds(_fitted(x[~own], y[~own], fold[~own]), x[own])
-        pair = fit_linear_probe(_pair(ratio[~own], inner), y[~own], 2, 1e-3, _evened(y[~own]))
-        answer[own] = _log_odds(pair, _pair(ratio[own], outer))
-    return answer
+        own, rest = fold == k, fold != k
+        penalty = chosen_penalty(x[rest], y[rest], fold[rest])
+        inner = out_of_fold(x[rest], y[rest], fold[rest], penalty)
+        probe[own] = _log_odds(fit_linear_probe(x[rest], y[rest], 2, penalty, _evened(y[rest])), x[own])
+        pair = fit_linear_probe(_pair(ratio[rest], inner), y[rest], 2, 1e-3, _evened(y[rest]))
+        both[own] = _log_odds(pair, _pair(ratio[own], probe[own]))
+    yield "probe", probe
+    yield "both", both
 
 
 def _pair(ratio: Values, probe: Values) -> NDArray[np.float32]:
@@ -142,15 +150,13 @@ def rows_of(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
     experts, y = np.array([e.ratio for e in cases]), np.array([e.ill for e in cases], np.int64)
     yield {"way": "experts' ratio", "auroc": auroc(experts, ill), "n": len(ill), "ill": int(ill.sum())}
     yield {"way": "ratio of optic-sdg", "auroc": auroc(ratio, ill)} | against(ratio, ratio, ill)
-    for name in BACKBONES:
-        for size in SIZES:
-            for kind in ("disc", "field"):
-                x = features(views(folder, cases, names, size, kind), name, given.weights, size)
-                for start in given.starts:
-                    fold = folds(len(y), start)
-                    where = {"backbone": name, "size": size, "view": kind, "start": start}
-                    for way, answer in (("probe", out_of_fold(x, y, fold)), ("both", together(ratio, x, y, fold))):
-                        yield {"way": way} | where | {"auroc": auroc(answer, ill)} | against(ratio, answer, ill)
+    for name, size in BACKBONES:
+        for kind in ("disc", "field"):
+            x = features(views(folder, cases, names, size, kind), name, given.weights, size)
+            for start in given.starts:
+                where = {"backbone": name, "size": size, "view": kind, "start": start}
+                for way, answer in answers(ratio, x, y, folds(len(y), start)):
+                    yield {"way": way} | where | {"auroc": auroc(answer, ill)} | against(ratio, answer, ill)
 
 
 def main() -> None:

@@ -17,7 +17,8 @@ from napari_tinymig.tasks.optic import OPTIC
 
 COLUMNS = ["file", "mask", "status", "task", "model", "vcdr", "disc_area_px", "cup_area_px", "volume_ml"]
 COLUMNS += ["diameters_mm", "uncertainty", "shift_score", "seconds", "error"]
-COLUMNS += ["disc_area_mm2", "shift_level", "doubts"]  # they follow the columns that others rely on
+# they follow the columns that others rely on
+COLUMNS += ["disc_area_mm2", "shift_level", "doubts", "range_low", "range_high"]
 
 
 def test_one_photograph_gives_a_mask_in_its_own_grid_and_one_row(tinymig, tmp_path):

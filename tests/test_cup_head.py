@@ -137,6 +137,22 @@ def test_student_and_head_together_keep_the_size_that_was_promised():
     assert count_macs(network, ANGLES) < 0.04e9
 
 
+def test_a_head_of_another_start_and_width_opens_again_as_itself(tmp_path):
+    from napari_tinymig.training.networks.cup_head_network import CupHeadNetwork, HeadShape
+    from napari_tinymig.training.networks.export import stored_weights
+    from napari_tinymig.training.networks.saved import load_student
+
+    shape = HeadShape("tf_efficientnet_lite0", channels=16, deep=24)
+    torch.manual_seed(0)
+    network = CupHeadNetwork(shape=shape).eval()
+    header = ModelHeader(kind="cup_head", name="other", input=InputSpec(size=ANGLES), extra=shape.facts())
+    again = load_student(write_model_file(tmp_path / "other.safetensors", header, stored_weights(network), b"graph"))
+    x = torch.rand(1, 3, ANGLES, RADII)
+    assert torch.equal(network(x), again(x))
+    with pytest.raises(ValueError, match="cannot start from 'resnet18'; expected one of mobilenetv2_100"):
+        HeadShape("resnet18")
+
+
 def test_training_sees_cups_of_every_ratio_in_jittered_borders():
     from napari_tinymig.training.cup_head.eyes import Eyes
     from napari_tinymig.training.cup_head.views import views

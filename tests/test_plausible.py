@@ -96,9 +96,12 @@ def test_the_table_says_shift_and_doubts_in_the_words_of_the_panels():
     shift = ShiftFindings(0.2, "known ground", {})
     home = prediction(shift=shift, doubts=("The disc is in 2 pieces; one is expected.",))
     home.shift_score = 56.0
-    assert table_columns()[-2:] == ("shift_level", "doubts")
+    assert table_columns()[-4:] == ("shift_level", "doubts", "range_low", "range_high")
     row = row_of(home)
     assert (row["shift_level"], row["doubts"]) == ("known ground", "The disc is in 2 pieces; one is expected.")
+    assert "range_low" not in row  # a model without ranges leaves the cells empty
+    ranged = row_of(prediction(intervals={"volume_ml": (30.0, 50.0)}))
+    assert (ranged["range_low"], ranged["range_high"]) == (30.0, 50.0)
     rows = result_rows(home)
     assert rows["domain shift"] == "known ground"
     assert rows[NEARER] == "56 of 100"

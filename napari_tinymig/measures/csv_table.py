@@ -13,7 +13,7 @@ from typing import Any
 from ..base.errors import OutputRefused
 from ..base.records import Prediction
 from ..base.safe_files import write_atomic
-from .declared import PSA_DENSITY, cells, columns
+from .declared import DECLARED, PSA_DENSITY, cells, columns
 
 CONTRACT = (
     "file",
@@ -32,9 +32,10 @@ CONTRACT = (
     "error",
 )
 """Columns that others rely on, in this order; other declared measures follow, then `TRUST`."""
-TRUST = ("shift_level", "doubts")
+TRUST = ("shift_level", "doubts", "range_low", "range_high")
 """shift_level: known ground, some shift, far away or drawn image, the words of `shift_score`. doubts: sentences that
-say why a mask should be looked at; empty = none."""
+say why a mask should be looked at; empty = none. range_low, range_high: the model's 90 % range of the main number, the
+ratio or the volume; empty where it has none."""
 
 
 def table_columns(psa: bool = False) -> tuple[str, ...]:
@@ -124,10 +125,16 @@ def diameters(measures: Mapping[str, float]) -> str:
     return "x".join(f"{v:.1f}" for v in values) if all(math.isfinite(v) and v > 0 for v in values) else ""
 
 
+def main_range(intervals: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+    """`range_low` and `range_high` of the first main measure that has a range; {} without one."""
+    found = [intervals[m.key] for m in DECLARED.values() if m.main and m.key in intervals]
+    return dict(zip(("range_low", "range_high"), found[0])) if found else {}
+
+
 def row_of(prediction: Prediction) -> dict[str, Any]:
     """The columns that a prediction fills."""
     m = prediction.measures
-    return {
+    return main_range(prediction.findings.intervals) | {
         "status": prediction.status,
         "task": prediction.task,
         "model": prediction.model_id,
