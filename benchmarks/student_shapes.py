@@ -221,7 +221,17 @@ def rows_of(given: argparse.Namespace) -> list[dict[str, Any]]:
             row |= {f"{folder} {k}": round(float(found[k]), 4) for k in keys if k in found}
         rows.append({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()})
         print(rows[-1], flush=True)
+        if given.csv:
+            write(given.csv, rows)
     return rows
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> None:
+    """The table as it stands."""
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        table = csv.DictWriter(stream, list(dict.fromkeys(k for r in rows for k in r)), lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
 
 
 def main() -> None:
@@ -248,10 +258,7 @@ def main() -> None:
         for row in rows:
             row |= {"ms least": round(least, 2), "ms median": round(median, 2)} if row["shape"] == name else {}
     if given.csv and rows:
-        with given.csv.open("w", newline="", encoding="utf-8") as stream:
-            table = csv.DictWriter(stream, list(dict.fromkeys(k for r in rows for k in r)), lineterminator="\n")
-            table.writeheader()
-            table.writerows(rows)
+        write(given.csv, rows)
 
 
 if __name__ == "__main__":

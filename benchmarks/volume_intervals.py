@@ -1,7 +1,7 @@
 """The gland volume's 90 % interval from volumes that a student has not seen: four folds of the silver cases.
 
-tinymig train prostate --source DATA/prostate/silver -o RUNS/fold-K --init-weights W --set data.folds=4 \
-    --set data.fold=K --set optim.epochs=10 --set input.size=192                                  (K = 0, 1, 2, 3)
+tinymig train prostate --source DATA/prostate/silver -o RUNS/fold-K --init-weights polyp-sdg.safetensors \
+    --set data.folds=4 --set data.fold=K --set optim.epochs=6 --set input.size=192                (K = 0, 1, 2, 3)
 python benchmarks/volume_intervals.py RUNS/fold-0 RUNS/fold-1 RUNS/fold-2 RUNS/fold-3 --silver DATA/prostate/silver \
     --asked DATA/prostate/manual_case00 --model prostate -o OUT.safetensors
 
@@ -9,8 +9,8 @@ The rule (written before it was scored) is the one of every model (`shift/trust.
 each held-out case, in units of what two thresholds make of it, through the product; the factor for eight cases is
 Student's t times their root mean square. Each case is also asked with the factor of the other seven: that is the
 honest coverage, n = 8. The shipped student learned from these cases, so its own errors on them would say nothing; its
-factor is that of the folds, whose students are weaker (shorter, silver labels alone), so it is rather too wide.
---asked: one volume of another centre.
+factor is that of the folds, whose students are weaker (short runs that start from the polyp student, which has seen
+no scan; silver labels alone), so it is rather too wide. --asked: one volume of another centre.
 """
 
 from __future__ import annotations

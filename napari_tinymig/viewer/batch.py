@@ -89,7 +89,8 @@ class BatchPanel(Panel):
         self.adapt = QCheckBox("adapt the model to these images first (no labels)")
         self.adapt.setToolTip("BatchNorm statistics of this folder are mixed in; the model is kept with the results.")
         section.add(self.adapt)
-        self.worth = section.add(QuietLabel(ADAPT_WORTH))
+        self.worth = section.add(QuietLabel())
+        self.worth.setText(ADAPT_WORTH)
         self.worth.hide()
         self.adapt.toggled.connect(self.worth.setVisible)
 
