@@ -27,7 +27,7 @@ PAIRS = (
     ("mobilenetv2_100", 224),
     ("tf_efficientnet_lite0", 224),
     ("tf_efficientnet_lite2", 256),
-    ("tf_efficientnet_lite2", 320),
+    ("mobilenetv2_100", 320),
 )
 METHODS: dict[str, dict[str, Any]] = {
     "lp": {"method": "lp", "prompt.kind": "none", "optim.trials": 8},

@@ -2,7 +2,7 @@
 and give.
 
 python benchmarks/student_shapes.py --data DATA/fundus --weights WEIGHTS --kept runs/cup_heads -o runs/shapes
-python benchmarks/student_shapes.py --data DATA/fundus --kept runs/cup_heads -o runs/shapes --time     # again, quiet
+python benchmarks/student_shapes.py --data DATA/fundus --weights WEIGHTS --kept runs/cup_heads -o runs/shapes --time
 
 Every shape starts from ImageNet and learns from Drishti-GS1 alone by the recipe `optic-sdg`, same seed, same batches,
 same number of steps; the last epoch's averaged weights count. Scored on the crops that the shipped `optic-sdg` looks at
@@ -148,33 +148,49 @@ def file_of(name: str, folder: Path) -> Path:
     return folder / (name.replace(" ", "-") + ".safetensors")
 
 
+def recipe_of(name: str, given: argparse.Namespace) -> Recipe:
+    """The recipe `optic-sdg` as this shape learns by it."""
+    start = str(next(given.weights.glob(f"{MOBILE}.*")))
+    fixed = {"optim.epochs": given.epochs, "student.init_weights": start, "seed": given.seed, "input.size": given.size}
+    return load_recipe("optic-sdg", fixed | SHAPES[name][0])
+
+
 def trained(name: str, given: argparse.Namespace) -> ModelFile:
     """The model file of a shape, trained unless it is there."""
     path = file_of(name, given.out)
     if path.exists():
         return read_model_file(path)
-    changes, change = SHAPES[name]
-    start = str(next(given.weights.glob(f"{MOBILE}.*")))
-    fixed = {"optim.epochs": given.epochs, "student.init_weights": start, "seed": given.seed, "input.size": given.size}
-    recipe = load_recipe("optic-sdg", fixed | changes)
+    recipe, change = recipe_of(name, given), SHAPES[name][1]
     student = built(recipe, change, given.weights)
     taught, _ = split_cases(find_cases(given.data / "drishti_gs1", recipe.data), recipe.data, recipe.seed)
     device, begun = torch.device("cpu"), time.monotonic()
     batches = Batches(load_set(taught, recipe), recipe, device)
     run = Run(student, build_objective(recipe, student, device), batches, None, recipe, path.with_suffix(""), device)
-    for folder in (path.with_suffix(""), given.out / "asked"):
-        folder.mkdir(parents=True, exist_ok=True)
+    path.with_suffix("").mkdir(parents=True, exist_ok=True)
     for message in fit(run, never):
         if message.kind == "epoch" and message.step % 5 == 0:
             print(f"  {name}: epoch {message.step}, loss {message.values['train_loss']:.4f}", flush=True)
     plain = built(recipe, change, given.weights)
     plain.load_state_dict(run.best_state or {})
-    facts = {"seconds": time.monotonic() - begun, "parameters": count_parameters(plain)}
-    facts["gmac at 256"] = count_macs(plain, ASKED) / 1e9
-    header = ModelHeader(name=name, task=recipe.task, input=recipe.input, student=recipe.student, extra=facts)
-    asked = header.model_copy(update={"input": header.input.model_copy(update={"size": ASKED})})
-    save_model(file_of(name, given.out / "asked"), asked, plain)
-    return save_model(path, header, plain)
+    return save_model(path, header_of(name, recipe, {"seconds": time.monotonic() - begun}), plain)
+
+
+def header_of(name: str, recipe: Recipe, extra: dict[str, Any]) -> ModelHeader:
+    """What a shape's file says of itself."""
+    return ModelHeader(name=name, task=recipe.task, input=recipe.input, student=recipe.student, extra=extra)
+
+
+def priced(name: str, given: argparse.Namespace) -> tuple[dict[str, Any], ModelFile]:
+    """Parameters and products of a shape at the deployed side, and its graph there: neither depends on training."""
+    path, recipe = file_of(name, given.out / "asked"), recipe_of(name, given)
+    student = built(recipe, SHAPES[name][1], given.weights).eval()
+    facts = {"parameters": count_parameters(student), "gmac at 256": count_macs(student, ASKED) / 1e9}
+    if path.exists():
+        return facts, read_model_file(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = header_of(name, recipe, {})
+    header = header.model_copy(update={"input": header.input.model_copy(update={"size": ASKED})})
+    return facts, save_model(path, header, student)
 
 
 def answered(model: ModelFile, cases: list[Eye]) -> list[Eye]:
@@ -203,22 +219,22 @@ def milliseconds(models: dict[str, ModelFile], rounds: int = 31) -> dict[str, tu
 
 
 def rows_of(given: argparse.Namespace) -> list[dict[str, Any]]:
-    """One row a shape."""
+    """One row a shape; what learning gave only for those of `shapes`."""
     asked = Predictor("optic-sdg", "cpu", 1)
+    facts, models = {}, {}
+    for name in SHAPES:
+        facts[name], models[name] = priced(name, given)
     rows: list[dict[str, Any]] = []
-    for name in given.shapes:
-        model = trained(name, given)
-        row: dict[str, Any] = {
-            "shape": name,
-            "size": given.size,
-            "epochs": given.epochs,
-            "seed": given.seed,
-        } | model.header.extra
-        for folder in ("refuge_like", "origa_a"):
-            cases = looked_at(asked, given.data / folder, given.kept / f"{folder}-optic-sdg.npz")
-            found, _ = scored(answered(model, cases), [0.0] * len(cases))
-            keys = ("OD", "OC", "error", "bias", "r", "auroc")
-            row |= {f"{folder} {k}": round(float(found[k]), 4) for k in keys if k in found}
+    for name, (least, median) in milliseconds(models).items():
+        row: dict[str, Any] = {"shape": name} | facts[name] | {"ms least": least, "ms median": median}
+        if name in given.shapes and not given.time:
+            model = trained(name, given)
+            row |= {"size": given.size, "epochs": given.epochs, "seed": given.seed} | model.header.extra
+            for folder in ("refuge_like", "origa_a"):
+                cases = looked_at(asked, given.data / folder, given.kept / f"{folder}-optic-sdg.npz")
+                found, _ = scored(answered(model, cases), [0.0] * len(cases))
+                keys = ("OD", "OC", "error", "bias", "r", "auroc")
+                row |= {f"{folder} {k}": float(found[k]) for k in keys if k in found}
         rows.append({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()})
         print(rows[-1], flush=True)
         if given.csv:
@@ -238,27 +254,18 @@ def main() -> None:
     """Read the arguments, train what is missing, print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of drishti_gs1, refuge_like and origa_a")
-    parser.add_argument("--weights", type=Path, help="folder of timm's weights")
+    parser.add_argument("--weights", type=Path, required=True, help="folder of timm's weights")
     parser.add_argument("--kept", type=Path, required=True, help="what the shipped student saw: cup_heads.py")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--size", type=int, default=128, help="side of the crops in training and scoring")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--shapes", nargs="+", choices=list(SHAPES), default=list(SHAPES))
-    parser.add_argument("--time", action="store_true", help="only milliseconds of the shapes that are there")
+    parser.add_argument("--time", action="store_true", help="parameters, products and milliseconds alone")
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--csv", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    rows = [] if given.time else rows_of(given)
-    models = {
-        s: read_model_file(p) for s in given.shapes if (p := given.out / f"{s.replace(' ', '-')}.safetensors").exists()
-    }
-    for name, (least, median) in milliseconds(models).items():
-        print(f"{name}: {least:.1f} ms least, {median:.1f} ms median")
-        for row in rows:
-            row |= {"ms least": round(least, 2), "ms median": round(median, 2)} if row["shape"] == name else {}
-    if given.csv and rows:
-        write(given.csv, rows)
+    rows_of(given)
 
 
 if __name__ == "__main__":

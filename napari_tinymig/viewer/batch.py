@@ -90,9 +90,7 @@ class BatchPanel(Panel):
         self.adapt.setToolTip("BatchNorm statistics of this folder are mixed in; the model is kept with the results.")
         section.add(self.adapt)
         self.worth = section.add(QuietLabel())
-        self.worth.setText(ADAPT_WORTH)
-        self.worth.hide()
-        self.adapt.toggled.connect(self.worth.setVisible)
+        self.adapt.toggled.connect(lambda on: self.worth.setText(ADAPT_WORTH if on else ""))
 
     def _run_section(self) -> None:
         section = self.add_section()

@@ -14,7 +14,10 @@ from ..batch.folder import plan, run_all
 from ..batch.one_input import Options
 
 _ONE_AT_A_TIME = threading.Lock()
-ADAPT_WORTH = "TO BE MEASURED"
+ADAPT_WORTH = (
+    "Measured, it mostly harms: on one other camera discs gained .6 points of Dice and cups lost .7, on another discs "
+    "lost 1.9, polyps lost 2.2. It needs a task and four images."
+)
 """What the panel says beside the choice: `benchmarks/adapt_worth.csv`."""
 
 
