@@ -150,13 +150,18 @@ def rows_of(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
     experts, y = np.array([e.ratio for e in cases]), np.array([e.ill for e in cases], np.int64)
     yield {"way": "experts' ratio", "auroc": auroc(experts, ill), "n": len(ill), "ill": int(ill.sum())}
     yield {"way": "ratio of optic-sdg", "auroc": auroc(ratio, ill)} | against(ratio, ratio, ill)
-    for name, size in BACKBONES:
-        for kind in ("disc", "field"):
-            x = features(views(folder, cases, names, size, kind), name, given.weights, size)
+    for name, size in (pair.split(":") for pair in given.pairs):
+        for kind in given.views:
+            x = features(views(folder, cases, names, int(size), kind), name, given.weights, int(size))
             for start in given.starts:
                 where = {"backbone": name, "size": size, "view": kind, "start": start}
                 for way, answer in answers(ratio, x, y, folds(len(y), start)):
                     yield {"way": way} | where | {"auroc": auroc(answer, ill)} | against(ratio, answer, ill)
+
+
+def key_of(row: dict[str, Any]) -> tuple[str, ...]:
+    """What a row is about; of equal ones the last stays in the table."""
+    return tuple(str(row.get(k) or "0") for k in ("way", "backbone", "size", "view", "start"))
 
 
 def main() -> None:
@@ -165,18 +170,24 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of origa_a")
     parser.add_argument("--weights", type=Path, required=True, help="folder of timm's weights")
     parser.add_argument("--kept", type=Path, required=True, help="what the student saw (benchmarks/cup_heads.py)")
+    parser.add_argument("--pairs", nargs="+", default=[f"{b}:{s}" for b, s in BACKBONES], help="BACKBONE:SIDE")
+    parser.add_argument("--views", nargs="+", choices=["disc", "field"], default=["disc", "field"])
     parser.add_argument("--starts", nargs="+", type=int, default=[0, 4, 9], help="where the first block begins")
     parser.add_argument("-o", "--out", type=Path, required=True)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    rows = []
+    rows: list[dict[str, Any]] = []
+    if given.out.exists():
+        with given.out.open(encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
     for row in rows_of(given):
-        rows.append({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()})
-        print(rows[-1], flush=True)
-    with given.out.open("w", newline="", encoding="utf-8") as stream:
-        table = csv.DictWriter(stream, list(dict.fromkeys(k for r in rows for k in r)), lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
+        new = {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
+        print(new, flush=True)
+        rows = [r for r in rows if key_of(r) != key_of(new)] + [new]
+        with given.out.open("w", newline="", encoding="utf-8") as stream:
+            table = csv.DictWriter(stream, list(dict.fromkeys(k for r in rows for k in r)), lineterminator="\n")
+            table.writeheader()
+            table.writerows(rows)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The gland volume's 90 % interval from volumes that a student has not seen: four folds of the silver cases.
 
 tinymig train prostate --source DATA/prostate/silver -o RUNS/fold-K --init-weights polyp-sdg.safetensors \
-    --set data.folds=4 --set data.fold=K --set optim.epochs=6 --set input.size=192                (K = 0, 1, 2, 3)
+    --set data.folds=4 --set data.fold=K --set optim.epochs=4 --set input.size=192                (K = 0, 1, 2, 3)
 python benchmarks/volume_intervals.py RUNS/fold-0 RUNS/fold-1 RUNS/fold-2 RUNS/fold-3 --silver DATA/prostate/silver \
     --asked DATA/prostate/manual_case00 --model prostate -o OUT.safetensors
 

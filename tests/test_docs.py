@@ -149,6 +149,17 @@ def test_the_figures_of_the_readme_are_in_the_committed_tables_that_it_names():
     assert checked >= 8
 
 
+def test_the_figures_of_shipped_students_are_on_the_pages_that_the_benchmark_page_names():
+    text = (ROOT / "docs/BENCHMARK.md").read_text("utf-8").split("where their figures stand\n")[1].split("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if "](" in line]
+    assert len(rows) >= 10
+    for model, figures, pages in rows:
+        named = [(ROOT / "docs" / page).resolve().read_text("utf-8") for page in re.findall(r"\(([^)]+\.md)\)", pages)]
+        assert named, f"{model} names no page"
+        missing = [f for f in re.findall(r"\.\d{2,4}\b", figures) if not any(f in page for page in named)]
+        assert missing == [], f"{missing} of {model} are not on {pages}"
+
+
 def test_the_version_stands_in_one_place_and_the_citation_agrees():
     import tomllib
 
