@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from shift_cases import Case
-from shift_looks import REGIONS, Bench, Seen, dice
+from shift_looks import REGIONS, Bench, Seen, dice, mask_of
 from shift_statistics import auroc, spearman, with_ci
 
 from napari_tinymig.base.records import Scan
@@ -143,7 +143,8 @@ def help_rows(model: str, sets: dict[str, list[Case]], plain: dict[str, list[See
                 if h not in told:
                     row += " - |"
                     continue
-                after = np.array([dice(p.labels, c.labels, region) for p, c in zip(told[h], cases)])
+                pairs = [(mask_of(p.labels, region), mask_of(c.labels, region)) for p, c in zip(told[h], cases)]
+                after = np.array([dice(a, t) for a, t in pairs])
                 row += f" {after.mean():.3f} (change {with_ci(lambda v: float(v.mean()), after - before)}) |"
             rows.append(row)
     return rows
