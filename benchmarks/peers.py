@@ -1,19 +1,21 @@
 """Our students beside the networks people use, each in ONNX Runtime, in turn, on this machine.
 
     python benchmarks/peers.py [--rounds 15] [--side 256] [--out benchmarks/peers]     # peers.json, peers.md, peers.png
+    python benchmarks/peers.py --page                     # peers.md anew from peers.json, nothing measured
 
 Needs the extras [train] and [dev] (segmentation-models-pytorch, dynamic-network-architectures). Peers carry random
 weights, which change no time. Every network is exported with its normalisation folded where it can be, and asked about
 one image in every round, one network after the other, so that other work slows all alike. With one thread the CPU
 seconds of the asking thread are counted, too: they hardly depend on the load, and the ratios are made of them. The
 roofline is what the fastest of three plain 3x3 convolutions reaches in the same rounds. Cold start, memory: a fresh
-process that imports ONNX Runtime, opens the file and asks once. Accuracy is not compared here: no ratio says anything
-about masks (docs/BENCHMARK.md does, for what was trained).
+process that imports ONNX Runtime, opens the file and asks once. What those networks score that were trained alike, on
+Drishti-GS1 by the protocol of benchmarks/ablation.py, stands beneath, from its committed ablation_optic.csv.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import io
 import json
 import os
@@ -242,11 +244,11 @@ def cold_starts(rows: dict[str, Row], graphs: dict[str, tuple[bytes, int, float]
             rows[name].peak_mb = max(rows[name].peak_mb, float(done.stdout))
 
 
-def page(rows: dict[str, Row], reached: dict[str, list[float]], command: str, load: list[float]) -> str:
+def page(rows: dict[str, Row], reached: dict[str, list[float]], command: str, load: list[float], chip: str) -> str:
     """peers.md."""
     busy = max(load) > (os.cpu_count() or 1)  # then two threads never had two cores, and no ratio is made of them
     ours, roof = rows[f"ours: {OURS}"], max(max(v) for v in reached.values())
-    lines = ["# Students and peers", "", f"`{command}`; {os.cpu_count()} cores, {processor()}, ONNX Runtime "
+    lines = ["# Students and peers", "", f"`{command}`; {os.cpu_count()} cores, {chip}, ONNX Runtime "
              f"{onnxruntime.__version__}, float32; load average {load[0]:.1f} at the start, {load[1]:.1f} at the end "
              f"(above {os.cpu_count()}, wall times are stretched; CPU times hardly)."]  # fmt: skip
     lines += ["", f"Roofline, one thread: {roof:.0f} GFLOP/s in plain 3x3 convolutions of the same rounds. "
@@ -264,8 +266,39 @@ def page(rows: dict[str, Row], reached: dict[str, list[float]], command: str, lo
             f"{min(row.cpu_1) / min(ours.cpu_1):.1f} | {pairs} | "
             f"{2 * row.gmac / min(row.cpu_1) * 1e3 / roof:.0%} | {min(row.cold):.2f} | {row.peak_mb:.0f} |"
         )
-    return "\n".join([*lines, "", "Times: minimum (median). Peers carry random weights and were not trained for this "
-                      "table: it says nothing about masks.", ""])  # fmt: skip
+    lines += ["", "Times: minimum (median). The peers of this table carry random weights.", ""]
+    return "\n".join([*lines, *masks(rows, Path(__file__).with_name("ablation_optic.csv")), ""])
+
+
+TRAINED = {
+    # recipe of ablation_optic.csv: (what it is, its row of the table above)
+    "seg_only": ("dense student, 0.55 M, random weights", ""),
+    "mobile_seg_only": ("student as `optic` is, ImageNet start", "ours: optic"),
+    "resunet34": ("U-Net ResNet-34, random weights", "smp U-Net ResNet-34"),
+    "nnunet2d": ("nnU-Net 2-D plain, random weights", "nnU-Net 2-D plain"),
+}
+
+
+def masks(rows: dict[str, Row], table: Path) -> list[str]:
+    """What networks scored that were trained alike, with the ratio of time of each: lines of the page."""
+    with table.open(newline="", encoding="utf-8") as stream:
+        found = [r for r in csv.DictReader(stream) if r["variant"] == "student" and r["source"] == "drishti_gs1"]
+    lines = ["## What those score that were trained alike", ""]
+    lines += [
+        "Drishti-GS1 to refuge_like (development target), 256 px, the same batches, loss and optimiser; mean of seeds "
+        "(`ablation_optic.md`: after 10 epochs nothing has converged). Compare rows of equal epochs.",
+        "",
+    ]
+    lines += ["| network | epochs | seeds | Dice, disc | Dice, cup | times `optic`, 1 thread |", "|---" * 6 + "|"]
+    for epochs in sorted({int(r["epochs"]) for r in found}):
+        for recipe, (what, row) in TRAINED.items():
+            own = [r for r in found if r["recipe"] == recipe and int(r["epochs"]) == epochs]
+            if not own:
+                continue
+            disc, cup = (sum(float(r[k]) for r in own) / len(own) for k in ("dice_disc", "dice_cup"))
+            times = f"{min(rows[row].cpu_1) / min(rows[f'ours: {OURS}'].cpu_1):.1f}" if row else "-"
+            lines.append(f"| {what} | {epochs} | {len(own)} | {disc:.3f} | {cup:.3f} | {times} |")
+    return lines
 
 
 def span(values: list[float]) -> str:
@@ -306,7 +339,14 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=256, help="side of the peers' images; students take their own")
     parser.add_argument("--cold", type=int, default=3, help="cold starts of each network")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(""))
+    parser.add_argument("--page", action="store_true", help="only write the page anew from the .json")
     arguments = parser.parse_args()
+    if arguments.page:
+        raw = json.loads(arguments.out.with_suffix(".json").read_text(encoding="utf-8"))
+        rows = {r["name"]: Row(**r) for r in raw["networks"]}
+        text = page(rows, raw["roofline_gflops"], raw["command"], raw["load"], raw["processor"])
+        arguments.out.with_suffix(".md").write_text(text, encoding="utf-8")
+        return
     load = [os.getloadavg()[0]]
     graphs = {}
     for name in STUDENTS:
@@ -322,7 +362,7 @@ def main() -> None:
         cold_starts(rows, graphs, arguments.cold, Path(folder))
     load.append(os.getloadavg()[0])
     command = f"python benchmarks/peers.py --rounds {arguments.rounds} --side {arguments.side}"
-    text = page(rows, reached, command, load)
+    text = page(rows, reached, command, load, processor())
     arguments.out.with_suffix(".md").write_text(text, encoding="utf-8")
     raw = {"command": command, "load": load, "processor": processor(), "onnxruntime": onnxruntime.__version__}
     raw |= {"networks": [asdict(r) for r in rows.values()], "roofline_gflops": reached}

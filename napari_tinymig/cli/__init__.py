@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -90,6 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and end the process: 0 all done, 1 some inputs failed, 2 usage."""
     from ..base.errors import TinyMIGError
 
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # to look for some it reads every installed package
     try:
         app(args=spread(sys.argv[1:] if arguments is None else arguments), prog_name="tinymig")
     except TinyMIGError as e:

@@ -38,7 +38,7 @@ def implausible(
     whole frame, where `labels` is only the part of it that holds labels, with an empty pixel around."""
     if not labels.any():
         return ()
-    regions = {r.name: np.isin(labels, r.labels) for r in task.regions}
+    regions = {r.name: np.logical_or.reduce([labels == value for value in r.labels]) for r in task.regions}
     frame = labels.size if frame_px is None else frame_px
     said = [doubt for group in task.measures for doubt in SIGNS.get(group, _none)(regions, values, frame)]
     return tuple(said + (_pieces(next(iter(regions.values())), task) if task.single_object else []))

@@ -85,20 +85,32 @@ def keep_one_object(logits: NDArray[np.float32], task: Task) -> NDArray[np.float
         mask = out[i] > 0
         if region.inside is not None:
             mask &= kept[region.inside]
-        areas, count = label_pieces(mask)
-        if count > 1:
-            weight = np.bincount(areas.ravel(), np.minimum(out[i], 4.0).ravel())[1:]
-            mask = areas == int(np.argmax(weight)) + 1
-        if count:
-            filled = fill_holes(mask)
-            out[i][filled & ~mask] = np.maximum(out[i][filled & ~mask], FAR / 4)
-            mask = filled
-        # Two pixels of margin keep the border's own logits, so that its sub-pixel place survives resampling.
-        away = ~dilate(mask, 2)
-        others = (out[i] > 0) & ~mask
-        out[i][away | others] = np.minimum(out[i][away | others], -FAR / 4)
-        kept[region.name] = mask
+        where = _extent(mask, margin=2)
+        piece, away = _one_piece(mask[where], out[i][where])
+        kept[region.name] = np.zeros_like(mask)
+        kept[region.name][where] = piece
+        lowered = np.ones_like(mask)
+        lowered[where] = away
+        np.minimum(out[i], -FAR / 4, out=out[i], where=lowered)
     return out
+
+
+def _one_piece(mask: NDArray[np.bool_], logits: NDArray[np.float32]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """The likeliest piece of a mask (h, w), filled, and what is to be no part of the object, borders left as they are.
+
+    logits: (h, w), raised in place where a hole is filled.
+    """
+    areas, count = label_pieces(mask)
+    if count > 1:
+        weight = np.bincount(areas.ravel(), np.minimum(logits, 4.0).ravel())[1:]
+        mask = areas == int(np.argmax(weight)) + 1
+    if count:
+        filled = fill_holes(mask)
+        logits[filled & ~mask] = np.maximum(logits[filled & ~mask], FAR / 4)
+        mask = filled
+    # Two pixels of margin keep the border's own logits, so that its sub-pixel place survives resampling.
+    away = ~dilate(mask, 2)
+    return mask, away | (logits > 0) & ~mask
 
 
 def drop_doubtful(logits: NDArray[np.float32], at_least: float) -> tuple[NDArray[np.float32], int]:
@@ -177,6 +189,14 @@ def tidy_volume(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     for z in range(1, len(mask) - 1):
         if not mask[z].any() and mask[z - 1].any() and mask[z + 1].any():
             mask[z] = mask[z - 1] & mask[z + 1]
+    where = (slice(None), *_extent(np.asarray(mask.any(axis=0))))  # a gland is a small part of its slices
+    out = np.zeros_like(labels)
+    out[where] = np.where(_one_body(mask[where]), np.maximum(labels[where], 1), 0)
+    return out
+
+
+def _one_body(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The largest body of a mask (D, h, w) without its small ends, each slice one piece without holes."""
     areas, count = label_pieces(mask)
     if count > 1:
         sizes = np.bincount(areas.ravel())
@@ -187,7 +207,16 @@ def tidy_volume(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     mask[: large[0]], mask[large[-1] + 1 :] = False, False
     for filled in np.flatnonzero(mask.any(axis=(1, 2))):
         mask[filled] = fill_holes(_largest(mask[filled]))
-    return np.where(mask, np.maximum(labels, 1), 0).astype(np.uint8)
+    return mask
+
+
+def _extent(mask: NDArray[np.bool_], margin: int = 0) -> tuple[slice, slice]:
+    """The rows and columns that the true pixels of a mask (h, w) span, with a margin; empty for an empty mask."""
+    spans = []
+    for axis in (1, 0):
+        at = np.flatnonzero(mask.any(axis=axis))
+        spans.append(slice(max(int(at[0]) - margin, 0), int(at[-1]) + 1 + margin) if at.size else slice(0, 0))
+    return spans[0], spans[1]
 
 
 def _largest(mask: NDArray[Any]) -> NDArray[np.bool_]:

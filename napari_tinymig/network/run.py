@@ -10,6 +10,7 @@ import platform
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -138,6 +139,30 @@ def _short(error: Exception) -> str:
     return " ".join(str(error).split())[:300]
 
 
+@lru_cache(maxsize=1)
+def _memory_is_shared() -> bool:
+    """Whether all networks of this process take their memory from one place that grows by what is asked for.
+
+    Left alone, every session keeps its own and doubles it: 20 MB more for a folder of photographs, and slower.
+    """
+    import onnxruntime as ort
+
+    try:
+        where = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+        grows = {
+            "max_mem": 0,
+            "arena_extend_strategy": 1,
+            "initial_chunk_size_bytes": -1,
+            "max_dead_bytes_per_chunk": -1,
+        }
+        ort.create_and_register_allocator(where, ort.OrtArenaCfg(grows))
+    except Exception as e:  # another build of ONNX Runtime, or a host program that has registered its own
+        if isinstance(e, MemoryError):
+            raise
+        return False
+    return True
+
+
 CERTAIN = 100.0
 """Largest logit: its sigmoid is 0 or 1 in float32 already."""
 
@@ -162,6 +187,8 @@ class OnnxNetwork:
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        if _memory_is_shared():
+            options.add_session_config_entry("session.use_env_allocators", "1")
         try:
             self._session = ort.InferenceSession(model.onnx, options, providers=["CPUExecutionProvider"])
         except Exception as e:  # onnxruntime's own error classes share no public base

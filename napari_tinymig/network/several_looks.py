@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,7 +71,12 @@ def _on_grid_of(
     (y0, x0, y1, x1), (b0, c0, b1, c1) = frame.placement.box, box
     ky, kx = size / (b1 - b0), size / (c1 - c0)
     here = ((y0 - b0) * ky, (x0 - c0) * kx, (y1 - b0) * ky, (x1 - c0) * kx)
-    with_cover = np.concatenate([logits, np.ones((1, size, size), np.float32)])
-    moved, _ = place(np.ascontiguousarray(np.moveaxis(with_cover, 0, -1)), here, frame.placement.grid_shape)
-    moved = np.moveaxis(moved, -1, 0)  # (R + 1, s, s)
-    return moved[:-1], moved[-1]
+    grid_shape = frame.placement.grid_shape
+    moved = np.stack([place(np.ascontiguousarray(channel), here, grid_shape)[0] for channel in logits])
+    return moved, _cover(here, size, grid_shape)
+
+
+@lru_cache(maxsize=8)
+def _cover(box: Box, size: int, grid_shape: tuple[int, int]) -> NDArray[np.float32]:
+    """How far each pixel of a grid over `box` is covered (0..1) by one of `size` pixels; a volume's slices share it."""
+    return place(np.ones((size, size), np.float32), box, grid_shape)[0]

@@ -18,7 +18,7 @@ from ..measures.clinical import measure
 from ..measures.plausible import implausible
 from ..models.file import ModelFile
 from ..models.registry import open_model
-from ..network.run import Device, Network, OnnxNetwork, OpenOnGpu, resolve_device
+from ..network.run import Device, Network, OnnxNetwork, OpenOnGpu, resolve_device, threads_of
 from ..network.seen_frame import DecidedMask
 from ..recipes.student import ModelHeader
 from ..shift.add_trust import add_trust
@@ -137,7 +137,7 @@ class Predictor:
             notes=answer.notes,
             findings=answer.findings,
         )
-        add_trust(prediction, self.header, answer.frames, scan)
+        add_trust(prediction, self.header, answer.frames, scan, threads_of(self.network))
         signs = implausible(answer.labels, self.task, prediction.measures)
         prediction.findings.doubts = signs + prediction.findings.doubts
         prediction.seconds = time.perf_counter() - start

@@ -49,13 +49,13 @@ def fundus_quality(pixels: NDArray[np.uint8], field: Box, roi: Box | None = None
     y0, x0, y1, x1 = (round(v) for v in field)
     step = max(1, max(height, width) // SIDE)
     inner = pixels[max(y0, 0) : min(y1, height) : step, max(x0, 0) : min(x1, width) : step]
-    bright = inner.max(axis=2)
+    red, green, blue = (inner[..., c] for c in range(3))
+    bright = np.maximum(np.maximum(red, green), blue)  # several times as fast as a maximum over an axis of three
     lit = bright[bright > 5]
     brightness = float(np.median(lit)) / 255 if lit.size > 0.05 * bright.size else 0.0
-    saturated = float((inner.min(axis=2) >= 250).mean())
+    saturated = float((np.minimum(np.minimum(red, green), blue) >= 250).mean())
     box = roi or square_box(((y0 + y1) / 2, (x0 + x1) / 2), max(y1 - y0, x1 - x0))
-    green = place(np.ascontiguousarray(pixels[..., 1]), box, SIDE)[0]
-    sharpness = detail_ratio(green)
+    sharpness = detail_ratio(place(pixels[..., 1], box, SIDE)[0])
     reasons = []
     if brightness < DARKEST:
         reasons.append(f"the photograph is dark (median brightness {brightness:.2f} of 1)")

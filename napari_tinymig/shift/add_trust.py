@@ -16,11 +16,13 @@ from .trust import expected_dice, measured_intervals, uncertainty_of
 DRAWN = "A drawn image: its distance from images of patients says nothing."
 
 
-def add_trust(prediction: Prediction, header: ModelHeader, frames: list[SeenFrame], scan: Scan) -> None:
+def add_trust(
+    prediction: Prediction, header: ModelHeader, frames: list[SeenFrame], scan: Scan, threads: int = 1
+) -> None:
     """Fill shift_score, shift_reason, uncertainty and the intervals of a prediction, as far as the model can say.
 
     A model without source statistics leaves them as they are. uncertainty = 1 - expected Dice, the mean over
-    regions; further looks, if they were taken, can only raise it.
+    regions; further looks, if they were taken, can only raise it. threads: cores that may look at frames at once.
     """
     disagreement = prediction.findings.look_disagreement
     statistics = read_statistics(header.statistics, header.name)
@@ -29,7 +31,7 @@ def add_trust(prediction: Prediction, header: ModelHeader, frames: list[SeenFram
     if statistics is None:
         prediction.uncertainty = disagreement
         return
-    records = records_of(frames, header, scan)
+    records = records_of(frames, header, scan, threads)
     shift = score_frames(statistics, records)
     prediction.shift_score, prediction.shift_reason = round(shift.score, 1), shift.reason
     prediction.findings.shift = shift.findings()
