@@ -68,15 +68,28 @@ def test_a_folder_run_killed_at_a_random_moment_ends_as_if_never_killed(tinymig,
     assert numbers[0] == numbers[1]
 
 
-def test_a_missing_overlay_is_drawn_and_a_mended_mask_stays(tinymig, tmp_path):
+def test_a_missing_overlay_is_drawn_and_a_mended_mask_stays_with_its_own_numbers(tinymig, tmp_path):
     photograph(tmp_path / "eye.png")
     command = ("segment", "eye.png", "-o", "out", "--task", "optic")
     tinymig(*command, code=0)
-    mask = tmp_path / "out" / "eye_mask.png"
-    Image.fromarray(np.ones((300, 400), np.uint8)).save(mask)
+    [made] = rows_of(tmp_path / "out")
+    mask, labels = tmp_path / "out" / "eye_mask.png", np.zeros((300, 400), np.uint8)
+    predicted = mask.read_bytes()
+    labels[100:200, 100:200], labels[120:170, 120:170] = 1, 2
+    Image.fromarray(labels).save(mask)
+    tinymig(*command, code=0)
+    [row] = rows_of(tmp_path / "out")
+    numbers = ("status", "mask", "model", "vcdr", "disc_area_px", "shift_score", "uncertainty")
+    assert [row[k] for k in numbers] == ["skipped", "eye_mask.png", "as given", "0.5", "10000", "", ""]
     tinymig(*command, "--overlay", code=0)
     assert (tmp_path / "out" / "eye_overlay.png").is_file()
-    assert (np.asarray(Image.open(mask)) == 1).all()
+    np.testing.assert_array_equal(np.asarray(Image.open(mask)), labels)
+    [row] = rows_of(tmp_path / "out")
+    assert [row[k] for k in numbers] == ["ok", "eye_mask.png", "as given", "0.5", "10000", "", ""]
+    mask.write_bytes(predicted)
+    tinymig(*command, code=0)
+    [row] = rows_of(tmp_path / "out")
+    assert [row[k] for k in numbers[2:]] == [made[k] for k in numbers[2:]]
 
 
 def test_a_mask_that_is_not_overwritten_keeps_its_numbers_in_the_table(tinymig, tmp_path):

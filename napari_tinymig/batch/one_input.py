@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from ..base.errors import TinyMIGError, UnreadableInput
+from ..base.findings import Findings
 from ..base.records import Prediction
-from ..formats import READ_FROM_BYTES, InputItem, ScanFile, open_input, open_mask, write_atomically
+from ..formats import READ_FROM_BYTES, InputItem, MaskFile, ScanFile, open_input, open_mask, write_atomically
 from ..formats.folder_ledger import bytes_hash, left_by_a_killed_run, note_mask
 from ..formats.write_masks import mask_bytes
 from ..measures.clinical import measure
 from ..measures.csv_table import diameters, row_of, table_columns
 from ..measures.declared import cells
-from ..models.registry import default_model, find_model
+from ..measures.plausible import implausible
+from ..models.registry import default_model, find_model, open_model
 from ..network.run import OpenOnGpu
 from ..predict.colour_match import ColourMatch
 from ..predict.predictor import kept_predictor
@@ -128,9 +130,8 @@ def _finish(job: Job, row: dict[str, Any]) -> Outcome:
     if job.item.problem:
         raise UnreadableInput(job.item.problem)
     options, (digest, contents) = job.options, read_and_hash(job.item)
-    skipped = _skipped(job, digest)
-    if skipped is not None:
-        return Outcome(job, skipped)
+    if _is_done(job, digest):
+        return Outcome(job, _skipped(job, contents))
     scan_file = open_input(job.item, contents)
     del contents
     task = options.task
@@ -150,25 +151,39 @@ def _finish(job: Job, row: dict[str, Any]) -> Outcome:
         psa_ng_ml=options.psa_ng_ml,
     )
     content = mask_bytes(prediction.labels, scan_file, job.mask, predictor.task)
-    _write_mask(job, content, digest, predictor.model_id)
+    row |= row_of(prediction) | {"mask": job.mask.name}
+    notes = [*scan_file.notes, *prediction.notes]
+    own = {"input": digest, "options": options.fingerprint(), "content": bytes_hash(content)}
+    details = _details(row, prediction, notes) | own
+    if not _write_mask(job, content, digest, predictor.model_id):
+        prediction, row = _as_mended(job, scan_file, predictor.task, prediction, row)
     if options.overlay:
         from ..reports.overlay import overlay_of, save_overlay
 
         save_overlay(overlay_of(scan, prediction, predictor.task), _overlay_path(job.mask))
-    row |= row_of(prediction) | {"mask": job.mask.name}
-    notes = [*scan_file.notes, *prediction.notes]
-    own = {"input": digest, "options": options.fingerprint(), "content": bytes_hash(content)}
-    return Outcome(job, row, _details(row, prediction, notes) | own, notes)
+    return Outcome(job, row, details, notes)
 
 
-def _write_mask(job: Job, content: bytes, digest: str, model_id: str) -> None:
+def _write_mask(job: Job, content: bytes, digest: str, model_id: str) -> bool:
     """The mask on the disk, after a note that says it is this run's. One that is there already from the same input,
-    model and options stays as it is, because it may have been mended since."""
+    model and options stays as it is, because it may have been mended since: False where it was."""
     replaced = job.options.overwrite or left_by_a_killed_run(job.mask)
     if not replaced and job.mask.exists() and _same_work(job, digest, model_id):
-        return
+        return _as_made(job)
     note_mask(job.mask, content)
     write_atomically(job.mask, content, overwrite=replaced)
+    return True
+
+
+def _as_mended(
+    job: Job, scan_file: ScanFile, task: Task, prediction: Prediction, row: dict[str, Any]
+) -> tuple[Prediction, dict[str, Any]]:
+    """A prediction and its row with the labels and numbers of the mask that stays on the disk."""
+    mask = open_mask(job.mask, allowed=task.class_names, like=scan_file)
+    found = measure(mask.labels, task, mask.spacing_mm, job.options.psa_ng_ml)
+    labels = mask.labels.reshape(prediction.labels.shape)
+    mended = replace(prediction, labels=labels, measures=found, uncertainty=None, shift_score=None, findings=Findings())
+    return mended, row | row_of(mended) | _cells_of(job, mask, task)
 
 
 def _overlay_path(mask: Path) -> Path:
@@ -183,23 +198,37 @@ def _same_work(job: Job, digest: str, model_id: str) -> bool:
     return bool(digest) and same and done.get("options") == job.options.fingerprint()
 
 
-def _skipped(job: Job, digest: str) -> dict[str, Any] | None:
-    """The row of an input whose mask (and overlay, if one is wanted) is there already, from the same input, model and
-    options; else None."""
+def _is_done(job: Job, digest: str) -> bool:
+    """Whether the mask of an input (and its overlay, if one is wanted) is there already, from the same input, model
+    and options."""
     done, options = job.done, job.options
     if options.overwrite or done is None or not job.mask.exists() or left_by_a_killed_run(job.mask):
-        return None
+        return False
     if options.overlay and not _overlay_path(job.mask).exists():
-        return None
+        return False
     if options.task not in ("auto", done.get("task")):
-        return None
+        return False
     wanted = options.model or default_model(str(done.get("task")))
-    if not _same_work(job, digest, model_id_of(str(wanted))):
-        return None
-    return {k: done.get(k) for k in table_columns(psa=True)} | {
-        "file": str(job.item.path),
-        "status": "skipped",
-    }
+    return _same_work(job, digest, model_id_of(str(wanted)))
+
+
+def _as_made(job: Job) -> bool:
+    """Whether the mask on the disk is, byte for byte, the one of the ledger: nobody mended it."""
+    return (job.done or {}).get("content") == bytes_hash(job.mask.read_bytes())
+
+
+def _skipped(job: Job, contents: dict[Path, bytes]) -> dict[str, Any]:
+    """The row of an input whose mask is there already: as the ledger has it, or, where the mask was mended since, with
+    the numbers of the mask on the disk. Raises UnreadableInput or UnsupportedInput for one that cannot be read."""
+    done, options = job.done or {}, job.options
+    own = {"file": str(job.item.path), "status": "skipped"}
+    if _as_made(job):
+        return {k: done.get(k) for k in table_columns(psa=True)} | own
+    task = open_model(str(options.model or default_model(str(done.get("task"))))).header.task
+    if task is None:
+        return own | {"mask": job.mask.name}
+    mask = open_mask(job.mask, allowed=task.class_names, like=open_input(job.item, contents))
+    return own | {"task": task.name} | _cells_of(job, mask, task)
 
 
 @lru_cache(maxsize=16)
@@ -231,18 +260,24 @@ def _why_kept(job: Job, digest: str, model_id: str) -> str:
 def _numbers_there(job: Job, digest: str, scan_file: ScanFile, task: Task) -> dict[str, Any]:
     """The cells of a mask that stays: as the ledger has them where it made that very mask of this input, measured
     where it is another's; none of another input's mask, or of one that cannot be read on this image."""
-    done, options = job.done or {}, job.options
+    done = job.done or {}
     if done and done.get("input") != digest:
         return {}
     try:
-        if done.get("content") == bytes_hash(job.mask.read_bytes()):
+        if _as_made(job):
             told = {k: done.get(k) for k in table_columns(psa=True)}
             return told | {"file": str(job.item.path), "status": "failed"}
-        mask = open_mask(job.mask, allowed=task.class_names, like=scan_file)
+        return _cells_of(job, open_mask(job.mask, allowed=task.class_names, like=scan_file), task)
     except (TinyMIGError, OSError):
         return {}
-    found = measure(mask.labels, task, mask.spacing_mm, options.psa_ng_ml)
-    return {"mask": job.mask.name, "model": "as given", **cells(found), "diameters_mm": diameters(found)}
+
+
+def _cells_of(job: Job, mask: MaskFile, task: Task) -> dict[str, Any]:
+    """The cells of a mask that somebody else made or mended."""
+    found = measure(mask.labels, task, mask.spacing_mm, job.options.psa_ng_ml)
+    doubts = " ".join(implausible(mask.labels, task, found))
+    given = {"mask": job.mask.name, "model": "as given", "doubts": doubts}
+    return given | cells(found) | {"diameters_mm": diameters(found)}
 
 
 def _details(row: dict[str, Any], prediction: Prediction, notes: list[str]) -> dict[str, Any]:
