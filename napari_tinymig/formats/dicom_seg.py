@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import warnings
 from importlib.metadata import version as installed_version
@@ -63,6 +64,22 @@ def dicom_seg_bytes(
     out = io.BytesIO()
     segmentation.save_as(out, enforce_file_format=True)
     return out.getvalue()
+
+
+def can_write_seg(scan_file: ScanFile | None) -> bool:
+    """Whether the mask of this image can be written as DICOM-SEG: highdicom is installed, and the image is a DICOM
+    stack whose slices have positions, one frame each."""
+    if scan_file is None or importlib.util.find_spec("highdicom") is None:
+        return False
+    try:
+        _check_source(scan_file)
+    except ValueError:
+        return False
+    places = [where for where in scan_file.header.slices if where is not None]
+    if len(places) == 1 or len({path for path, _ in places}) > 1:
+        return True
+    frames = pydicom.dcmread(places[0][0], stop_before_pixels=True).get("NumberOfFrames", 0)
+    return int(frames or 0) == len(places)
 
 
 def _check_source(scan_file: ScanFile) -> None:

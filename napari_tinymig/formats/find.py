@@ -2,9 +2,9 @@
 
 Rules for a folder: its own files only, no sub-folders, except sub-folders (three levels deep) that hold DICOM files.
 Ignored without a word: hidden files, DICOMDIR, text, and files whose name says document, table or model; masks and
-overlays made earlier beside their images; DICOM objects without an image (reports, segmentations) beside some with. The
-data file of a .mhd, .nhdr or .hdr header belongs to its header. Every other file becomes an item, even if it turns out
-unreadable: it then fails with its reason instead of vanishing.
+overlays made earlier beside their images or beside the folders of their series; DICOM objects without an image
+(reports, segmentations) beside some with. The data file of a .mhd, .nhdr or .hdr header belongs to its header. Every other file
+becomes an item, even if it turns out unreadable: it then fails with its reason instead of vanishing.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def _in_folder(folder: Path) -> list[InputItem]:
     stems = {stem_of(p) for p in files} | {folder.resolve().name}
     data = owners(files)
     for path in files:
-        if path in data or _made_here(path, stems):
+        if path in data or _made_here(path, stems) or _made_of_a_series(path, folders):
             continue
         if problem := why_no_file(path):
             items.append(_problem(path, problem))
@@ -130,6 +130,15 @@ def _made_here(path: Path, stems: set[str]) -> bool:
     return False
 
 
+def _made_of_a_series(path: Path, folders: Iterable[Path]) -> bool:
+    """Whether `path` is a mask or overlay lying beside the folder of its DICOM series."""
+    stem = stem_of(path)
+    owners = [stem[: -len(ending)] for ending in _MASK_ENDINGS if stem.endswith(ending)]
+    of = [f for f in folders for owner in owners if owner == f.name or owner.startswith(f"{f.name}_series")]
+    inside = [next((p for p in sorted(f.rglob("*")) if p.is_file() and not p.name.startswith(".")), None) for f in of]
+    return any(first is not None and first_look(first)[0] == "dicom" for first in inside)
+
+
 def _is_listed(path: Path) -> bool:
     """Whether a folder's entry counts: a file, or a link whose file is gone; not hidden, not a document's lock."""
     return (path.is_file() or (path.is_symlink() and not path.exists())) and not path.name.startswith((".", "~$"))
@@ -144,11 +153,13 @@ def _is_document(path: Path) -> bool:
 
 
 def _dicom_below(folder: Path, depth: int) -> list[InputItem]:
-    files = [p for p in sorted(folder.iterdir()) if p.is_file() and not p.name.startswith(".")]
+    inside = [p for p in sorted(folder.iterdir()) if not p.name.startswith(".")]
+    folders = [p for p in inside if p.is_dir()]
+    files = [p for p in inside if p.is_file() and not _made_of_a_series(p, folders)]
     looks = {p: first_look(p) for p in files if not is_dicomdir(p)}
     items = dicom_series(folder, {p: series for p, (kind, series) in looks.items() if kind == "dicom"})
     if depth < _MAX_DICOM_DEPTH:
-        for sub in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
+        for sub in folders:
             items += _dicom_below(sub, depth + 1)
     return items
 

@@ -65,27 +65,30 @@ def write_mask(
     *,
     task: Task | None = None,
     overwrite: bool = False,
+    plain: bool = False,
 ) -> Path:
     """Write `labels` at `path`, in the grid of the file that `scan_file` was read from; its suffix says the format.
 
     labels: (H, W) for photographs and single slices, (D, H, W) in patient order for volumes; values 0-255. The file
-    gets the input's shape, axis order, affine and spacing. PNG is indexed, in the task's colours. The file appears
-    whole or not at all. Raises OutputRefused where `path` exists (unless `overwrite`) or cannot be written, and
-    ValueError for labels of another shape or a suffix that cannot hold them.
+    gets the input's shape, axis order, affine and spacing. PNG is indexed, in the task's colours, or, if `plain`, grey.
+    The file appears whole or not at all. Raises OutputRefused where `path` exists (unless `overwrite`) or cannot be
+    written, and ValueError for labels of another shape or a suffix that cannot hold them.
     """
     path = Path(path)
-    write_atomically(path, mask_bytes(labels, scan_file, path, task), overwrite=overwrite)
+    write_atomically(path, mask_bytes(labels, scan_file, path, task, plain), overwrite=overwrite)
     return path
 
 
-def mask_bytes(labels: NDArray[np.uint8], scan_file: ScanFile, path: Path, task: Task | None = None) -> bytes:
+def mask_bytes(
+    labels: NDArray[np.uint8], scan_file: ScanFile, path: Path, task: Task | None = None, plain: bool = False
+) -> bytes:
     """What `write_mask` puts at `path`, without writing it."""
     if (kind := written_format(suffix_of(path))) == "dicom":
         from .dicom_seg import dicom_seg_bytes
 
         return dicom_seg_bytes(labels, scan_file, task)
     if kind == "photograph":
-        return _png_bytes(_plane(labels, scan_file), scan_file, task)
+        return _png_bytes(_plane(labels, scan_file), scan_file, None if plain else palette(task))
     return _volume_bytes(stored_labels(labels, scan_file), scan_file, path)
 
 
@@ -148,9 +151,10 @@ def _plane(labels: NDArray[Any], scan_file: ScanFile) -> NDArray[np.uint8]:
     return np.ascontiguousarray(stored[..., 0].T)
 
 
-def _png_bytes(plane: NDArray[np.uint8], scan_file: ScanFile, task: Task | None) -> bytes:
+def _png_bytes(plane: NDArray[np.uint8], scan_file: ScanFile, colours: list[int] | None) -> bytes:
     picture = Image.fromarray(plane).copy()
-    picture.putpalette(palette(task))
+    if colours is not None:
+        picture.putpalette(colours)
     out = io.BytesIO()
     extra = {}
     if scan_file.exif_orientation != 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QLineEdit
 
 from ..base.errors import TinyMIGError
 from ..formats.declared import FORMATS, PICTURE_FILE, mask_choices
+from ..formats.dicom_seg import can_write_seg
 from ..measures.clinical import measure
 from ..measures.csv_table import Table, diameters
 from ..measures.declared import cells
@@ -137,8 +137,7 @@ class SavePanel(Panel):
         if scan_file is not None:
             source = scan_file.format if scan_file.format in FORMATS else "photograph"
         found = mask_choices(source, layer.ndim == 2 or layer.data.shape[0] == 1, layer.ndim == 3)
-        with_slices = scan_file is not None and scan_file.format == "dicom" and scan_file.header is not None
-        first = FORMATS["dicom"].writes[0] if with_slices and importlib.util.find_spec("highdicom") else None
+        first = FORMATS["dicom"].writes[0] if can_write_seg(scan_file) else None
         return dict(sorted(found.items(), key=lambda choice: choice[1] != first))
 
     def _describe(self, layer: Labels, source: Path | None) -> str:

@@ -25,7 +25,7 @@ class KeepMended(QCheckBox):
         add: Callable[[Labels, Image], None],
         skipped: Callable[[str], None],
     ):
-        super().__init__("add mended masks when I go to the next case")
+        super().__init__("add mended masks when I go on")
         self.setToolTip("An earlier mask of the same case goes to the set's history.")
         self._viewer, self._task, self._add, self._skipped = viewer, task, add, skipped
         self.book = hold_worklist(viewer).book

@@ -9,7 +9,7 @@ from napari.layers import Labels, Layer
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from ..masks.journal_keeper import hold_keeper, let_keeper_go, real
-from ..masks.mask_state import headline, note_saved, state_of
+from ..masks.mask_state import State, events_of_change, note_saved
 from ..napari_io.layer_geometry import KEY
 from ..napari_io.own_slices import OwnSlices
 from ..napari_io.planes import is_volume, scanned_axis
@@ -17,8 +17,8 @@ from ..parts.background import Work
 from .belonging import is_source_image, owner_of, path_of
 from .case import Case
 from .folder import cases_of, mask_layer, read_case
+from .glances import Glances, look_at
 from .remembered import restore
-from .results import follow_undo
 from .showing import remember_view, show_alone
 
 QUIET_MS = 250  # after the last stroke: then state and number are looked at again
@@ -52,7 +52,9 @@ class CaseBook(QObject):
         self._quiet = QTimer(self)
         self._quiet.setSingleShot(True)
         self._quiet.setInterval(QUIET_MS)
-        self._quiet.timeout.connect(self._look_again)
+        self._quiet.timeout.connect(self._glance)
+        self._glances = Glances(self)
+        self._glances.seen.connect(self._seen)
         self._settle_soon = QTimer(self)
         self._settle_soon.setSingleShot(True)
         self._settle_soon.timeout.connect(self._stay)
@@ -99,7 +101,7 @@ class CaseBook(QObject):
             return
         if layer.source.path and "predicted" not in layer.metadata.get(KEY, {}):
             note_saved(layer, layer.data)
-        for emitter in (layer.events.labels_update, layer.events.paint, layer.events.data):
+        for emitter in events_of_change(layer):
             self._listen(emitter, self._painted)
 
     def _inserted(self, event: Any) -> None:
@@ -166,25 +168,32 @@ class CaseBook(QObject):
         self.look_at(self.case_of(layer))
         self.changed.emit()
 
-    def _look_again(self) -> None:
-        touched, self._touched = self._touched, []
-        for layer in touched:
-            self.look_at(self.case_of(layer))
-        self.changed.emit()
+    def _glance(self) -> None:
+        for layer in self._touched:
+            self._glances.ask(layer)
+
+    def _seen(self, layer: Labels, state: State, number: str) -> None:
+        case = self.case_of(layer)
+        if layer in self._touched and not self._quiet.isActive():
+            self._touched.remove(layer)
+        if case is not None and case.mask is layer and (case.state, case.number) != (state, number):
+            case.state, case.number = state, number
+            self.changed.emit()
 
     def look_at(self, case: Case | None) -> None:
         """Find state and number of a case again; a file that is not open keeps what is known of it."""
         if case is None or case.image is None:
             return
-        mask = case.mask
-        if mask is not None:
-            follow_undo(mask)
-        case.state, case.number = state_of(mask), headline(mask)
+        case.state, case.number = look_at(case.mask)
 
     def settle(self) -> None:
         """Look at everything that was painted, now."""
         self._quiet.stop()
-        self._look_again()
+        self._glances.forget()
+        touched, self._touched = self._touched, []
+        for layer in touched:
+            self.look_at(self.case_of(layer))
+        self.changed.emit()
 
     # --- moving ------------------------------------------------------------------------------------------------
 
@@ -296,6 +305,7 @@ class CaseBook(QObject):
         self.opening.cancel()
         self.slices.stop()
         self._quiet.stop()
+        self._glances.stop()
         self._settle_soon.stop()
         self.keeper.stored.disconnect(self._stored)
         for emitter, callback in self._listening:

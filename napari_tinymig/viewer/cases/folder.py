@@ -17,6 +17,7 @@ from ..napari_io.layer_geometry import KEY
 from ..napari_io.layers import result_layer
 from ..napari_io.readers import LayerData, image_layer, read_layers
 from .case import Case
+from .mask_files import target_beside
 
 
 def cases_of(folder: str | Path) -> tuple[list[Case], list[str]]:
@@ -26,9 +27,10 @@ def cases_of(folder: str | Path) -> tuple[list[Case], list[str]]:
     usable = [item for item in items if not item.problem]
     cases = []
     for item, mask in zip(usable, mask_paths(Path(), usable)):
-        case = Case(item.name, item, target=item.path.parent / mask)
-        if case.target is not None and case.target.exists():
-            case.state, case.mask_file = "saved", case.target
+        target = target_beside(item, item.path.parent / mask)
+        case = Case(item.name, item, target=target)
+        if target.exists():
+            case.state, case.mask_file = "saved", target
         cases.append(case)
     return cases, [item.problem for item in items if item.problem]
 
@@ -36,12 +38,13 @@ def cases_of(folder: str | Path) -> tuple[list[Case], list[str]]:
 def read_case(item: InputItem, mask_file: Path | None, report: Callable[[Any], None]) -> list[LayerData]:
     """The image of a case and, where there is one, its mask, as napari takes them; runs in a thread."""
     report(None)
-    image = image_layer(open_input(item))
+    scan_file = open_input(item)
+    image = image_layer(scan_file)
     if mask_file is None or not mask_file.exists():
         return [image]
     report(None)
     try:
-        mask = next(data for data in read_layers(str(mask_file)) if data[2] == "labels")
+        mask = next(data for data in read_layers(str(mask_file), scan_file) if data[2] == "labels")
     except (TinyMIGError, StopIteration) as e:
         raise UnreadableInput(f"the mask {mask_file} of '{item.name}' cannot be read ({e}); move it away.") from e
     return [image, mask]

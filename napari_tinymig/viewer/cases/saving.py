@@ -16,17 +16,21 @@ from qtpy.QtCore import QObject, Signal
 
 from ...annotations.annotation_set import safe_stem
 from ...annotations.trail import login_name
-from ...base.errors import OutputRefused
-from ...formats import find_inputs, mask_paths
+from ...base.errors import OutputRefused, TinyMIGError
+from ...formats import find_inputs, mask_paths, open_mask
 from ...formats.declared import PICTURE_FILE, VOLUME_FILE
+from ...formats.dicom_seg import can_write_seg
+from ...formats.foreign_masks.kept_legend import kept_codes
+from ...formats.read_masks import mask_scan_file
 from ..masks.journal_keeper import mark_saved
 from ..masks.mask_state import State
-from ..napari_io.layer_geometry import KEY
+from ..napari_io.layer_geometry import KEY, scan_file_of
 from ..napari_io.layers import geometry_of
-from ..napari_io.writers import write_labels
+from ..napari_io.writers import write_in_folder, write_labels
 from ..parts.background import Work
 from .belonging import path_of
 from .case import Case
+from .mask_files import as_volume_file, is_seg, target_beside
 from .remembered import ROOM
 
 KEPT = ("model_id", "uncertainty", "shift_score", "seconds", "status", "task")
@@ -53,13 +57,31 @@ def target_of(case: Case, folder: Path | None = None) -> Path:
         target = case.target
     elif source is not None and source.exists():
         item = find_inputs([source])[0]
-        target = mask_paths(source.parent, [item])[0]
+        target = target_beside(item, mask_paths(source.parent, [item])[0])
     else:
         suffix = PICTURE_FILE if case.mask is None or case.mask.ndim == 2 else VOLUME_FILE
         target = Path(f"{safe_stem(case.name)}_mask{suffix}")
         if folder is None:
             raise OutputRefused(f"'{case.name}' was not read from a file; choose the folder that masks go to.")
+    if is_seg(target) and case.image is not None and not can_write_seg(scan_file_of(case.image)):
+        target = as_volume_file(target)
     return target if folder is None else folder / target.name
+
+
+def put_in_place(file: Path, target: Path) -> Path:
+    """Move a predicted mask from where it waits to where it belongs, in the codes of that folder; where it lies now.
+    Raises OutputRefused where a file is there already."""
+    target = target if is_seg(target) == is_seg(file) else as_volume_file(target)
+    if target.exists():
+        raise OutputRefused(f"{target} exists already; open the case and save it there.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if kept_codes(target.parent) is None or is_seg(target):
+        shutil.move(file, target)
+        return target
+    mask = open_mask(file)
+    write_in_folder(mask.labels, mask_scan_file(mask), target, None)
+    file.unlink()
+    return target
 
 
 def to_write(case: Case, path: Path, state: State) -> ToWrite:
@@ -152,5 +174,5 @@ class Saver(QObject):
         for job in left:
             try:
                 self._take(write(job, self._replaces(job), lambda _value: None))
-            except (OutputRefused, OSError, ValueError) as e:
+            except (TinyMIGError, OSError, ValueError) as e:
                 self.failed.emit(str(e))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ...base.errors import TinyMIGError
 from ...base.records import Prediction, Scan
 from ...formats import ScanFile, open_input, write_mask
+from ...formats.dicom_seg import can_write_seg
 from ...tasks.table import TASKS
 from ...tasks.task import Task
 from ..napari_io.layer_geometry import scan_file_of
@@ -20,6 +21,7 @@ from ..napari_io.layers import axes_of, finest, scan_of
 from ..parts.predicting import predict, preferred_model, request_as_preferred
 from ..parts.task_guess import guess_task
 from .case import Case
+from .mask_files import as_volume_file, is_seg
 from .pictures import picture_of_scan
 from .remembered import predicted_path
 
@@ -136,4 +138,6 @@ def _put_aside(job: ToSegment, scan_file: ScanFile | None, prediction: Predictio
     if scan_file is None or job.wait_at is None:
         return None
     job.wait_at.parent.mkdir(parents=True, exist_ok=True)
-    return write_mask(prediction.labels, scan_file, job.wait_at, task=task, overwrite=True)
+    able = not is_seg(job.wait_at) or can_write_seg(scan_file)
+    wait_at = job.wait_at if able else as_volume_file(job.wait_at)
+    return write_mask(prediction.labels, scan_file, wait_at, task=task, overwrite=True)

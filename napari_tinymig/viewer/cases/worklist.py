@@ -21,7 +21,7 @@ from .case import Case
 from .look import MaskLook
 from .remembered import list_of, predicted_path, remember
 from .results import add_result
-from .saving import Saver, target_of
+from .saving import Saver, put_in_place, target_of
 from .segment_all import Segmented, segment_all, to_segment
 
 
@@ -93,18 +93,15 @@ class Worklist(QObject):
 
     def _put_in_place(self, case: Case) -> None:
         """The predicted mask of a file that is not open, moved from where it waits."""
+        if case.mask_file is None:
+            return
         try:
-            target = target_of(case, self.masks_folder)
-            if target.exists():
-                raise OutputRefused(f"{target} exists already; open the case and save it there.")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if case.mask_file is not None:
-                case.mask_file.replace(target)
-        except (OutputRefused, OSError) as e:
+            case.mask_file = put_in_place(case.mask_file, target_of(case, self.masks_folder))
+        except (TinyMIGError, ValueError, OSError) as e:
             self.said.emit(str(e), "warn")
             return
-        case.mask_file, case.state = target, "saved"
-        self._written(case, target)
+        case.state = "saved"
+        self._written(case, case.mask_file)
 
     def keep(self, case: Case | None) -> None:
         """Autosave: a mended mask is saved; a predicted one of a folder waits where it is found again."""

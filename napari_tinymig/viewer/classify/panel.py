@@ -61,8 +61,8 @@ class ClassifyPanel(Panel):
         section = self.add_section("Examples")
         self.examples = section.add(Examples(self))
         self.case_pattern = QLineEdit()
-        self.case_pattern.setPlaceholderText(r"optional, e.g. ^(person\d+)")
-        tip = "Regular expression whose first group is the person in a file name: nobody is in two parts of the split."
+        self.case_pattern.setPlaceholderText("optional: pattern in file names")
+        tip = r"What in a file name says whose it is, e.g. ^(p\d+): nobody is in two parts of the split."
         section.field("person", self.case_pattern, tip)
 
     def _run_section(self) -> None:
@@ -77,7 +77,7 @@ class ClassifyPanel(Panel):
             "tinymig:NAME is the encoder of a model that came along; any model of timm works with its weights.",
         )
         self.weights = QLineEdit()
-        self.weights.setPlaceholderText("none needed for tinymig:")
+        self.weights.setPlaceholderText("only for models of timm")
         section.field(
             "weights", self.weights, "Of a model of timm: a local .safetensors or .pth; empty = downloaded by timm."
         )

@@ -15,7 +15,7 @@ from ...annotations.journal import Journal, Recovery
 from ...base.errors import TinyMIGError
 from ...tasks.task import Task
 from ..napari_io.layers import KEY
-from .mask_state import note_saved
+from .mask_state import events_of_change, note_saved
 from .sparse_canvas import canvas_looks
 
 INTERVAL_MS = 1000
@@ -27,10 +27,12 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class _Kept:
-    """What is kept of one layer. before: the labels as they were before the first unsaved stroke."""
+    """What is kept of one layer. before: the labels as they were before the first unsaved stroke. array: the layer's
+    own, in which napari paints."""
 
     layer: Labels
     before: np.ndarray
+    array: np.ndarray
     journal: Journal | None = None
     events: int = 0
     writing: Future[None] | None = None
@@ -39,8 +41,9 @@ class _Kept:
 class JournalKeeper(QObject):
     """Watches the uint8 Labels layers of one viewer; one per viewer, from `hold_keeper`.
 
-    A stroke is on the disk one to two seconds after it was painted: a timer looks at layers with new events, copies
-    their labels, and a thread writes the difference. `saved(layer)` ends a journal once the labels lie elsewhere.
+    A stroke, or its undo, is on the disk one to two seconds after it was painted: a timer looks at layers with new
+    events, and a thread copies their labels and writes the difference. `saved(layer)` ends a journal once the labels
+    lie elsewhere.
     """
 
     failed = Signal(str)
@@ -81,17 +84,21 @@ class JournalKeeper(QObject):
             return
         if not isinstance(layer.data, np.ndarray) or layer.data.dtype != np.uint8:
             return
-        self._kept[id(layer)] = _Kept(layer, layer.data.copy())
-        layer.events.labels_update.connect(self._touched)
-        layer.events.paint.connect(self._touched)
+        self._kept[id(layer)] = _Kept(layer, layer.data.copy(), layer.data)
+        for emitter in events_of_change(layer):
+            emitter.connect(self._touched)
 
     def _leave(self, kept: _Kept) -> None:
-        for emitter in (kept.layer.events.labels_update, kept.layer.events.paint):
+        for emitter in events_of_change(kept.layer):
             emitter.disconnect(self._touched)
 
     def _touched(self, event: Any) -> None:
         kept = self._kept.get(id(event.source))
         if kept is None:
+            return
+        if kept.layer.data is not kept.array:  # a panel or a script put other labels in: no stroke
+            kept.array = kept.layer.data
+            self._threads.submit(_begin_with, kept, kept.array)
             return
         kept.events += 1
         if kept.events >= BURST:
@@ -107,13 +114,14 @@ class JournalKeeper(QObject):
         if kept.writing is not None and not kept.writing.done() and not force:
             return  # the disk is slow: the next tick takes all strokes together
         kept.events = 0
-        labels = kept.layer.data.copy()
-        kept.writing = self._threads.submit(self._record, kept, labels, about(kept.layer))
+        kept.writing = self._threads.submit(self._record, kept, kept.layer.data, about(kept.layer))
 
-    def _record(self, kept: _Kept, labels: np.ndarray, words: dict[str, Any]) -> None:
-        """In the thread: start the journal at the first difference, then append."""
+    def _record(self, kept: _Kept, data: np.ndarray, words: dict[str, Any]) -> None:
+        """In the thread: copy the labels, start the journal at the first difference, then append. A stroke that goes on
+        while they are copied asks for the next write."""
+        labels = data.copy()
         try:
-            if labels.shape != kept.before.shape:
+            if labels.shape != kept.before.shape or labels.dtype != np.uint8:
                 return
             if kept.journal is None:
                 if np.array_equal(labels, kept.before):
@@ -161,6 +169,11 @@ class JournalKeeper(QObject):
             self._threads.submit(_close, kept, False)
         self._kept.clear()
         self._threads.shutdown(wait=True)
+
+
+def _begin_with(kept: _Kept, data: np.ndarray) -> None:
+    if kept.journal is None:
+        kept.before = data.copy()
 
 
 def _close(kept: _Kept, discard: bool) -> None:

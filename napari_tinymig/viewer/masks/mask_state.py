@@ -17,6 +17,12 @@ from ..napari_io.layers import KEY, spacing_mm, task_of_labels
 State = Literal["new", "segmented", "mended", "saved"]
 
 
+def events_of_change(mask: Labels) -> tuple[Any, ...]:
+    """The events after which a mask's labels may be others; napari's own undo and redo send `set_data` alone, as going
+    to another slice does."""
+    return mask.events.labels_update, mask.events.paint, mask.events.data, mask.events.set_data
+
+
 def fingerprint(labels: NDArray[Any]) -> int:
     """A number that changes with the labels (CRC-32): whether they are still those that were saved."""
     return zlib.crc32(np.ascontiguousarray(labels).tobytes())

@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...base.errors import TinyMIGError, UnreadableInput
-from ...formats import InputItem, ScanFile, find_inputs, open_input, open_mask
+from ...base.errors import TinyMIGError, UnreadableInput, UnsupportedInput
+from ...formats import InputItem, MaskFile, ScanFile, find_inputs, open_input, open_mask, parse_label_map
 from ...formats.declared import FORMATS, TIFF_SUFFIXES
 from ...formats.foreign_masks.class_files import class_files, one_each
+from ...formats.foreign_masks.kept_legend import KEPT, kept_codes, kept_legend
 from ...formats.kinds import format_of, is_mask_name, is_mask_picture, suffix_of
 from ...formats.read_masks import mask_scan_file, open_codes
 from .layer_geometry import KEY, display_transform
@@ -58,7 +60,7 @@ def _paths(path: str | Sequence[str]) -> list[Path]:
 def _needs_us(path: Path) -> bool:
     from PIL import Image
 
-    if is_mask_picture(path) or _of_one_class(path):
+    if is_mask_picture(path) or _of_one_class(path) or _told(path):
         return True
     if suffix_of(path) in TIFF_SUFFIXES:
         return _odd_tiff(path)
@@ -87,8 +89,9 @@ def _odd_tiff(path: Path) -> bool:
         return False
 
 
-def read_layers(path: str | Sequence[str]) -> list[LayerData]:
-    """One layer per image or series: masks (by name, or DICOM-SEG) as Labels, all others as Image.
+def read_layers(path: str | Sequence[str], scan: ScanFile | None = None) -> list[LayerData]:
+    """One layer per image or series: masks (by name, by the legend of their folder, or DICOM-SEG) as Labels, all others
+    as Image. scan: the image that a DICOM-SEG belongs to, where it is known but not open.
 
     Raises UnreadableInput or UnsupportedInput if nothing can be read; where some can, the others are warned of.
     """
@@ -97,7 +100,7 @@ def read_layers(path: str | Sequence[str]) -> list[LayerData]:
     given = _paths(path)
     for item in find_inputs(one_each(given) if all(map(_of_one_class, given)) else given):
         try:
-            layers.append(_layer(item))
+            layers.append(_layer(item, scan))
         except TinyMIGError as e:
             failures.append(e)
     if failures and not layers:
@@ -107,23 +110,26 @@ def read_layers(path: str | Sequence[str]) -> list[LayerData]:
     return layers
 
 
-def _layer(item: InputItem) -> LayerData:
+def _layer(item: InputItem, scan: ScanFile | None) -> LayerData:
     if item.problem:
         raise UnreadableInput(item.problem)
     if _is_mask_file(item):
-        return _mask_layer(item)
+        return _mask_layer(item, scan)
     scan_file = open_input(item)
     for note in scan_file.notes:
         warnings.warn(f"{scan_file.name}: {note}", stacklevel=2)
     return image_layer(scan_file)
 
 
-def _mask_layer(item: InputItem) -> LayerData:
-    """A Labels layer of a mask, in its task's colours; a DICOM-SEG on its scan's grid where that is open."""
+def _mask_layer(item: InputItem, scan: ScanFile | None) -> LayerData:
+    """A Labels layer of a mask, in its task's colours; a DICOM-SEG on its scan's grid where that is known or open; in
+    the codes that its folder's legend explains."""
     napari = sys.modules.get("napari")  # where no viewer is, this reader imports none
     viewer = napari.current_viewer() if napari is not None else None
-    scan = scan_of_seg(item.path, viewer.layers) if item.format == "dicom" and viewer is not None else None
-    mask = open_mask(item.path, like=scan)
+    if item.format == "dicom" and scan is None and viewer is not None:
+        scan = scan_of_seg(item.path, viewer.layers)
+    scan = scan if item.format == "dicom" else None
+    mask = open_mask(item.path, like=scan) if item.format == "dicom" else _explained(item.path)
     for note in mask.notes:
         warnings.warn(f"{mask.name}: {note}", stacklevel=2)
     scan_file = scan or mask_scan_file(mask)
@@ -136,12 +142,34 @@ def _mask_layer(item: InputItem) -> LayerData:
     return labels.astype(np.uint8), attributes, "labels"
 
 
+def _explained(path: Path) -> MaskFile:
+    """A mask with its codes as the legend kept in its folder explains them; as they stand where it does not, or where
+    there is none. What was done is a note."""
+    text = kept_legend(path.parent)
+    if not text:
+        return open_mask(path)
+    try:
+        mask, note = open_mask(path, parse_label_map(text)), f"label codes as kept in {KEPT}: {text}."
+    except UnsupportedInput:
+        mask, note = open_mask(path), f"it holds codes that {KEPT} in its folder does not name; shown as they stand."
+    return replace(mask, notes=(*mask.notes, note))
+
+
+def _told(path: Path) -> bool:
+    """Whether a legend is kept for the masks in a file's folder, and the file holds no other code."""
+    try:
+        codes = kept_codes(path.parent)
+        return codes is not None and open_mask(path, codes).labels.ndim > 0
+    except TinyMIGError:
+        return False
+
+
 def _is_mask_file(item: InputItem) -> bool:
     if item.format == "dicom":
         from ...formats.dicom_seg import is_dicom_seg
 
         return len(item.files) == 1 and is_dicom_seg(item.files[0])
-    return is_mask_name(item.path) or _of_one_class(item.path)
+    return is_mask_name(item.path) or _of_one_class(item.path) or _told(item.path)
 
 
 def _of_one_class(path: Path) -> bool:

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from ...annotations.scribbles import from_canvas, shows_background
 from ...base.geometry import Geometry, lps_from_ras
-from ...formats import ScanFile, write_mask, write_volume
+from ...formats import ScanFile, suffix_of, write_mask, write_volume
+from ...formats.declared import FORMATS
+from ...formats.foreign_masks.kept_legend import in_kept_codes, kept_codes
 from ...formats.photographs import photograph_orientation, turn_upright
 from ...formats.read_masks import MaskFile, mask_scan_file
 from ...tasks.table import TASKS
@@ -25,8 +27,9 @@ def write_labels(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     """Write a Labels layer at `path` (.nii.gz, .nii, .nrrd, .mha, .png, or .dcm for DICOM sources); its path in a list.
 
     data: (H, W) or (D, H, W). meta: napari's layer attributes. A layer of this plugin is written in the grid of its
-    source file; any other by its own transform, its world read as LPS mm in the order (z, y, x). An existing file is
-    replaced: napari has asked. Raises OutputRefused or ValueError with a sentence.
+    source file; any other by its own transform, its world read as LPS mm in the order (z, y, x). Where a legend is kept
+    for the masks of the folder, the file holds its codes. An existing file is replaced: napari has asked. Raises
+    OutputRefused, UnreadableInput or ValueError with a sentence.
     """
     labels = np.asarray(data)
     kept = (meta.get("metadata") or {}).get(KEY, {})
@@ -41,8 +44,15 @@ def write_labels(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     task = _task(kept.get("task"))
     if task is not None and shows_background(meta.get("features", {}), task):
         labels = from_canvas(labels, task, "all")
-    write_mask(labels, scan_file, Path(path), task=task, overwrite=True)
+    write_in_folder(labels, scan_file, Path(path), task)
     return [str(path)]
+
+
+def write_in_folder(labels: NDArray[Any], scan_file: ScanFile, path: Path, task: Task | None) -> None:
+    """Write a mask as the others of its folder are: in the codes of the legend that is kept for them, where one is."""
+    foreign = suffix_of(path) not in FORMATS["dicom"].writes and kept_codes(path.parent) is not None
+    codes = in_kept_codes(path.parent, np.asarray(labels, np.uint8)) if foreign else labels
+    write_mask(codes, scan_file, path, task=task, overwrite=True, plain=foreign)
 
 
 def write_image(path: str, data: Any, meta: dict[str, Any]) -> list[str]:

@@ -47,7 +47,8 @@ class ModelChooser(QComboBox):
         if self._none_text:
             self.addItem(self._none_text, "")
         for entry in entries:
-            self.addItem(f"{entry.name} ({entry.task})", entry.name)
+            same = entry.name == entry.task  # 'optic (optic)' would say one thing twice
+            self.addItem(entry.name if same else f"{entry.name} ({entry.task})", entry.name)
         best = before or (preferred_model(task) if task else "") or ""
         if not self._none_text or before:
             self.setCurrentIndex(max(0, self.findData(best)))

@@ -135,6 +135,13 @@ class Panel(QWidget):
                 self.setMinimumWidth(wanted)
         return False
 
+    def showEvent(self, event: Any) -> None:
+        """Fields of all cards line up, as soon as all are there."""
+        super().showEvent(event)
+        names = [name for section in self._content.findChildren(Section) for name in section.names]
+        for name in names:
+            name.setMinimumWidth(max(n.sizeHint().width() for n in names))
+
     def event(self, event: Any) -> bool:
         # napari takes a closed plugin widget out of its dock (parent -> None) and never deletes it.
         if event.type() == QEvent.Type.ParentChange:

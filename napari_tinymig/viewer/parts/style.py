@@ -150,6 +150,7 @@ class Section(QFrame):
         self.heading.setVisible(bool(heading))
         self.column.addWidget(self.heading)
         self._form: QFormLayout | None = None
+        self.names: list[QLabel] = []  # of the labelled fields
 
     def add(self, part: Any) -> Any:
         """Append a widget, a layout or a magicgui widget; returned, so that it can be kept."""
@@ -163,7 +164,7 @@ class Section(QFrame):
         return part
 
     def field(self, label: str, part: Any, tip: str = "") -> Any:
-        """Append a labelled field; labels of neighbouring fields line up."""
+        """Append a labelled field; the fields of a panel line up."""
         if self._form is None:
             form = QFormLayout()
             form.setContentsMargins(0, 0, 0, 0)
@@ -182,6 +183,7 @@ class Section(QFrame):
             native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             native.setMinimumContentsLength(8)
             native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.names.append(name)
         self._form.addRow(name, native)
         return part
 

@@ -97,6 +97,7 @@ def style_sheet(p: Palette) -> str:
         border: none; }}
     QTableView, QTableWidget {{ background-color: {p.background}; gridline-color: {p.border}; }}
     QFrame[role="card"] QTreeWidget, QListWidget {{ background-color: {p.background}; }}
+    QListWidget::item {{ border-left: 3px solid transparent; }}
     QListWidget::item:selected {{ background-color: {p.border}; color: {p.text}; border-left: 3px solid {p.accent}; }}
     QProgressBar {{ border-radius: 4px; text-align: center; min-height: 16px; }}
     QProgressBar::chunk {{ background-color: {p.accent}; border-radius: 4px; }}

@@ -14,6 +14,7 @@ from ...base.geometry import Geometry
 from ..cases.actions import actions, bind_keys, release_keys
 from ..cases.worklist import hold_worklist, let_worklist_go
 from ..docks.keys import with_key
+from ..masks.mask_state import events_of_change
 from ..napari_io.layer_geometry import geometry_of, point_at, world_mm
 from ..napari_io.planes import PLANES, is_volume, scanned_axis, show_plane
 from ..napari_io.scanner_space import in_scanner_space, toggle_scanner_space
@@ -262,5 +263,4 @@ def _leave_mouse(viewer: Any, on_move: Any, on_press: Any) -> None:
 
 
 def _looks_of(mask: Labels) -> tuple[Any, ...]:
-    events = mask.events
-    return events.paint, events.labels_update, events.data, events.opacity, events.contour
+    return *events_of_change(mask), mask.events.opacity, mask.events.contour

@@ -173,11 +173,6 @@ def shown_of(prompts: list[Prompt]) -> list[int]:
     return [i for i, p in enumerate(prompts) if i >= first and p.positions]
 
 
-def events_of_change(mask: Labels) -> tuple[Any, ...]:
-    """The events after which a mask's labels may be others; napari's own undo sends `set_data` alone."""
-    return mask.events.labels_update, mask.events.paint, mask.events.set_data
-
-
 def refuse_locked(mask: Labels) -> None:
     """Raise ValueError for a mask layer that may not be edited."""
     if not mask.editable:

@@ -15,6 +15,7 @@ from ...prompts.session import PromptSession
 from ...tasks.task import Task
 from ..cases.results import name_of_frame
 from ..masks.locked_edits import is_locked
+from ..masks.mask_state import events_of_change
 from ..napari_io.layers import KEY, changed_by_user, grid_shape, kind_of_frames, result_layer, scan_of
 from ..parts.background import Work
 from ..parts.panel import Panel
@@ -24,7 +25,6 @@ from .mask_session import (
     LabelArray,
     Progress,
     answer,
-    events_of_change,
     mended,
     moved,
     opened,

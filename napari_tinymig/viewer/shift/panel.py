@@ -63,7 +63,7 @@ class ShiftPanel(Panel):
         self.images, self.model, self.other = section.images, section.model, section.other
         section.add_models(
             "Whose training images the image is held against.",
-            "before / after",
+            "second",
             "A second model, e.g. the fine-tuned one: shown beside the first.",
         )
         self.go = section.add(primary_button("Measure the shift", self.measure))

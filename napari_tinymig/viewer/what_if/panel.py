@@ -65,7 +65,7 @@ class WhatIfPanel(Panel):
         self.use_mask.addItems(["its own answer", "my mask"])
         section.field("Dice against", self.use_mask, "What the spoiled image's mask is held against.")
         section.field("mask", self.masks, "A labels layer on the image's own grid.")
-        section.add_models("", "second model", "Both answer, side by side.")
+        section.add_models("", "second", "Both answer, side by side.")
         self.go = section.add(primary_button("Start", self.start))
 
     def _slider_section(self) -> None:
