@@ -3,8 +3,8 @@
 Rules for a folder: its own files only, no sub-folders, except sub-folders (three levels deep) that hold DICOM files.
 Ignored without a word: hidden files, DICOMDIR, text, and files whose name says document, table or model; masks and
 overlays made earlier beside their images or beside the folders of their series; DICOM objects without an image
-(reports, segmentations) beside some with. The data file of a .mhd, .nhdr or .hdr header belongs to its header. Every other file
-becomes an item, even if it turns out unreadable: it then fails with its reason instead of vanishing.
+(reports, segmentations) beside some with. The data file of a .mhd, .nhdr or .hdr header belongs to its header. Every
+other file becomes an item, even if it turns out unreadable: it then fails with its reason instead of vanishing.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from ..base.records import Prediction
 from ..measures.declared import DECLARED
 from .numbers import Tone, with_unit
 
-NEARER = "home images that are nearer"
+NEARER = "nearer home images"
 """What the shift score counts: of 100 images of the training centres that the model never saw, how many are nearer to
 its training images than this one. 50 = an ordinary home image."""
 WORST_DICE = 0.7
@@ -25,9 +25,9 @@ def result_rows(prediction: Prediction) -> dict[str, str]:
             rows[m.name] = with_unit(prediction.measures[m.key], m.unit, m.digits)
             if m.key in ranges:
                 low, high = ranges[m.key]
-                rows[m.name] += f"  ({low:.{m.digits}f}-{high:.{m.digits}f})"
+                rows[m.name] += f" ({low:.{m.digits}f}-{high:.{m.digits}f})"
     for region, (middle, low, high) in prediction.findings.expected_dice.items():
-        rows[f"expected Dice, {region}"] = f"{middle:.2f}  ({low:.2f}-{high:.2f})"
+        rows[f"expected Dice, {region}"] = f"{middle:.2f} ({low:.2f}-{high:.2f})"
     if shift := shift_rows(prediction):
         rows |= shift
     elif prediction.uncertainty is not None:

@@ -273,9 +273,10 @@ class CaseBook(QObject):
             self.choose(active)
 
     def choose(self, layer: Layer | None) -> None:
-        """Make the case of a layer the current one, and show it alone once cases are gone through."""
+        """Make the case of a layer the current one, and show it alone once cases are gone through. Nothing while a case
+        is being shown: the choosers of the panels follow what is selected then."""
         case = self.case_of(layer)
-        if case is None or case is self.current:
+        if self._moving or case is None or case is self.current:
             return
         if self.one_at_a_time:
             self.go(case)

@@ -138,7 +138,8 @@ class Panel(QWidget):
     def showEvent(self, event: Any) -> None:
         """Fields of all cards line up, as soon as all are there."""
         super().showEvent(event)
-        names = [name for section in self._content.findChildren(Section) for name in section.names]
+        every = [name for section in self._content.findChildren(Section) for name in section.names]
+        names = [name for name in every if not name.isHidden()]
         for name in names:
             name.setMinimumWidth(max(n.sizeHint().width() for n in names))
 

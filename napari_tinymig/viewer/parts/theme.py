@@ -16,7 +16,7 @@ MIN_WIDTH = 320  # a panel docked right in a 1280 px wide window still leaves ha
 SERIES_COLOURS = ("#35c2f0", "#ffb000", "#6fd08c", "#d58cf0", "#ff8d85")  # told apart by colour-blind eyes too
 
 Role = Literal[
-    "heading", "hint", "value", "badge", "primary", "danger", "link", "card", "empty", "line", "title", "tool"
+    "heading", "hint", "value", "badge", "primary", "danger", "link", "card", "empty", "line", "title", "tool", "step"
 ]
 
 
@@ -91,6 +91,7 @@ def style_sheet(p: Palette) -> str:
     QFrame[role="card"] QPushButton[role="tool"]:hover {{ border: 1px solid {p.accent_hover}; }}
     QFrame[role="card"] QPushButton[role="tool"]:checked {{
         background-color: {p.accent}; color: {p.on_accent}; font-weight: 600; border: 1px solid {p.accent}; }}
+    QFrame[role="card"] QPushButton[role="step"] {{ padding: 5px 3px; min-width: 40px; }}
     QPushButton[role="danger"] {{ color: {p.bad}; }}
     QFrame[role="card"] QPushButton[role="link"], QPushButton[role="link"] {{
         background: transparent; color: {p.accent_hover if p.dark else p.accent}; text-align: left; padding: 2px 0;

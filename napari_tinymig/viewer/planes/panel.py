@@ -187,7 +187,13 @@ class PlanesPanel(Panel):
         """The slider moved: the pictures go to the slice on show in the window."""
         case, dims = self.book.current, self.viewer.dims
         image = case.image if case is not None else None
-        if self._moving or self.position is None or dims.ndisplay == 3 or image not in [v.layer for v in self.views]:
+        if (
+            self._moving
+            or self.position is None
+            or dims.ndisplay == 3
+            or dims.ndim < 3
+            or image not in [v.layer for v in self.views]
+        ):
             return
         at, window = point_at(image, self.position), np.asarray(dims.point[-3:])
         sliced = dims.order[-3] - (dims.ndim - 3)

@@ -37,10 +37,10 @@ class ResultCard(Section):
         self.rows = self.add(NumberRows())
         self.notes = self.add(text_label("", "hint", selectable=True))
         self.next = {
-            text: button(text, lambda title=title: open_panel(viewer, title), tip=tip)
+            text: button(text, lambda title=title: open_panel(viewer, title), "step", tip)
             for text, (title, tip) in NEXT.items()
         }
-        self.next["Next case"] = button("Next case", next_case, tip=f"Key: {CASE_KEYS['next'].shown}")
+        self.next["Next case"] = button("Next case", next_case, "step", f"Key: {CASE_KEYS['next'].shown}")
         self.add(row(*self.next.values(), stretch=None))
         self.hide()
 
