@@ -106,9 +106,9 @@ def test_a_handful_of_persons_gets_no_range(panel):
 
     values = {"auroc": 1.0, "auroc_low": 0.4, "auroc_high": 1.0, "n": 4.0, "cases": 4.0, "balanced_accuracy": 1.0}
     panel.take_messages([Message("validation", values=values, text="test")])
-    assert panel.scores.rows()["AUROC, 95 % interval"] == "1.00 (too few to say a range)"
+    assert panel.scores.rows()["its 95 % interval"] == "too few to say"
     panel.take_messages([Message("validation", values=values | {"n": 40.0, "cases": 40.0}, text="test")])
-    assert panel.scores.rows()["AUROC, 95 % interval"] == "1.00 [0.40, 1.00]"
+    assert panel.scores.rows()["its 95 % interval"] == "0.40 to 1.00"
 
 
 def test_examples_in_a_classifier_out(panel, place, tmp_path):
@@ -117,7 +117,7 @@ def test_examples_in_a_classifier_out(panel, place, tmp_path):
     assert not panel.run.stop_button.isHidden()
     wait_until(lambda: not panel.running, 240, "the run")
     assert "KB" in panel.message.text(), panel.message.text()
-    assert "AUROC, 95 % interval" in panel.scores.rows()
+    assert "its 95 % interval" in panel.scores.rows()
     assert Path(panel.classifier.text()).parent.parent == tmp_path / "home" / "runs"
 
 

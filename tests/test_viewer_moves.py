@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import nibabel
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from viewer_parts import photograph, spin, volume
+from viewer_parts import open_file, photograph, spin, volume
 
 from napari_tinymig.tasks.prostate import PROSTATE
 from napari_tinymig.viewer.cases.worklist import hold_worklist, let_worklist_go
 from napari_tinymig.viewer.napari_io.layers import result_layer
+from napari_tinymig.viewer.parts.numbers import NumberRows
+from napari_tinymig.viewer.parts.theme import MARGIN, MIN_WIDTH
 from napari_tinymig.viewer.planes.panel import PlanesPanel
 from napari_tinymig.viewer.segment.panel import SegmentPanel
 
@@ -51,14 +54,34 @@ def test_a_case_is_left_once_and_comes_back_with_its_mask_while_choosers_follow(
     opened.release()
 
 
-def test_a_photograph_opened_after_volumes_were_closed_meets_no_stale_picture(viewer, book, qtbot):
+def test_all_layers_can_be_closed_and_a_photograph_opened_while_planes_are_shown(viewer, book, qtbot, tmp_path):
+    nibabel.save(nibabel.Nifti1Image(volume()[0].T, np.diag([0.5, 0.5, 3, 1])), tmp_path / "scan.nii.gz")
     planes = PlanesPanel(viewer)
     qtbot.addWidget(planes)
-    planes.position = np.zeros(3)
-    add_volume(viewer, "scan")
+    open_file(viewer, tmp_path / "scan.nii.gz")
+    assert planes.views
+    viewer.dims.set_point(0, 9.0)
     viewer.layers.clear()
+    assert (planes.views, book.cases) == ([], [])
     viewer.add_image(photograph(), name="eye")
-    book.go(book.cases[0])
     assert [case.name for case in book.cases] == ["eye"]
-    assert planes.views == []
     planes.release()
+
+
+@pytest.mark.parametrize("name", ["home images", "images of persons never trained on (target: another hospital)"])
+def test_rows_of_numbers_never_ask_for_more_than_the_dock_has(qtbot, name):
+    rows = NumberRows()
+    qtbot.addWidget(rows)
+    rows.set_rows({name: "0.93 (0.90-0.95)", "expected Dice, cup": "0.88 (0.80-0.93)"})
+    assert rows.minimumSizeHint().width() <= MIN_WIDTH - 4 * MARGIN
+
+
+def test_a_bar_is_never_full_while_the_mask_is_still_added(viewer, qtbot):
+    panel = SegmentPanel(viewer)
+    qtbot.addWidget(panel)
+    told = panel.work.on_progress
+    told((1, 3))
+    assert (panel.bar.value(), panel.bar.maximum()) == (1, 3)
+    told((3, 3))
+    assert panel.bar.maximum() == 0  # moves without saying how far
+    panel.release()

@@ -203,8 +203,8 @@ class ClassifyPanel(Panel):
             {
                 f"images never trained on ({message.text})": f"{v.get('n', 0):.0f}",
                 "balanced accuracy": f"{v.get('balanced_accuracy', float('nan')):.2f}",
-                "AUROC, 95 % interval": f"{v.get('auroc', float('nan')):.2f} "
-                + ("(too few to say a range)" if few else f"[{low:.2f}, {high:.2f}]"),
+                "AUROC": f"{v.get('auroc', float('nan')):.2f}",
+                "its 95 % interval": "too few to say" if few else f"{low:.2f} to {high:.2f}",
             }
         )
         self.scores.show()

@@ -41,8 +41,7 @@ class NumberRows(QWidget):
     def set_rows(self, rows: Mapping[str, str]) -> None:
         """Show `name -> value`; further rows are hidden."""
         while len(self._rows) < len(rows):
-            name, value = text_label("", "hint"), text_label("", "value", selectable=True)
-            name.setWordWrap(False)
+            name, value = text_label("", "hint"), text_label("", "value", selectable=True)  # a long name wraps
             value.setAlignment(Qt.AlignmentFlag.AlignRight)
             self._grid.addWidget(name, len(self._rows), 0)
             self._grid.addWidget(value, len(self._rows), 1)
