@@ -54,6 +54,19 @@ def test_a_case_is_left_once_and_comes_back_with_its_mask_while_choosers_follow(
     opened.release()
 
 
+def test_the_mask_of_an_image_that_was_closed_does_not_lie_on_the_next_one(viewer, book):
+    for name in ("first", "second"):
+        image = add_volume(viewer, name)
+        viewer.add_layer(result_layer(image, volume()[1].astype(np.uint8), PROSTATE, f"{name} mask", {}))
+    book.go(book.case_of(viewer.layers["second"]))
+    viewer.layers.remove("second")
+    spin(0.05)
+    book.go(book.case_of(viewer.layers["first"]))
+    assert [layer.name for layer in viewer.layers if layer.visible] == ["first", "first mask"]
+    viewer.layers.remove("first")  # the last one: its mask is all that is left to see
+    assert viewer.layers["first mask"].visible
+
+
 def test_all_layers_can_be_closed_and_a_photograph_opened_while_planes_are_shown(viewer, book, qtbot, tmp_path):
     nibabel.save(nibabel.Nifti1Image(volume()[0].T, np.diag([0.5, 0.5, 3, 1])), tmp_path / "scan.nii.gz")
     planes = PlanesPanel(viewer)

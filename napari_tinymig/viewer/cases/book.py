@@ -143,9 +143,12 @@ class CaseBook(QObject):
             self._listening.remove((emitter, callback))
 
     def _close(self, case: Case) -> None:
-        """The image of a case is gone: so is the case, except where it is a file of the folder."""
+        """The image of a case is gone: so is the case, except where it is a file of the folder. Its mask would lie on
+        the next image: it is hidden, and stays in napari's list."""
         if case.item is None:
             self.cases.remove(case)
+        for layer in case.layers if any(other.image is not None for other in self.cases) else []:
+            layer.visible = False
         if case is self.current:
             self.current = None
             self.slices.follow(None)

@@ -11,6 +11,9 @@ from ...reports.numbers import NOT_MEASURABLE
 from .style import text_label, with_role
 from .theme import GAP
 
+LONGEST_NAME = 150
+"""Of a row, on one line, px."""
+
 
 class BigNumber(QLabel):
     """The one number of a panel, large, with its name beside it."""
@@ -33,7 +36,7 @@ class NumberRows(QWidget):
         super().__init__()
         self._grid = QGridLayout(self)
         self._grid.setContentsMargins(0, 0, 0, 0)
-        self._grid.setHorizontalSpacing(2 * GAP)
+        self._grid.setHorizontalSpacing(GAP)
         self._grid.setVerticalSpacing(2)
         self._grid.setColumnStretch(0, 1)
         self._rows: list[tuple[QLabel, QLabel]] = []
@@ -41,8 +44,9 @@ class NumberRows(QWidget):
     def set_rows(self, rows: Mapping[str, str]) -> None:
         """Show `name -> value`; further rows are hidden."""
         while len(self._rows) < len(rows):
-            name, value = text_label("", "hint"), text_label("", "value", selectable=True)  # a long name wraps
-            value.setAlignment(Qt.AlignmentFlag.AlignRight)
+            name, value = text_label("", "hint"), text_label("", "value", selectable=True)
+            name.setAlignment(Qt.AlignmentFlag.AlignTop)
+            value.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignTop)
             self._grid.addWidget(name, len(self._rows), 0)
             self._grid.addWidget(value, len(self._rows), 1)
             self._rows.append((name, value))
@@ -53,6 +57,8 @@ class NumberRows(QWidget):
             value_label.setVisible(shown)
             if shown:
                 name_label.setText(items[i][0])
+                long = name_label.fontMetrics().horizontalAdvance(items[i][0]) > LONGEST_NAME
+                name_label.setWordWrap(long)  # it would widen the whole dock
                 value_label.setText(items[i][1])
 
     def rows(self) -> dict[str, str]:

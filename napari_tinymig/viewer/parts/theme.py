@@ -91,7 +91,7 @@ def style_sheet(p: Palette) -> str:
     QFrame[role="card"] QPushButton[role="tool"]:hover {{ border: 1px solid {p.accent_hover}; }}
     QFrame[role="card"] QPushButton[role="tool"]:checked {{
         background-color: {p.accent}; color: {p.on_accent}; font-weight: 600; border: 1px solid {p.accent}; }}
-    QFrame[role="card"] QPushButton[role="step"] {{ padding: 5px 3px; min-width: 40px; }}
+    QFrame[role="card"] QPushButton[role="step"] {{ padding: 5px 2px; }}
     QPushButton[role="danger"] {{ color: {p.bad}; }}
     QFrame[role="card"] QPushButton[role="link"], QPushButton[role="link"] {{
         background: transparent; color: {p.accent_hover if p.dark else p.accent}; text-align: left; padding: 2px 0;

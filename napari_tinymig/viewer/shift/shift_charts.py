@@ -17,7 +17,7 @@ from ..parts.theme import Palette
 
 ACROSS, UP = "direction of most spread", "second most"
 """The axes: principal directions of all images together, as the model sees them; they have no unit."""
-CLICK = "click a point to open its image"
+CLICK = "click a point to open it"
 HIT = 9.0  # a click this near to a point opens it, px
 
 
