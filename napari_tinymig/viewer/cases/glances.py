@@ -24,6 +24,7 @@ class Glances(QObject):
         super().__init__(parent)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="cases")
         self._waiting: dict[Labels, Future[None]] = {}
+        self.seen.connect(self._answered)
 
     def ask(self, mask: Labels) -> None:
         """Look at a mask soon."""
@@ -34,6 +35,10 @@ class Glances(QObject):
     def _look(self, mask: Labels) -> None:
         state, number = look_at(mask)
         self.seen.emit(mask, state, number)
+
+    def _answered(self, mask: Labels, _state: str, _number: str) -> None:
+        if (waiting := self._waiting.get(mask)) is not None and (waiting.running() or waiting.done()):
+            del self._waiting[mask]  # a mask that is closed later is not held
 
     def forget(self) -> None:
         """Nobody waits for an answer any longer."""
