@@ -45,10 +45,10 @@ class NumberRows(QWidget):
         """Show `name -> value`; further rows are hidden."""
         while len(self._rows) < len(rows):
             name, value = text_label("", "hint"), text_label("", "value", selectable=True)
-            name.setAlignment(Qt.AlignmentFlag.AlignTop)
-            value.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignTop)
-            self._grid.addWidget(name, len(self._rows), 0)
-            self._grid.addWidget(value, len(self._rows), 1)
+            name.setWordWrap(False)
+            value.setAlignment(Qt.AlignmentFlag.AlignRight)
+            for column, label in enumerate((name, value)):  # Top of the label itself would add an indent to its height
+                self._grid.addWidget(label, len(self._rows), column, Qt.AlignmentFlag.AlignTop)
             self._rows.append((name, value))
         items = list(rows.items())
         for i, (name_label, value_label) in enumerate(self._rows):
@@ -56,9 +56,10 @@ class NumberRows(QWidget):
             name_label.setVisible(shown)
             value_label.setVisible(shown)
             if shown:
-                name_label.setText(items[i][0])
                 long = name_label.fontMetrics().horizontalAdvance(items[i][0]) > LONGEST_NAME
-                name_label.setWordWrap(long)  # it would widen the whole dock
+                if long != name_label.wordWrap():
+                    name_label.setWordWrap(long)  # it would widen the whole dock
+                name_label.setText(items[i][0])
                 value_label.setText(items[i][1])
 
     def rows(self) -> dict[str, str]:
