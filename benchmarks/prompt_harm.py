@@ -134,14 +134,18 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 
 
-def measured(groups: dict[str, list[Target]], prompts: int) -> dict[str, float]:
-    """Means over targets for each user: harm, harm where the truth was told, and Dice."""
+def measured(
+    groups: dict[str, list[Target]], prompts: int, tell: Callable[[str], None] | None = None
+) -> dict[str, float]:
+    """Means over targets for each user: harm, harm where the truth was told, and Dice. tell: of every case, too."""
     rows: dict[str, list[dict[str, object]]] = {kind: [] for kind in USERS}
     for name, group in groups.items():
         for kind in USERS:
             seed = 200 if kind == "sloppy" else 0
             runs = [run(t, User(kind, seed + i), prompts) for i, t in enumerate(group)]
             rows[kind].append(summary(name, kind, runs))
+            for target, found in zip(group, runs) if tell is not None else ():
+                tell(f"{name}, {kind}, {target.case}: {[round(float(r['dice']), 3) for r in found]}")
     keys = ("lowered", "lowered_1pt", "told_wrongly", "lowered_told_right", "dice_0", "dice_1", "dice_3", "dice_5")
     out = {f"{who}_{k}": round(float(np.mean([r[k] for r in found])), 4) for who, found in rows.items() for k in keys}
     return out | {f"{r['target']}_{k}": r[k] for r in rows["centre"] for k in ("lowered", "dice_3")}  # type: ignore[misc]
@@ -156,6 +160,7 @@ def main(say: Callable[[str], None] = print) -> None:
     parser.add_argument("--half", type=int, choices=(0, 1), default=None, help="of the cases; default: all")
     parser.add_argument("--start", choices=("automatic", "nothing"), default="automatic")
     parser.add_argument("--way", default="", help="only the ways whose name holds this")
+    parser.add_argument("--cases", action="store_true", help="also print the Dice of every case after each prompt")
     a = parser.parse_args()
     groups = grouped(a.data, a.images, a.half, a.start)
     key = f"{a.start}, " + ("all cases" if a.half is None else ("chosen on", "reported on")[a.half])
@@ -166,7 +171,7 @@ def main(say: Callable[[str], None] = print) -> None:
         with ExitStack() as stack:
             for what, value in changes.items():
                 stack.enter_context(patch.object(OWNER.get(what, answer), what, value))
-            table.setdefault(key, {})[name] = measured(groups, a.prompts)
+            table.setdefault(key, {})[name] = measured(groups, a.prompts, say if a.cases else None)
         say(json.dumps({name: table[key][name]}))
         a.out.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
 
