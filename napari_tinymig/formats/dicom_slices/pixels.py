@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.pixels import get_decoder
 from pydicom.pixels.processing import apply_color_lut
 from pydicom.uid import UID
 
 from ...base.errors import UnreadableInput, UnsupportedInput
 from ..scan_file import eight_bit
+from .jpeg import plugin_for
 
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 """Colour spaces that decoding turns into RGB (PS3.3 C.7.6.3.1.2)."""
 _PALETTE = "PALETTE COLOR"
-_PACKAGES = "pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg pylibjpeg-rle"
+_PACKAGES = "pip install pylibjpeg pylibjpeg-openjpeg pylibjpeg-rle imagecodecs"
 
 
 def is_colour(dataset: Any) -> bool:
@@ -51,23 +51,25 @@ def pixel_values(dataset: Any) -> NDArray[Any]:
         )
     syntax = UID(str(dataset.file_meta.TransferSyntaxUID)) if hasattr(dataset, "file_meta") else UID("")
     if syntax.is_transfer_syntax and syntax.is_compressed and not syntax.is_deflated:
-        _check_decoder(dataset, syntax)
+        dataset.pixel_array_options(decoding_plugin=_plugin(dataset, syntax))
     return np.asarray(dataset.pixel_array)
 
 
-def _check_decoder(dataset: Any, syntax: UID) -> None:
+def _plugin(dataset: Any, syntax: UID) -> str:
+    """Which of pydicom's plugins decodes. Raises UnsupportedInput for a foreign syntax, UnreadableInput without any."""
     try:
-        decoder = get_decoder(syntax)
+        found = plugin_for(syntax)
     except NotImplementedError as e:
         raise UnsupportedInput(
             f"{_name(dataset)} is compressed as {syntax.name}, which is not read; expected an uncompressed image, "
             "JPEG, JPEG 2000, JPEG-LS or RLE; export it as one of these."
         ) from e
-    if not decoder.is_available:
+    if not found:
         raise UnreadableInput(
             f"{_name(dataset)} is compressed as {syntax.name}, and no decoder for it is installed; install one with: "
             f"{_PACKAGES}"
         )
+    return found
 
 
 def rgb_pixels(dataset: Any) -> NDArray[np.uint8]:
