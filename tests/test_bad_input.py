@@ -207,6 +207,20 @@ def test_a_header_without_its_data_file(tmp_path):
     assert "b.raw" in sentence_of(tmp_path / "b.nhdr", UnreadableInput)
 
 
+def test_a_name_that_the_system_finds_too_long_stops_no_folder(tmp_path):
+    """A damaged .mhd that names a data file of 300 letters ended the run of its whole folder (found by fuzzing)."""
+    fill(tmp_path, "a.png")
+    (tmp_path / "b.mhd").write_text(f"ObjectType = Image\nNDims = 3\nDimSize = 4 4 4\nElementDataFile = {'n' * 300}\n")
+    good, bad = find_inputs([tmp_path])
+    assert open_input(good).scan.kind == "photograph"
+    with pytest.raises(TinyMIGError):
+        open_input(bad)
+    [item] = find_inputs([tmp_path / ("n" * 300)])
+    assert "does not exist" in item.problem
+    with pytest.raises(UnreadableInput, match="does not exist"):
+        read_mask(tmp_path / ("n" * 300))
+
+
 def test_a_broken_affine_is_read_without_geometry_and_said(tmp_path):
     image = nib.Nifti1Image(VOLUME, None)
     image.set_sform(np.zeros((4, 4)), 1)

@@ -4,17 +4,18 @@
     python benchmarks/reliability/fuzz.py --seconds 20
 
 Seeds are drawn here: PNG, JPEG, TIFF, BMP, WebP, NIfTI (packed, a pair, big-endian), NRRD (beside and inside), MHA,
-MHD, DICOM (plain, RLE, JPEG 2000, colour, a series), masks. An input is a seed with bits flipped, bytes cut out,
-doubled or set to extremes, cut short, or with numbers in its header text replaced. What breaks the rule is kept
-(`--keep`), made as small as possible by undoing changes; tests/corpus/ holds what was found so, and the tests read it
-again.
+MHD, DICOM (plain, RLE, JPEG 2000, lossless JPEG, JPEG-LS, colour, a series), masks. An input is a seed with bits
+flipped, bytes cut out, doubled or set to extremes, cut short, or with numbers in its header text replaced. Every input
+is read as images, one in four also as masks, and every input of the seeds that are masks. Input i depends on `--seed`
+and i alone. A process forked for every 2,000 inputs reads them (Linux, macOS), so that one that ends it is seen, too.
+What breaks the rule is kept (`--keep`), made as small as possible by undoing changes; tests/corpus/ holds what was
+found so, and the tests read it again.
 """
 
 from __future__ import annotations
 
 import argparse
-import gzip
-import io
+import json
 import os
 import random
 import re
@@ -27,92 +28,17 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
-import nrrd
 import numpy as np
-import pydicom
-import SimpleITK as sitk
-from PIL import Image
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless, generate_uid
+from fuzz_seeds import Files, seeds
 
 from napari_tinymig.base.errors import TinyMIGError
 from napari_tinymig.base.records import Scan
 from napari_tinymig.formats import find_inputs, open_input, open_mask
 
 SLOWEST_S = 20
-Files = dict[str, bytes]
-
-
-def seeds() -> dict[str, Files]:
-    """Small whole files of every format that is read, by name."""
-    rng = np.random.default_rng(0)
-    out: dict[str, Files] = {}
-    rgb = rng.integers(0, 255, (24, 28, 3)).astype(np.uint8)
-    mask = (np.indices((24, 28)).sum(0) > 25).astype(np.uint8)
-    for ending, options in (("png", {}), ("jpg", {}), ("tif", {"compression": "tiff_lzw"}), ("bmp", {}), ("webp", {})):
-        stream = io.BytesIO()
-        Image.fromarray(rgb).save(stream, {"jpg": "JPEG", "tif": "TIFF"}.get(ending, ending.upper()), **options)
-        out[ending] = {f"a.{ending}": stream.getvalue()}
-    stream = io.BytesIO()
-    Image.fromarray(mask).save(stream, "PNG")
-    out["png mask"] = {"a_mask.png": stream.getvalue()}
-    values = rng.integers(0, 900, (12, 14, 6)).astype(np.int16)
-    out |= _volumes(values)
-    for name, change in (("plain", None), ("rle", RLELossless), ("j2k", JPEG2000Lossless), ("colour", "RGB")):
-        out[f"dicom {name}"] = {"a.dcm": _dicom(np.tile(values[..., 0].T, (6, 6)), 0, change)}
-    out["dicom series"] = {f"{k}.dcm": _dicom(values[..., k].T, k, None) for k in range(6)}
-    return out
-
-
-def _volumes(values: np.ndarray) -> dict[str, Files]:
-    out: dict[str, Files] = {}
-    image = nib.Nifti1Image(values, np.diag([0.5, 0.6, 3.0, 1.0]))
-    out["nifti"] = {"a.nii": image.to_bytes()}
-    out["nifti gz"] = {"a.nii.gz": gzip.compress(image.to_bytes(), mtime=0)}
-    big = nib.Nifti1Image(values, image.affine, nib.Nifti1Header(endianness=">"))
-    out["nifti big-endian"] = {"a.nii": big.to_bytes()}
-    with tempfile.TemporaryDirectory() as folder:
-        at = Path(folder)
-        nib.save(nib.Nifti1Pair(values, image.affine), at / "a.hdr")
-        picture = sitk.GetImageFromArray(values.transpose(2, 1, 0))
-        for name in ("b.mha", "c.mhd", "d.nrrd", "e.nhdr"):
-            sitk.WriteImage(picture, at / name, useCompression=name[0] in "bd")
-        header = {"Segment0_ID": "s", "Segment0_Name": "n", "Segment0_LabelValue": "1", "Segment0_Layer": "0"}
-        nrrd.write(
-            str(at / "f.seg.nrrd"), (values > 400).astype(np.uint8)[None], header | {"kinds": ["list"] + ["domain"] * 3}
-        )
-        for stem in "abcdef":
-            out[f"volume {stem}"] = {p.name: p.read_bytes() for p in sorted(at.glob(f"{stem}.*"))}
-    return out
-
-
-def _dicom(values: np.ndarray, k: int, change: Any) -> bytes:
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = (
-        "1.2.840.10008.5.1.4.1.1.4",
-        generate_uid(entropy_srcs=[str(k)]),
-    )
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    ds = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
-    ds.SOPClassUID, ds.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
-    ds.SeriesInstanceUID, ds.Modality, ds.InstanceNumber = "1.2.3.4", "MR", k + 1
-    ds.Rows, ds.Columns = values.shape
-    ds.ImageOrientationPatient, ds.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [0, 0, 3.0 * k]
-    ds.PixelSpacing, ds.SliceThickness = [0.6, 0.5], 3.0
-    ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.PixelRepresentation = 1, "MONOCHROME2", 1
-    ds.BitsAllocated, ds.BitsStored, ds.HighBit = 16, 16, 15
-    ds.PixelData = np.ascontiguousarray(values).tobytes()
-    if change == "RGB":
-        ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.PlanarConfiguration = 3, "YBR_FULL", 0
-        ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 8, 8, 7, 0
-        ds.PixelData = np.repeat(values[..., None].astype(np.uint8), 3, 2).tobytes()
-    elif change is not None:
-        ds.compress(change)
-    out = io.BytesIO()
-    pydicom.dcmwrite(out, ds, enforce_file_format=True)
-    return out.getvalue()
-
+BATCH = 2_000
+OFTEN = {"dicom series": 0.1, "dicom jpeg-ls": 0.02}
+"""How often a seed is drawn; 1 where none is said: a series costs as much as ten files, a torn JPEG-LS one seconds."""
 
 NUMBERS = (b"0", b"-1", b"nan", b"inf", b"1e308", b"99999999999", b"65536", b"-0.0", b"", b"x")
 
@@ -154,8 +80,8 @@ def valid(scan: Scan) -> bool:
     return pixels.ndim == 3 and pixels.size > 0 and bool(np.isfinite(pixels).all()) and spaced
 
 
-def outcome(folder: Path) -> str:
-    """What reading a folder's files as images and as masks came to; raises what no reader may raise."""
+def outcome(folder: Path, masks: bool = True) -> str:
+    """What reading a folder's files as images (and as masks) came to; raises what no reader may raise."""
     told = "error"
     for item in find_inputs([folder]):
         try:
@@ -167,7 +93,7 @@ def outcome(folder: Path) -> str:
         if not valid(scan):
             raise RuntimeError("an invalid Scan")
         told = "scan"
-    for path in sorted(folder.iterdir()):
+    for path in sorted(folder.iterdir()) if masks else ():
         try:
             open_mask(path)
             told = "mask" if told == "error" else told
@@ -203,13 +129,13 @@ def slow(*_: Any) -> None:
     raise TimeoutError(f"longer than {SLOWEST_S} s")
 
 
-def try_files(files: Files) -> str:
+def try_files(files: Files, masks: bool = True) -> str:
     """The outcome of these files in a folder of their own, or 'BROKEN' with what was raised."""
     SCRATCH.put(files)
     signal.signal(signal.SIGALRM, slow)
     signal.alarm(SLOWEST_S)
     try:
-        return outcome(SCRATCH.path)
+        return outcome(SCRATCH.path, masks)
     except BaseException as e:  # that is what is looked for
         if isinstance(e, KeyboardInterrupt):
             raise
@@ -229,6 +155,71 @@ def smallest(seed: bytes, bad: bytes, name: str, files: Files) -> bytes:
     return best
 
 
+def drawn(seed: int, i: int, whole: dict[str, Files]) -> tuple[str, str, Files, bool]:
+    """(kind, name of the damaged file, files, whether they are read as masks, too) of input `i`."""
+    rng = random.Random(f"{seed} {i}")
+    [kind] = rng.choices(list(whole), [OFTEN.get(kind, 1.0) for kind in whole])
+    files = dict(whole[kind])
+    name = rng.choice(list(files))
+    files[name] = damaged(files[name], rng)
+    return kind, name, files, kind in ("png mask", "volume f") or rng.random() < 0.25
+
+
+def read_batch(seed: int, numbers: range, whole: dict[str, Files], told: int) -> None:
+    """Read inputs, and write a line about each broken one and about the counts so far into the file `told`."""
+    counts: Counter[str] = Counter()
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(quiet, 2)  # what decoders say of damage
+    for i in numbers:
+        os.pwrite(told, f"{i:20d}".encode(), 0)
+        _, _, files, masks = drawn(seed, i, whole)
+        said = try_files(files, masks)
+        counts[said.split()[0]] += 1
+        if said.startswith("BROKEN"):
+            os.write(told, json.dumps([i, said]).encode() + b"\n")
+    os.write(told, json.dumps(counts).encode() + b"\n")
+
+
+def batch(seed: int, numbers: range, whole: dict[str, Files]) -> tuple[Counter[str], list[tuple[int, str]], float]:
+    """(counts, broken inputs with what was raised, peak memory in MB) of a forked process that reads some inputs."""
+    with tempfile.TemporaryFile() as stream:
+        stream.write(b" " * 20 + b"\n")
+        stream.flush()
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                read_batch(seed, numbers, whole, stream.fileno())
+                code = 0
+            finally:
+                os._exit(code)
+        _, status, used = os.wait4(child, 0)
+        stream.seek(0)
+        head, *lines = stream.read().decode().splitlines()
+    found = [json.loads(line) for line in lines]
+    counts = Counter(next((f for f in found if isinstance(f, dict)), {}))
+    broken = [(i, said) for i, said in (f for f in found if isinstance(f, list))]
+    if code := os.waitstatus_to_exitcode(status):
+        last = int(head)
+        broken.append((last, f"BROKEN the process ended with {code}"))
+        counts = Counter({"uncounted": last - numbers.start, "BROKEN": 1})
+        more, rest, _ = batch(seed, range(last + 1, numbers.stop), whole) if last + 1 < numbers.stop else ({}, [], 0)
+        counts.update(more)
+        broken += rest
+    return counts, broken, used.ru_maxrss / 1024
+
+
+def keep(folder: Path, seed: int, i: int, said: str, whole: dict[str, Files]) -> None:
+    """Write input `i` into a folder of its own, as small as it can be made."""
+    kind, name, files, _ = drawn(seed, i, whole)
+    if "process ended" not in said:
+        files[name] = smallest(whole[kind][name], files[name], name, files)
+    inside = folder / f"{kind.replace(' ', '_')}_{seed}_{i}"
+    inside.mkdir(parents=True, exist_ok=True)
+    for file, raw in files.items():
+        (inside / file).write_bytes(raw)
+
+
 def main() -> None:
     """Fuzz; print counts; keep what broke the rule."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -239,34 +230,26 @@ def main() -> None:
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
-    rng, whole = random.Random(args.seed), seeds()
-    kinds = list(whole)
-    often = [1.0 if len(whole[kind]) < 3 else 0.1 for kind in kinds]  # a series costs as much as ten files
+    whole, start, done, peak = seeds(), time.monotonic(), 0, 0.0
     counts: Counter[str] = Counter()
-    broken: dict[str, Files] = {}
-    start = time.monotonic()
-    while sum(counts.values()) < args.inputs and time.monotonic() - start < args.seconds:
-        [kind] = rng.choices(kinds, often)
-        files = dict(whole[kind])
-        name = rng.choice(list(files))
-        files[name] = damaged(files[name], rng)
-        told = try_files(files)
-        counts[told.split()[0]] += 1
-        if told.startswith("BROKEN") and told not in broken:
-            files[name] = smallest(whole[kind][name], files[name], name, files)
-            broken[told] = files
-            print(f"{kind}: {told}", flush=True)
-            if args.keep is not None:
-                folder = args.keep / f"{kind.replace(' ', '_')}_{args.seed}_{len(broken)}"
-                folder.mkdir(parents=True, exist_ok=True)
-                for file, raw in files.items():
-                    (folder / file).write_bytes(raw)
-    seconds, total = time.monotonic() - start, sum(counts.values())
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{time.process_time():.0f} s of processor time, at most {peak:.0f} MB of memory")
+    broken: dict[str, int] = {}
+    while done < args.inputs and time.monotonic() - start < args.seconds:
+        numbers = range(done, min(done + BATCH, args.inputs))
+        more, found, memory = batch(args.seed, numbers, whole)
+        counts.update(more)
+        done, peak = numbers.stop, max(peak, memory)
+        for i, said in found:
+            if said not in broken:
+                broken[said] = i
+                print(f"input {i}, {drawn(args.seed, i, whole)[0]}: {said}", flush=True)
+                if args.keep is not None:
+                    keep(args.keep, args.seed, i, said, whole)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(f"{used.ru_utime + used.ru_stime:.0f} s of processor time, at most {peak:.0f} MB of memory")
     print(
-        f"{total} damaged inputs of {len(whole)} seeds in {seconds:.0f} s: {counts['scan']} valid scans, "
-        f"{counts['mask']} masks alone, {counts['error']} refused in a sentence, {counts['BROKEN']} broke the rule"
+        f"{done} damaged inputs of {len(whole)} seeds in {time.monotonic() - start:.0f} s: {counts['scan']} valid "
+        f"scans, {counts['mask']} masks alone, {counts['error']} refused in a sentence, {counts['BROKEN']} broke the "
+        f"rule, {counts['uncounted']} before one that ended the process"
     )
     raise SystemExit(bool(broken))
 

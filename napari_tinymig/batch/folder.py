@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..base.errors import OutputRefused
 from ..base.safe_files import FolderLock, sweep
-from ..formats import find_inputs, mask_paths
+from ..formats import find_scans, mask_paths
 from ..formats.folder_ledger import Ledger, forget_old_notes, read_ledger
 from ..measures.csv_table import Table, table_columns
 from ..models.registry import open_model
@@ -40,7 +40,7 @@ def plan(inputs: Sequence[str | Path], folder: Path, options: Options) -> list[J
             )
     resolve_device(options.device)
     check_folder(folder)
-    items = find_inputs(inputs)
+    items = find_scans(inputs)
     done = read_ledger(folder)
     masks = mask_paths(folder, items, options.format)
     return [Job(item, mask, options, done.get(mask.name)) for item, mask in zip(items, masks)]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from . import SOME_FAILED, say
+from .measure import say_if
 from .segment import DeviceName, progress_bar
 from .train import follow, parse_settings, stopping
 
@@ -128,11 +129,12 @@ def classify(
     device: DeviceName = typer.Option(DeviceName.auto, help="Where the network runs."),
 ) -> None:
     """Write classes.csv: the class of every image, its probabilities and its distance from the training images."""
-    from ..formats import find_inputs
+    from ..formats import find_scans, masks_left_out
     from ..models.classifier_file import read_classifier_card
 
     read_classifier_card(model)  # a wrong file is refused before torch is loaded
-    found = find_inputs(inputs)
+    found = find_scans(inputs)
+    say_if(masks_left_out(inputs))
     training, data = _training("classifier.classify"), _training("classifier.images")
     classifier = training.Classifier.open(model, str(weights) if weights else None, device.value)
     items = [data.Item(str(i.path), 0, i.name, path=i.path) for i in found]

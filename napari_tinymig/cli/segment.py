@@ -14,6 +14,7 @@ import typer
 
 from ..tasks.table import TASKS, listed
 from . import SOME_FAILED, say
+from .measure import say_if
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,6 +79,7 @@ def segment(
     """Write one mask per image, in the image's own grid, and measurements.csv."""
     from ..batch.folder import plan, with_threads
     from ..batch.one_input import Options
+    from ..formats import masks_left_out
     from ..jobs.accelerate import open_network
 
     options = Options(task, model, roi.value, device.value, format, overlay, overwrite, psa, uncertainty)
@@ -86,7 +88,9 @@ def segment(
     )
     if adapt:
         options = replace(options, model=adapted(options, inputs, out))
-    _run_and_say(with_threads(plan(inputs, out, options)), out, cluster)
+    jobs = with_threads(plan(inputs, out, options))
+    say_if(masks_left_out(inputs))
+    _run_and_say(jobs, out, cluster)
 
 
 def adapted(options: Options, inputs: list[Path], out: Path) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..tasks.table import DEFAULT_TASK
+from .measure import say_if
 
 if TYPE_CHECKING:
     from ..predict.predictor import Predictor
@@ -118,13 +119,15 @@ def _seen(name: str, predictor: Predictor, statistics: dict[str, Any], limit: in
     from rich.markup import escape
     from rich.progress import track
 
-    from ..formats import find_inputs
+    from ..formats import find_scans, masks_left_out
     from ..sets.compare import SeenSet, see, training_images
 
     if _is_model(name):
         return training_images(f"training images of {predictor.header.name}", statistics)
-    folder = Path(name) / "images"
-    items = find_inputs([folder if folder.is_dir() else Path(name)])
+    inner = Path(name) / "images"
+    given = [inner if inner.is_dir() else Path(name)]
+    items = find_scans(given)
+    say_if(masks_left_out(given))
     if len(items) > limit:
         items = [items[round(i * (len(items) - 1) / max(limit - 1, 1))] for i in range(limit)]
     title = Path(name).resolve().name

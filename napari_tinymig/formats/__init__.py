@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..base.errors import UnreadableInput
-from .find import find_images, find_inputs
+from .find import find_images, find_inputs, find_scans, masks_left_out
 from .foreign_masks.legend import apply_label_map, parse_label_map
 from .kinds import stem_of, suffix_of
 from .read_masks import LOADERS, open_mask, read_mask
@@ -25,7 +25,9 @@ __all__ = [
     "eight_bit",
     "find_images",
     "find_inputs",
+    "find_scans",
     "mask_path",
+    "masks_left_out",
     "mask_paths",
     "open_input",
     "open_mask",

@@ -2,19 +2,23 @@
 
 Rules for a folder: its own files only, no sub-folders, except sub-folders (three levels deep) that hold DICOM files.
 Ignored without a word: hidden files, DICOMDIR, text, and files whose name says document, table or model; masks and
-overlays made earlier beside their images or beside the folders of their series; DICOM objects without an image
-(reports, segmentations) beside some with. The data file of a .mhd, .nhdr or .hdr header belongs to its header. Every
-other file becomes an item, even if it turns out unreadable: it then fails with its reason instead of vanishing.
+overlays beside the folders of their DICOM series; DICOM objects without an image (reports, segmentations) beside some
+with. Masks and overlays beside their images are left out, and `masks_left_out` says which. The data file of a .mhd,
+.nhdr or .hdr header belongs to its header. Every other file becomes an item, even if it turns out unreadable: it then
+fails with its reason instead of vanishing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..tasks.table import listed
 from .declared import FORMATS
+from .foreign_masks.beside_images import OWN_ENDINGS, masks_beside, why_no_image
 from .kinds import (
     DOCUMENTS,
     FOREIGN_IMAGES,
@@ -31,7 +35,6 @@ from .kinds import (
 )
 from .scan_file import InputItem
 
-_MASK_ENDINGS = ("_mask", "_overlay")
 _MAX_DICOM_DEPTH = 3
 
 
@@ -45,7 +48,7 @@ def find_inputs(paths: Iterable[str | Path]) -> list[InputItem]:
     items: list[InputItem] = []
     named_dicom: dict[Path, dict[Path, Series | str]] = {}
     for path in given:
-        if path.is_dir():
+        if os.path.isdir(path):
             items += _in_folder(path)
         elif problem := why_no_file(path):
             items.append(_problem(path, problem))
@@ -69,6 +72,35 @@ def find_inputs(paths: Iterable[str | Path]) -> list[InputItem]:
 def find_images(paths: Iterable[str | Path]) -> list[InputItem]:
     """As `find_inputs`, but a folder of images/ and labels/ (an annotation set, a domain folder) means its images/."""
     return find_inputs([_images_of(Path(p)) for p in paths])
+
+
+def find_scans(paths: Iterable[str | Path]) -> list[InputItem]:
+    """As `find_inputs`, for what a model looks at: a file that is a mask has that as its problem."""
+    items = find_inputs(paths)
+    return [
+        item if item.problem or item.format == "dicom" else replace(item, problem=why_no_image(item.path))
+        for item in items
+    ]
+
+
+def masks_left_out(paths: Iterable[str | Path], known: Container[Path] = ()) -> str:
+    """A sentence about the masks of images beside them that folders among `paths` hold, without those in `known`; ''
+    where there are none."""
+    folders = [Path(p) for p in paths if os.path.isdir(p)]
+    masks = [
+        m for folder in folders for m in _masks_in(folder) if m not in known and not stem_of(m).endswith("_overlay")
+    ]
+    if not masks:
+        return ""
+    names = ", ".join(m.name for m in masks[:6]) + (f" and {len(masks) - 6} more" if len(masks) > 6 else "")
+    return f"Taken for masks of the images beside them, and left out: {names}."
+
+
+def _masks_in(folder: Path) -> list[Path]:
+    try:
+        return masks_beside(sorted(p for p in folder.iterdir() if _is_listed(p)), [folder.resolve().name])
+    except OSError:
+        return []  # a folder that cannot be listed is an item with its problem
 
 
 def _images_of(path: Path) -> Path:
@@ -97,11 +129,8 @@ def _in_folder(folder: Path) -> list[InputItem]:
         return [_problem(folder, f"{folder} cannot be listed ({e.strerror}); change its permissions.")]
     items: list[InputItem] = []
     dicom: dict[Path, Series | str] = {}
-    stems = {stem_of(p) for p in files} | {folder.resolve().name}
-    data = owners(files)
-    for path in files:
-        if path in data or _made_here(path, stems) or _made_of_a_series(path, folders):
-            continue
+    passed = {*owners(files), *masks_beside(files, [folder.resolve().name])}
+    for path in [p for p in files if p not in passed and not _made_of_a_series(p, folders)]:
         if problem := why_no_file(path):
             items.append(_problem(path, problem))
         elif (look := first_look(path))[0] == "dicom":
@@ -120,20 +149,10 @@ def _in_folder(folder: Path) -> list[InputItem]:
     return items
 
 
-def _made_here(path: Path, stems: set[str]) -> bool:
-    """Whether `path` is a mask or overlay lying beside its image."""
-    stem = stem_of(path)
-    for ending in _MASK_ENDINGS:
-        if stem.endswith(ending):
-            owner = stem[: -len(ending)]
-            return owner in stems or stem_of(Path(owner)) in stems
-    return False
-
-
 def _made_of_a_series(path: Path, folders: Iterable[Path]) -> bool:
     """Whether `path` is a mask or overlay lying beside the folder of its DICOM series."""
     stem = stem_of(path)
-    owners = [stem[: -len(ending)] for ending in _MASK_ENDINGS if stem.endswith(ending)]
+    owners = [stem[: -len(ending)] for ending in OWN_ENDINGS if stem.endswith(ending)]
     of = [f for f in folders for owner in owners if owner == f.name or owner.startswith(f"{f.name}_series")]
     inside = [next((p for p in sorted(f.rglob("*")) if p.is_file() and not p.name.startswith(".")), None) for f in of]
     return any(first is not None and first_look(first)[0] == "dicom" for first in inside)

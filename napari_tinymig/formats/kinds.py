@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import difflib
 import gzip
+import os
 import re
 import struct
 import zlib
@@ -195,7 +196,12 @@ def data_files(header: Path, kind: Kind) -> tuple[Path, ...]:
     if not name or "\0" in name or name.upper() in ("LOCAL", "LIST"):
         return ()
     path = header.parent / name
-    return (path,) if path.is_file() and path.parent == header.parent else ()
+    return (path,) if is_there(path) and path.parent == header.parent else ()
+
+
+def is_there(path: Path) -> bool:
+    """Whether a path is a file; no, too, for a name that the system finds too long, where `Path.is_file` raises."""
+    return os.path.isfile(path)
 
 
 def inside_folder(header: Path, name: str) -> Path:
@@ -206,7 +212,7 @@ def inside_folder(header: Path, name: str) -> Path:
         raise UnreadableInput(
             f"{header.name} names the data file {name}, outside its own folder; expected it beside; copy both together."
         )
-    if not path.is_file():
+    if not is_there(path):
         raise UnreadableInput(
             f"{header.name} names the data file {name}, which is not there; expected it beside; copy both."
         )
@@ -225,7 +231,7 @@ def headers_for_data(given: list[Path]) -> list[Path]:
     known: dict[Path, dict[Path, Path]] = {}
     for path in given:
         if path.parent not in known:
-            siblings = path.parent.glob("*.[mMnNhH]*") if path.parent.is_dir() else ()
+            siblings = path.parent.glob("*.[mMnNhH]*") if os.path.isdir(path.parent) else ()
             known[path.parent] = owners(sorted(siblings))
         out.append(known[path.parent].get(path, path))
     return out
@@ -239,7 +245,7 @@ def file_item(path: Path, kind: Kind) -> InputItem:
 
 def why_no_file(path: Path) -> str:
     """Why `path` is no file that can be opened, '' if it is one."""
-    if not path.exists():
+    if not os.path.exists(path):  # unlike `Path.exists`, no error where a name is too long
         return _not_there(path)
     if not path.is_file():
         return f"{path} is a device or a pipe; expected an image file or a folder; check the path."
@@ -250,9 +256,9 @@ def why_no_file(path: Path) -> str:
 
 
 def _not_there(path: Path) -> str:
-    if path.is_symlink():
+    if os.path.islink(path):
         return f"{path} is a link to {path.readlink()}, which is not there; expected an image; copy the file itself."
-    siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    siblings = [p.name for p in path.parent.iterdir()] if os.path.isdir(path.parent) else []
     close = difflib.get_close_matches(path.name, siblings, n=1)
     hint = f"did you mean {close[0]}?" if close else "check the path."
     return f"{path} does not exist; expected an image file or a folder; {hint}"

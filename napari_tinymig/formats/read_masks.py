@@ -14,7 +14,7 @@ from .foreign_masks.class_files import class_files, lone_inner, put_together
 from .foreign_masks.legend import apply_label_map, names_colours
 from .foreign_masks.other_grids import in_place, shrunk
 from .foreign_masks.smeared import settled_codes
-from .kinds import format_of, stem_of
+from .kinds import format_of, is_there, stem_of
 from .photographs import decode_picture_file, turn_upright
 from .scan_file import MaskFile, ScanFile, StoredVolume
 
@@ -52,7 +52,7 @@ def open_mask(
     A file of one class (`a_disc.png`, `disc/a.png`) stands for all classes of its image.
     """
     path = Path(path)
-    if not path.is_file():
+    if not is_there(path):
         raise UnreadableInput(f"{path} does not exist; expected a mask file; check the path.")
     group = class_files(path)
     if group is not None and (like is None or like.name.casefold() in (group.name.casefold(), group.first.name)):

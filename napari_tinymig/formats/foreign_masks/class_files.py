@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,8 @@ class ClassFiles:
         return self.files[0][1]
 
 
-def meanings() -> list[Meaning]:
+@cache
+def meanings() -> tuple[Meaning, ...]:
     """Every word that names a class: regions, labels and usual abbreviations of the known tasks; long words first."""
     found: list[Meaning] = []
     for name, task in TASKS.items():
@@ -60,12 +62,16 @@ def meanings() -> list[Meaning]:
             found += [Meaning(word, task, region, covered) for word in (region.name, *also)]
             if region.class_name != region.name:
                 found.append(Meaning(region.class_name, task, region, (region.label,)))
-    return sorted(found, key=lambda m: -len(m.word))
+    return tuple(sorted(found, key=lambda m: -len(m.word)))
 
 
 def named_class(stem: str) -> tuple[str, Meaning] | None:
     """(name of the image, class) of a stem that begins or ends with a class: 'a_cup', 'a_cup_mask', 'cup-a'."""
+    folded = stem.casefold()
     for meaning in meanings():
+        first, *_ = meaning.word.casefold().split()
+        if first not in folded:
+            continue
         word = _BETWEEN.join(map(re.escape, meaning.word.split()))
         found = re.fullmatch(rf"(.+?){_BETWEEN}{word}{_ALSO}", stem, re.IGNORECASE)
         found = found or re.fullmatch(rf"{word}{_BETWEEN}(.+?){_ALSO}", stem, re.IGNORECASE)

@@ -10,7 +10,7 @@ import numpy as np
 from napari.layers import Labels, Layer
 
 from ...base.errors import TinyMIGError, UnreadableInput
-from ...formats import InputItem, find_images, mask_paths, open_input
+from ...formats import InputItem, find_images, mask_paths, masks_left_out, open_input
 from ...tasks.task import Task
 from ..masks.mask_state import State, note_saved
 from ..napari_io.layer_geometry import KEY
@@ -21,8 +21,8 @@ from .mask_files import target_beside
 
 
 def cases_of(folder: str | Path) -> tuple[list[Case], list[str]]:
-    """A case for every image of a folder, and a sentence for every file that cannot be read. A mask that lies beside
-    its image belongs to it."""
+    """A case for every image of a folder; a sentence for every file that cannot be read, and one about masks under
+    other names. A mask that lies beside its image under the name of its case belongs to it."""
     items = find_images([folder])
     usable = [item for item in items if not item.problem]
     cases = []
@@ -32,7 +32,8 @@ def cases_of(folder: str | Path) -> tuple[list[Case], list[str]]:
         if target.exists():
             case.state, case.mask_file = "saved", target
         cases.append(case)
-    return cases, [item.problem for item in items if item.problem]
+    masks = masks_left_out([folder], [case.target for case in cases if case.target is not None])
+    return cases, [item.problem for item in items if item.problem] + ([masks] if masks else [])
 
 
 def read_case(item: InputItem, mask_file: Path | None, report: Callable[[Any], None]) -> list[LayerData]:

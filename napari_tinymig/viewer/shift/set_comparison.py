@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ...base.records import Prediction, Scan
-from ...formats import find_inputs
+from ...formats import find_scans
 from ...predict.task_guess import scan_for_task
 from ...sets.compare import Comparison, SeenSet, compare_sets, see, see_scan, training_images
 from ...shift.source_statistics import read_statistics
@@ -60,7 +60,7 @@ def compare_in_steps(a: SetSpec, b: SetSpec, model: str) -> Generator[tuple[int,
         seen = SeenSet(spec.name)
         if spec.folder is not None:
             inner = spec.folder / "images"
-            items = find_inputs([inner if inner.is_dir() else spec.folder])
+            items = find_scans([inner if inner.is_dir() else spec.folder])
             for i, image in enumerate(see(predictor, statistics, items)):
                 seen.images.append(image)
                 yield i + 1, len(items), image.name
