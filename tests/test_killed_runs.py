@@ -21,26 +21,17 @@ INTERRUPTED = Path(__file__).parents[1] / "benchmarks" / "reliability" / "interr
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="processes are forked")
-@pytest.mark.parametrize(("what", "most"), [("kill", "100"), ("ENOSPC", "8")])
-def test_a_run_killed_or_refused_at_its_writes_is_healed_by_the_same_command(tinymig, what, most):
-    """Killed at every write; refused at eight of them, drawn at random (all of them: docs/RELIABILITY.md)."""
-    command = [sys.executable, str(INTERRUPTED), "segment", "--what", what, "--photographs", "1", "--most", most]
-    done = subprocess.run(command, env=tinymig.env, capture_output=True, text=True, timeout=280)
+def test_a_run_killed_or_refused_at_its_writes_is_healed_by_the_same_command(tinymig):
+    """At six writes each, drawn at random; all of them: docs/RELIABILITY.md."""
+    command = [sys.executable, str(INTERRUPTED), "segment", "--what", "kill", "ENOSPC", "--photographs", "1"]
+    done = subprocess.run([*command, "--most", "6"], env=tinymig.env, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stdout + done.stderr
-    times, healed = _counts(done.stdout)
-    assert times == healed
-    assert times == 8 if what == "ENOSPC" else times > 15
-
-
-def _counts(summary):
-    """(times, healed) of the line 'segment, kill: 30 times, 30 healed by ...'."""
-    words = summary.split()
-    return int(words[words.index("times,") - 1]), int(words[words.index("healed") - 1])
+    assert done.stdout.count("6 times, 6 healed by the same command, 0 tracebacks") == 2
 
 
 def test_a_folder_run_killed_at_a_random_moment_ends_as_if_never_killed(tinymig, tmp_path):
     (tmp_path / "in").mkdir()
-    for i in range(12):
+    for i in range(5):
         photograph(tmp_path / "in" / f"{i}.png", seed=i)
     command = ("segment", "in", "--task", "optic", "--overlay", "-o")
     tinymig(*command, "whole", code=0)
@@ -51,14 +42,14 @@ def test_a_folder_run_killed_at_a_random_moment_ends_as_if_never_killed(tinymig,
         stdout=subprocess.DEVNULL,
     )
     end = time.monotonic() + 60
-    while time.monotonic() < end and len(list((tmp_path / "out").glob("*_mask.png"))) < 4:
+    while time.monotonic() < end and len(list((tmp_path / "out").glob("*_mask.png"))) < 2:
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()
     tinymig(*command, "out", code=0)
     names = {p.name for p in (tmp_path / "whole").iterdir()}
     assert {p.name for p in (tmp_path / "out").iterdir()} - {".tinymig-lock"} == names - {".tinymig-lock"}
-    for i in range(12):
+    for i in range(5):
         for ending in ("mask", "overlay"):
             there, here = (np.asarray(Image.open(tmp_path / o / f"{i}_{ending}.png")) for o in ("whole", "out"))
             np.testing.assert_array_equal(there, here)

@@ -25,9 +25,9 @@ CORPUS = sorted((Path(__file__).parent / "corpus").iterdir())
 @pytest.mark.parametrize(
     "options",
     [
-        ("fuzz.py", "--inputs", "3000"),
+        ("fuzz.py", "--inputs", "2000"),
         ("geometry.py", "--grids", "10"),
-        ("killed_training.py", "import", "--what", "kill", "ENOSPC"),
+        ("killed_training.py", "import", "--what", "kill", "ENOSPC", "--most", "2"),
     ],
 )
 def test_a_short_run_of_a_reliability_benchmark_finds_nothing(options):

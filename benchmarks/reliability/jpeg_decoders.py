@@ -110,6 +110,7 @@ def ended(decode: Callable[..., object], frame: Frame, stream: bytes) -> int:
         quiet = os.open(os.devnull, os.O_WRONLY)
         os.dup2(quiet, 1)
         os.dup2(quiet, 2)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_CPU, (2, 2))
         resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
         code = 0

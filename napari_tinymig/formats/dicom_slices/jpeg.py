@@ -68,8 +68,8 @@ def _decoded(frame: bytes, syntax: str, size: list[int]) -> np.ndarray:
     import imagecodecs
 
     # Both colour spaces named and equal: nothing is converted; pydicom does it, by what the object says.
-    spaces = {"colorspace": "rgb", "outcolorspace": "rgb"} if size[2] == 3 else {}
-    return np.asarray(imagecodecs.jpeg8_decode(frame, **spaces))
+    space = "rgb" if size[2] == 3 else None
+    return np.asarray(imagecodecs.jpeg8_decode(frame, colorspace=space, outcolorspace=space))
 
 
 def frame_size(frame: bytes) -> tuple[int, int, int, int]:
