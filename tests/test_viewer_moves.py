@@ -87,6 +87,8 @@ def test_rows_of_numbers_never_ask_for_more_than_the_dock_has(qtbot, name):
     qtbot.addWidget(rows)
     rows.set_rows({name: "0.93 (0.90-0.95)", "expected Dice, cup": "0.88 (0.80-0.93)"})
     assert rows.minimumSizeHint().width() <= MIN_WIDTH - 4 * MARGIN
+    lines = 2 if len(name) < 20 else 4
+    assert rows.sizeHint().height() <= lines * (rows.fontMetrics().height() + 4)  # no empty strips between them
 
 
 def test_a_bar_is_never_full_while_the_mask_is_still_added(viewer, qtbot):
