@@ -81,6 +81,8 @@ class CaseList(Section):
         self.list.setIconSize(QSize(SIDE, SIDE))
         self.list.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.list.setMinimumHeight(190)
+        self.list.setWordWrap(True)
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.itemChanged.connect(self._ticked)
         self.list.itemDoubleClicked.connect(lambda item: self.open_case(item.data(Qt.ItemDataRole.UserRole)))
         self.list.setToolTip("Ticked cases are used. Double click: open image and mask.")
@@ -123,7 +125,8 @@ class CaseList(Section):
     @staticmethod
     def _line(case: Case) -> str:
         sparse = "" if case.labelled_fraction > 0.999 else f", {100 * case.labelled_fraction:.0f} % labelled"
-        return f"{case.stem}\n{ROLES[case.role]}{mended_words(case)}{sparse}"
+        mended = mended_words(case).replace(", ", "\n", 1)
+        return f"{case.stem}\n{ROLES[case.role]}{mended}{sparse}"
 
     @staticmethod
     def _tip(case: Case) -> str:

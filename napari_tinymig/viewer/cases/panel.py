@@ -60,6 +60,8 @@ class CasesPanel(Panel):
         self.list = QListWidget()
         self.list.setIconSize(QSize(SIDE, SIDE))
         self.list.setMinimumHeight(5 * (SIDE + 6))
+        self.list.setWordWrap(True)
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # keys belong to the image
         self.list.itemClicked.connect(self._clicked)
         section.add(self.list)
