@@ -56,6 +56,15 @@ def test_only_one_piece_of_each_region_is_kept_and_holes_are_filled():
     assert np.count_nonzero(labels == 2) == 100
 
 
+@pytest.mark.parametrize("disc", [-3.0, 3.0])
+def test_a_region_that_is_empty_stays_empty(disc):
+    logits = np.full((2, 20, 22), -3.0, np.float32)
+    logits[0, 4:12, 4:12] = disc
+    kept = keep_one_object(logits, OPTIC)
+    assert (kept[0] > 0).sum() == (64 if disc > 0 else 0)
+    assert (kept[1] < 0).all()
+
+
 def test_the_cup_never_leaves_the_disc():
     logits = np.full((2, 32, 32), -5.0, np.float32)
     logits[0, 10:20, 10:20] = 5

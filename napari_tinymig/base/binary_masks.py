@@ -22,7 +22,9 @@ def label_pieces(mask: Mask, corners: bool = False) -> tuple[NDArray[np.int32], 
     Pixels are neighbours by a common side, with `corners` also by a corner.
     """
     width = mask.shape[-1]
-    rows = np.zeros((mask.size // max(width, 1), width + 2), np.bool_)
+    if not mask.size:
+        return np.zeros(mask.shape, np.int32), 0
+    rows = np.zeros((mask.size // width, width + 2), np.bool_)
     rows[:, 1:-1] = mask.reshape(-1, width)
     edges = np.flatnonzero(rows[:, 1:] != rows[:, :-1])  # of the runs, on a grid (rows, width + 1)
     starts, stops = edges[::2], edges[1::2]
