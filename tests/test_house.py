@@ -58,6 +58,12 @@ def sources() -> list[Path]:
     return sorted([*(ROOT / "napari_tinymig").rglob("*.py"), *(ROOT / "training").rglob("*.py")])
 
 
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    """The syntax tree of a file, parsed once for every rule."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def module_name(path: Path) -> str:
     parts = path.relative_to(ROOT).with_suffix("").parts
     parts = ("napari_tinymig", *parts) if parts[0] == "training" else parts
@@ -68,6 +74,7 @@ def short(name: str) -> str:
     return name.removeprefix("napari_tinymig").removeprefix(".")
 
 
+@functools.cache
 def room_of(name: str) -> int | None:
     """Place in ORDER; None for the package itself and the files that only hand over to the command line."""
     fitting = [i for i, room in enumerate(ORDER) if short(name) == room or short(name).startswith(room + ".")]
@@ -82,7 +89,7 @@ def known_modules() -> frozenset[str]:
 @functools.cache
 def imports(path: Path) -> list[tuple[str, bool]]:
     """Every imported module, absolute, with True where the import stands at the top level of the file."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = tree_of(path)
     package = module_name(path).split(".")
     if path.name != "__init__.py":
         package = package[:-1]
@@ -193,7 +200,7 @@ def test_files_and_functions_stay_readable(path):
     text = path.read_text(encoding="utf-8")
     lines = len(text.splitlines())
     assert lines <= LONGEST_FILE, f"{path.name} has {lines} lines; the house aims at 300 and stops at {LONGEST_FILE}"
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or 0) - node.lineno + 1
             assert length <= LONGEST_FUNCTION, f"{path.name}:{node.name} has {length} lines"
@@ -216,7 +223,7 @@ def own_modules_by_name(tree: ast.Module) -> set[str]:
 
 @pytest.mark.parametrize("path", sources(), ids=module_name)
 def test_no_module_sets_the_state_of_another(path):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = tree_of(path)
     modules = own_modules_by_name(tree)
     assigned = [t for n in ast.walk(tree) if isinstance(n, ast.Assign) for t in n.targets]
     inside = [t for t in assigned if isinstance(t, ast.Attribute) and isinstance(t.value, ast.Name)]
@@ -225,14 +232,14 @@ def test_no_module_sets_the_state_of_another(path):
 
 @pytest.mark.parametrize("path", sources(), ids=module_name)
 def test_nothing_asks_itself_what_it_already_has(path):
-    calls = [n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)]
+    calls = [n for n in ast.walk(tree_of(path)) if isinstance(n, ast.Call)]
     asking = [c for c in calls if ast.unparse(c.func) == "hasattr" or (ast.unparse(c.func) == "getattr" and c.args[2:])]
     assert [ast.unparse(c) for c in asking if ast.unparse(c.args[0]) == "self"] == []
 
 
 @pytest.mark.parametrize("path", sources(), ids=module_name)
 def test_public_names_are_documented_and_say_what_they_are(path):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = tree_of(path)
     assert ast.get_docstring(tree), f"{path} has no module docstring"
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
@@ -290,11 +297,12 @@ def test_no_file_names_a_path_of_one_machine():
     assert not offenders
 
 
+@functools.cache
 def chosen_numbers() -> list[tuple[str, str]]:
     """(file, name) of every module-level number whose note says that this project chose it."""
     found = []
     for path in sources():
-        body = ast.parse(path.read_text(encoding="utf-8")).body
+        body = tree_of(path).body
         for number, note in itertools.pairwise(body):
             text = note.value.value if isinstance(note, ast.Expr) and isinstance(note.value, ast.Constant) else ""
             if isinstance(number, ast.Assign | ast.AnnAssign) and "(chosen" in str(text):
