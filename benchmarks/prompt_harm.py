@@ -26,6 +26,7 @@ from napari_tinymig.base.geometry import place
 from napari_tinymig.prompts import answer, rules, slice_answer
 from napari_tinymig.prompts.zoom import View, view_around
 
+IMAGES = 7
 BEFORE: dict[str, Any] = {"WIDE": 1.4, "REACH": 10.0}
 plain, doubt, correction = answer.fault_logits, answer.doubt, answer.correction
 
@@ -155,7 +156,7 @@ def main(say: Callable[[str], None] = print) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("-o", "--out", type=Path, default=Path("benchmarks/prompt_harm.json"))
-    parser.add_argument("--images", type=int, default=7)
+    parser.add_argument("--images", type=int, default=IMAGES)
     parser.add_argument("--prompts", type=int, default=8)
     parser.add_argument("--half", type=int, choices=(0, 1), default=None, help="of the cases; default: all")
     parser.add_argument("--start", choices=("automatic", "nothing"), default="automatic")
@@ -164,6 +165,7 @@ def main(say: Callable[[str], None] = print) -> None:
     a = parser.parse_args()
     groups = grouped(a.data, a.images, a.half, a.start)
     key = f"{a.start}, " + ("all cases" if a.half is None else ("chosen on", "reported on")[a.half])
+    key += "" if a.images == IMAGES else f", {a.images} cases"
     table = json.loads(a.out.read_text(encoding="utf-8")) if a.out.is_file() else {}
     for name, changes in WAYS.items():
         if a.way not in name:

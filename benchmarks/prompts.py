@@ -81,6 +81,16 @@ def compare(
     return table
 
 
+def with_kept(table: list[dict[str, object]], file: Path) -> list[dict[str, object]]:
+    """The rows of a table in `file`, those that were measured again replaced, new ones behind them."""
+    fresh = {(row["target"], row["who"]): row for row in table}
+    if not file.is_file():
+        return table
+    with file.open(newline="", encoding="utf-8") as stream:
+        kept = [fresh.pop((row["target"], row["who"]), dict(row)) for row in csv.DictReader(stream)]
+    return [*kept, *fresh.values()]
+
+
 def markdown(table: list[dict[str, object]], a: argparse.Namespace) -> str:
     """The table for people."""
     threads = os.environ.get("OMP_NUM_THREADS", "all")
@@ -92,6 +102,7 @@ def markdown(table: list[dict[str, object]], a: argparse.Namespace) -> str:
         "a shared machine: the times are noisy. Images looked at while building: development, never unseen. `lowered`:",
         "share of prompts that lowered Dice by more than 0.001, and by more than 0.01. `obeyed`: the clicked pixel has",
         f"the told label. Cap of prompts: {a.prompts} (NoC of an object that never gets there counts as the cap).",
+        "A target measured again alone (`--only`) has its rows replaced; all other rows are of the run before.",
         "Automatic masks: `optic-sdg`, `polyp-sdg`, `prostate` (the silver volumes used here taught `prostate`).",
         "The frame of random walker and graph cut is placed around the truth, and the graph cut knows that the object",
         "lies in the frame's middle: advantages that a user's clicks do not give.",
@@ -103,7 +114,11 @@ def markdown(table: list[dict[str, object]], a: argparse.Namespace) -> str:
         obeyed = "-" if np.isnan(float(r["obeyed"])) else f"{100 * float(r['obeyed']):.0f} %"
         cells = [r["target"], r["who"], r["runs"], *(f"{float(r[f'dice_{n}']):.3f}" for n in (0, 1, 3, 5))]
         cells += [r["noc_0.85"], r["noc_0.9"], f"{100 * float(r['lowered']):.0f} %"]
-        cells += [f"{100 * float(r['lowered_1pt']):.0f} %", obeyed, f"{r.get('p50_ms', '-')} / {r.get('p95_ms', '-')}"]
+        cells += [
+            f"{100 * float(r['lowered_1pt']):.0f} %",
+            obeyed,
+            f"{r.get('p50_ms') or '-'} / {r.get('p95_ms') or '-'}",
+        ]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines) + "\n"
 
@@ -116,7 +131,7 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=3)
     parser.add_argument("--prompts", type=int, default=20, help="cap of prompts on one object")
     parser.add_argument("--rivals", action="store_true")
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", default="", help="part of a target's name; the table's other rows are kept")
     parser.add_argument("--boxes", action="store_true", help="only the boxes, beside LiteMedSAM (extra [medsam])")
     a = parser.parse_args()
     if a.boxes:
@@ -124,6 +139,8 @@ def main() -> None:
         a.out.with_name(a.out.name + "_boxes.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
         return
     table = compare(grouped(a.data, a.images, only=a.only), a.users, a.prompts, a.rivals)
+    if a.only:
+        table = with_kept(table, a.out.with_suffix(".csv"))
     columns = list(dict.fromkeys(k for row in table for k in row))
     with a.out.with_suffix(".csv").open("w", newline="") as stream:
         writer = csv.DictWriter(stream, columns)
