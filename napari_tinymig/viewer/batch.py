@@ -86,7 +86,7 @@ class BatchPanel(Panel):
         section.add(self.overlay)
         self.overwrite = QCheckBox("replace results that exist")
         section.add(self.overwrite)
-        self.adapt = QCheckBox("adapt the model to these images first (no labels)")
+        self.adapt = QCheckBox("adapt the model to this folder first")
         self.adapt.setToolTip("BatchNorm statistics of this folder are mixed in; the model is kept with the results.")
         section.add(self.adapt)
         self.worth = section.add(QuietLabel())

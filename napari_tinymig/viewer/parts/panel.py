@@ -139,7 +139,7 @@ class Panel(QWidget):
         """Fields of all cards line up, as soon as all are there."""
         super().showEvent(event)
         every = [name for section in self._content.findChildren(Section) for name in section.names]
-        names = [name for name in every if not name.isHidden()]
+        names = [name for name in every if name.isVisibleTo(self)]
         for name in names:
             name.setMinimumWidth(max(n.sizeHint().width() for n in names))
 

@@ -12,7 +12,7 @@ from ..parts.image_and_models import is_an_image
 from ..parts.panel import Panel
 from .set_comparison import SetSpec
 
-TRAINING, LAYERS, FOLDER = "training images of the model", "images open here", "choose a folder..."
+TRAINING, LAYERS, FOLDER = "the training images", "images open here", "choose a folder..."
 
 
 class SetChooser(QComboBox):
