@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 from viewer_parts import canvas_drag, canvas_key, photograph, wait_until
 
@@ -11,6 +12,7 @@ from napari_tinymig.annotations.journal import SUFFIX, read_journal, state_folde
 from napari_tinymig.tasks.optic import OPTIC
 from napari_tinymig.viewer.cases.worklist import hold_worklist, let_worklist_go
 from napari_tinymig.viewer.masks.journal_keeper import hold_keeper, let_keeper_go
+from napari_tinymig.viewer.masks.mask_state import headline
 from napari_tinymig.viewer.napari_io.layers import result_layer
 
 pytestmark = pytest.mark.viewer
@@ -40,8 +42,8 @@ def test_undo_in_the_canvas_takes_state_number_and_journal_back_by_itself(viewer
         predicted = mask.data.copy()
         mask.brush_size, mask.selected_label, mask.mode = 30, 2, "paint"
         canvas_drag(viewer, mask, [(100, 170), (180, 170)])
-        wait_until(lambda: case.state == "mended", 10, "the stroke's state")
-        painted, number = mask.data.copy(), case.number
+        painted, number = mask.data.copy(), headline(mask)
+        wait_until(lambda: (case.state, case.number) == ("mended", number), 10, "the stroke's state and number")
         assert number != "vertical CDR 0.40"
         keeper.settle()
         redo = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier
@@ -49,8 +51,8 @@ def test_undo_in_the_canvas_takes_state_number_and_journal_back_by_itself(viewer
         for keys, labels, now in ((undo, predicted, "segmented"), (redo, painted, "mended")):
             canvas_key(viewer, Qt.Key.Key_Z, keys)
             np.testing.assert_array_equal(mask.data, labels)
-            wait_until(lambda now=now: case.state == now, 10, f"the state {now}")
-            assert case.number == ("vertical CDR 0.40" if now == "segmented" else number)
+            told = now, "vertical CDR 0.40" if now == "segmented" else number
+            wait_until(lambda told=told: (case.state, case.number) == told, 10, f"the state {now}")
             wait_until(lambda labels=labels: np.array_equal(_journals()[0], labels), 10, "the journal")
     finally:
         let_keeper_go(viewer)
@@ -61,7 +63,9 @@ def _journals():
     return [read_journal(path).labels for path in state_folder().glob(f"*{SUFFIX}")]
 
 
-def test_labels_that_a_panel_puts_in_are_no_strokes(viewer, mask):
+def test_labels_that_a_panel_puts_in_are_no_strokes(qapp):
+    viewer = ViewerModel()
+    mask = viewer.add_labels(np.zeros((300, 320), np.uint8))
     keeper = hold_keeper(viewer)
     try:
         for share in (0.2, 0.5):
