@@ -46,7 +46,7 @@ def built(tmp_path_factory):
     folder = tmp_path_factory.mktemp("build")
     source = folder / "source"
     ignore = shutil.ignore_patterns(
-        ".git", "__pycache__", "*.egg-info", "build", "dist", ".*_cache", "runs", "napari.yaml"
+        ".git", ".venv*", "__pycache__", "*.egg-info", "build", "dist", ".*_cache", "runs", "napari.yaml"
     )
     shutil.copytree(ROOT, source, ignore=ignore)
     shutil.copyfile(ROOT / "napari.yaml", source / "napari.yaml")
