@@ -101,7 +101,7 @@ def test_plain_fine_tuning_forgets_more_than_the_guarded_one(parent, second, tmp
     tune(parent.path, second, tmp_path / "plain", steps=40, lr=3e-3, guard=False, school=False)
     plain = dice_on(tmp_path / "plain" / "best.safetensors", "first", range(300, 310))
     guarded = dice_on(tuned[1] / "best.safetensors", "first", range(300, 310))
-    assert np.mean(list(guarded.values())) > np.mean(list(plain.values())) + 0.01  # .023 on one CPU, above .03 on another
+    assert np.mean(list(guarded.values())) > np.mean(list(plain.values())) + 0.01  # .023 and .03 seen
 
 
 def test_one_image_gives_a_model_but_no_promise(parent, tmp_path):
