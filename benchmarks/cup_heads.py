@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from csv_rows import write_rows
 from napari_tinymig.training.cup_head.eyes import look
 from numpy.typing import NDArray
 from PIL import Image
@@ -169,10 +170,7 @@ def main() -> None:
                 rows.append({"student": predictor.model_id, "set": folder, "part": part, "cup": name} | row)
                 print(rows[-1], flush=True)
     if given.out:
-        with given.out.open("w", newline="", encoding="utf-8") as stream:
-            table = csv.DictWriter(stream, list(dict.fromkeys(k for r in rows for k in r)), lineterminator="\n")
-            table.writeheader()
-            table.writerows(rows)
+        write_rows(given.out, rows)
 
 
 if __name__ == "__main__":

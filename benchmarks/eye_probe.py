@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from csv_rows import read_rows, write_rows
 from cup_heads import Eye, auroc, drawn, looked_at, offset_of
 from napari_tinymig.training.classifier.backbone import folded, open_backbone
 from napari_tinymig.training.classifier.linear_probe import fit_linear_probe, mean_cross_entropy
@@ -176,18 +177,12 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, required=True)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    rows: list[dict[str, Any]] = []
-    if given.out.exists():
-        with given.out.open(encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream))
+    rows = read_rows(given.out)
     for row in rows_of(given):
         new = {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
         print(new, flush=True)
         rows = [r for r in rows if key_of(r) != key_of(new)] + [new]
-        with given.out.open("w", newline="", encoding="utf-8") as stream:
-            table = csv.DictWriter(stream, list(dict.fromkeys(k for r in rows for k in r)), lineterminator="\n")
-            table.writeheader()
-            table.writerows(rows)
+        write_rows(given.out, rows)
 
 
 if __name__ == "__main__":

@@ -10,12 +10,12 @@ once a run and chooses nothing. Films are 256 px a side: 320 px are enlarged one
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 from pathlib import Path
 from typing import Any
 
 import torch
+from csv_rows import read_rows, write_rows
 from napari_tinymig.training.classifier.probe import probe
 
 from napari_tinymig.recipes.classify import load_probe_recipe
@@ -71,10 +71,7 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, required=True)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    rows: list[dict[str, Any]] = []
-    if given.out.exists():
-        with given.out.open(encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream))
+    rows = read_rows(given.out)
     made = {(r["method"], r["backbone"], str(r["size"]), r["source"], str(r["seed"])) for r in rows}
     for backbone, size in (pair.split(":") for pair in given.pairs):
         for way in DIRECTIONS:
@@ -83,10 +80,7 @@ def main() -> None:
                     continue
                 rows.append(row_of(given, backbone, int(size), way, seed))
                 print(rows[-1], flush=True)
-                with given.out.open("w", newline="", encoding="utf-8") as stream:
-                    table = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-                    table.writeheader()
-                    table.writerows(rows)
+                write_rows(given.out, rows)
 
 
 if __name__ == "__main__":

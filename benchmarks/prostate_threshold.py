@@ -11,11 +11,11 @@ of the shipped student, and their labels were made by a network: what is fitted 
 from __future__ import annotations
 
 import argparse
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from csv_rows import write_rows
 from napari_tinymig.training.data.cases import Case, find_cases, labels_of
 from napari_tinymig.training.data.read_files import read_scan
 from numpy.typing import NDArray
@@ -89,10 +89,7 @@ def main() -> None:
         row |= {"dice": round(found[k], 4), "volume / silver": round(size[k], 3)}
         rows.append(row | {f"dice at {t}": round(d, 4) for t, d in zip(THRESHOLDS, found)})
     print(predictor.model_id, *rows, sep="\n")
-    with given.out.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(given.out, rows)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from csv_rows import read_rows, write_rows
 from napari_tinymig.training.data.cases import find_cases, labels_of, split_cases
 from napari_tinymig.training.data.image_set import case_targets
 from numpy.typing import NDArray
@@ -81,12 +82,8 @@ def answers(predictor: Predictor, data: Path, kept: Path) -> list[Row]:
         for name in ("refuge_like", "origa_a"):
             rows += other_eyes(predictor, data / name)
             print(name, flush=True)
-        with kept.open("w", newline="", encoding="utf-8") as stream:
-            table = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-            table.writeheader()
-            table.writerows(rows)
-    with kept.open(encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
+        write_rows(kept, rows)
+    return read_rows(kept)
 
 
 def scores(rows: list[Row], *sets: str) -> Values:

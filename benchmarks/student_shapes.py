@@ -13,7 +13,6 @@ is there already is scored, not trained again. WEIGHTS holds timm's `mobilenetv2
 from __future__ import annotations
 
 import argparse
-import csv
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from csv_rows import write_rows
 from cup_heads import Eye, looked_at, scored
 from napari_tinymig.training.data.batches import Batches
 from napari_tinymig.training.data.cases import find_cases, split_cases
@@ -238,16 +238,8 @@ def rows_of(given: argparse.Namespace) -> list[dict[str, Any]]:
         rows.append({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()})
         print(rows[-1], flush=True)
         if given.csv:
-            write(given.csv, rows)
+            write_rows(given.csv, rows)
     return rows
-
-
-def write(path: Path, rows: list[dict[str, Any]]) -> None:
-    """The table as it stands."""
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        table = csv.DictWriter(stream, list(dict.fromkeys(k for r in rows for k in r)), lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
 
 
 def main() -> None:
