@@ -10,8 +10,8 @@ from napari_tinymig.training.prompting.network import PromptNetwork, border_dice
 from napari_tinymig.training.prompting.objects import ObjectFrames, load_frames
 from napari_tinymig.training.prompting.run import simulate, step_input
 from napari_tinymig.training.prompting.save import CHANNELS, export_prompted, load_prompted
-from napari_tinymig.training.prompting.train import train
-from napari_tinymig.training.prompting.users import Marks, correct, loose_box, stroke
+from napari_tinymig.training.prompting.train import starting_network, train
+from napari_tinymig.training.prompting.users import Marks, correct, deep_point, loose_box, stroke
 from PIL import Image
 
 from napari_tinymig.models.file import read_model_file
@@ -139,6 +139,36 @@ def test_a_run_that_is_stopped_keeps_its_student(folder, tmp_path):
     *_, last = train(recipe, [folder], tmp_path / "run", stop=lambda: True)
     assert last.kind == "stopped"
     assert read_model_file(tmp_path / "run" / "best.safetensors").header.kind == "prompted"
+
+
+def test_a_run_goes_on_from_a_prompted_student_and_its_file_tells_no_path(folder, tmp_path):
+    first = tmp_path / "first" / "best.safetensors"
+    list(train(load_prompt_recipe("prompt", TINY), [folder], first.parent))
+    begun = starting_network(load_prompt_recipe("prompt", TINY | {"student.init_weights": str(first)}))
+    for name, value in load_prompted(read_model_file(first)).state_dict().items():
+        torch.testing.assert_close(begun.state_dict()[name], value)
+    later = load_prompt_recipe("prompt", TINY | {"student.init_weights": str(first)})
+    *_, last = train(later, [folder], tmp_path / "later")
+    header = read_model_file(tmp_path / "later" / "best.safetensors").header
+    assert last.kind == "done"
+    assert header.extra["started_from"] == read_model_file(first).model_id
+    assert str(tmp_path) not in header.model_dump_json()
+
+
+@pytest.mark.parametrize(("start", "found"), [("optic", "kind segmenter"), ("prompt", "32, 64, 128, 192")])
+def test_another_kind_or_shape_is_no_start(start, found):
+    with pytest.raises(ValueError, match=found):
+        starting_network(load_prompt_recipe("prompt", TINY | {"student.init_weights": start}))
+
+
+def test_users_click_mostly_in_the_middle_and_sometimes_beside_the_border():
+    region = np.zeros((64, 64), bool)
+    region[4:60, 4:60] = True
+    rng = np.random.default_rng(0)
+    y, x = np.array([deep_point(region, rng) for _ in range(2000)]).T
+    to_border = np.minimum.reduce([y - 4, 60 - y, x - 4, 60 - x])
+    # by the square of the depth 4 % lie within 8 pixels of the border, evenly 49 %: 0.7 and 0.3 of these are 17 %
+    assert 0.12 < (to_border < 8).mean() < 0.23
 
 
 def test_the_recipe_is_told_from_those_of_one_task():

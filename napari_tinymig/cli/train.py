@@ -38,7 +38,7 @@ def train(
     seed: int | None = typer.Option(None, min=0, help="Seed of everything random, instead of the recipe's."),
     resume: bool = typer.Option(False, "--resume", help="Go on from last.safetensors in the run's folder."),
     init_weights: str | None = typer.Option(
-        None, "--init-weights", help="Local ImageNet weights of the encoder, 'none' for a random start."
+        None, "--init-weights", help="ImageNet weights of the encoder or a model to go on from; 'none': random start."
     ),
     set_: list[str] = typer.Option([], "--set", help="Change one setting: optim.epochs=50."),
     threads: int | None = typer.Option(None, min=1, help="CPU threads; default: all."),
@@ -51,11 +51,11 @@ def train(
     overrides = parse_settings(set_)
     if seed is not None:
         overrides["seed"] = seed
+    if init_weights is not None:
+        overrides["student.init_weights"] = None if init_weights == "none" else init_weights
     if is_prompt_recipe(recipe):
         train_prompted(load_prompt_recipe(recipe, overrides), source, out, threads)
         return
-    if init_weights is not None:
-        overrides["student.init_weights"] = None if init_weights == "none" else init_weights
     loaded = load_recipe(recipe, overrides)
     if threads:
         import torch

@@ -61,7 +61,8 @@ class StudentSpec(Frozen):
     decoder: int = Field(32, ge=8, le=256, description="Channels of the decoder.")
     init_weights: str | None = Field(
         None,
-        description="mobile only: 'imagenet' (timm hub), or a local file of mobilenetv2_100; None = random.",
+        description="mobile only: 'imagenet' (timm hub), or a local file of mobilenetv2_100; a model file of the same "
+        "shape: to go on from it; None = random.",
     )
     front: Literal["none", "local_contrast"] = Field(
         "none", description="local_contrast: each channel minus its local mean over its local deviation (MR coils)."

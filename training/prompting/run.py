@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from napari_tinymig.base.records import Message
 
+from ..machine.device import fast_at_bf16
 from .batches import Batch, PromptBatches
 from .network import PromptNetwork, border_dice
 from .users import Marks, correct, first_mark
 
-ROUNDS = (0.45, 0.35, 0.2)
-"""Probability of 0, 1 and 2 corrections before the step that teaches."""
+ROUNDS = (0.4, 0.25, 0.2, 0.15)
+"""Probability of 0, 1, 2 and 3 corrections before the step that teaches."""
 AVERAGE = 0.998
 STARTED = 0.4
 """Share of views that start from a mask instead of nothing."""
@@ -29,13 +30,18 @@ def step_input(batch: Batch, marks: list[Marks], masks: list[np.ndarray | None])
     """(B, 8, s, s): image and prompt maps."""
     size = batch.images.shape[-1]
     maps = np.stack([m.maps(p, size) for m, p in zip(marks, masks)])
-    return torch.cat([batch.images, torch.from_numpy(maps)], 1)
+    return torch.cat([batch.images, torch.from_numpy(maps)], 1).contiguous(memory_format=torch.channels_last)
+
+
+def precision() -> torch.autocast:
+    """bf16 where this processor is fast at it, fp32 elsewhere."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=fast_at_bf16(torch.device("cpu")))
 
 
 def answers(network: nn.Module, x: Tensor) -> np.ndarray:
     """Masks (B, s, s) of the network as it stands, without gradient."""
     network.eval()
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad(), precision():
         logits = network(x)
     network.train()
     return (logits[:, 0] > 0).numpy()
@@ -68,6 +74,7 @@ def teach(
 
     AdamW, half a cosine over the minutes after a short warm-up; the yielded network is a copy in evaluation mode.
     """
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a quarter faster on CPU
     average = copy.deepcopy(network).eval()
     optimiser = torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=0.01)
     start, step, total = time.monotonic(), 0, 0.0
@@ -80,7 +87,7 @@ def teach(
         rounds = int(batches.rng.choice(len(ROUNDS), p=ROUNDS)) if step > 150 else 0
         marks, masks = simulate(network, batch, rounds, batches.rng)
         x = step_input(batch, marks, masks)
-        with torch.autocast("cpu", torch.bfloat16):
+        with precision():
             logits = network(x)
         loss = border_dice(logits.float(), batch.truth)
         optimiser.zero_grad(set_to_none=True)

@@ -8,13 +8,43 @@ from pathlib import Path
 import torch
 
 from napari_tinymig.base.records import Message
+from napari_tinymig.models.registry import open_model
 from napari_tinymig.recipes.prompted import PromptRecipe
 
 from .batches import PromptBatches
 from .network import PromptNetwork
 from .objects import load_frames
 from .run import teach
-from .save import save_prompted
+from .save import load_prompted, save_prompted
+
+
+def starting_network(recipe: PromptRecipe) -> PromptNetwork:
+    """Random weights, or those of the prompted student that `student.init_weights` names.
+
+    Raises ValueError for a model of another kind or shape.
+    """
+    start = recipe.student.init_weights
+    if start in (None, "none"):
+        return PromptNetwork(recipe.student)
+    model = open_model(str(start))
+    found = model.header.student.model_copy(update={"init_weights": start})
+    if model.header.kind != "prompted" or found != recipe.student:
+        raise ValueError(
+            f"student.init_weights names '{model.header.name}' (kind {model.header.kind}, {found}); expected a "
+            f"prompted student of the recipe's shape ({recipe.student})."
+        )
+    return load_prompted(model)
+
+
+def start_in_words(recipe: PromptRecipe) -> str:
+    """Where the first weights came from."""
+    start = recipe.student.init_weights
+    return "random" if start in (None, "none") else open_model(str(start)).model_id
+
+
+def without_start(recipe: PromptRecipe) -> PromptRecipe:
+    """The recipe as a header may hold it: without the path of somebody's file."""
+    return recipe.model_copy(update={"student": recipe.student.model_copy(update={"init_weights": None})})
 
 
 def train(
@@ -30,8 +60,8 @@ def train(
     objects = int(frames.is_object.sum())
     yield Message("log", text=f"{objects} objects, {len(frames) - objects} frames of natural regions")
     torch.manual_seed(recipe.seed)
-    network, seconds, stopped = PromptNetwork(recipe.student), 0.0, False
-    with (out / "log.jsonl").open("w", encoding="utf-8") as log:
+    network, seconds, stopped = starting_network(recipe), 0.0, False
+    with (out / "log.jsonl").open("w", encoding="utf-8", buffering=1) as log:  # line by line: a run can be watched
         for number, stage in enumerate(recipe.stages):
             seed = recipe.seed + number
             batches = PromptBatches(frames, stage.size, recipe.batch, seed, recipe.drawn, recipe.regions)
@@ -50,5 +80,6 @@ def train(
             if stopped:
                 break
     domains = tuple(p.name for p in sources)
-    model = save_prompted(out / "best.safetensors", network, recipe, domains, hashes, {"train_seconds": seconds})
+    facts = {"train_seconds": seconds, "started_from": start_in_words(recipe)}
+    model = save_prompted(out / "best.safetensors", network, without_start(recipe), domains, hashes, facts)
     yield Message("stopped" if stopped else "done", text=str(model.path))

@@ -13,6 +13,8 @@ from napari_tinymig.prompts.maps import prompt_maps
 Points = list[tuple[float, float]]
 COARSE = 2
 """Users are simulated on every second pixel: half a pixel of a mouse, a quarter of the time."""
+ANYWHERE = 0.3
+"""Share of clicks that fall anywhere in the place meant, also at its border; the others seek its middle (chosen)."""
 
 
 @dataclass
@@ -90,8 +92,8 @@ def _depth(region: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 
 def _pick(depth: NDArray[np.float64], rng: np.random.Generator) -> tuple[float, float]:
-    """A point with probability by the square of its depth, moved by up to a pixel and a half."""
-    weight = np.square(depth).ravel()
+    """A point, mostly with probability by the square of its depth, moved by up to a pixel and a half."""
+    weight = (depth > 0).ravel().astype(float) if rng.random() < ANYWHERE else np.square(depth).ravel()
     total = weight.sum()
     if total <= 0:
         y, x = (v / 2 for v in depth.shape)
