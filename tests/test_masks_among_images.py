@@ -105,3 +105,55 @@ def test_cases_of_a_folder_are_its_images_and_a_sentence_tells_of_the_rest(tmp_p
     cases, problems = cases_of(annotated(tmp_path / "in"))
     assert [case.name for case in cases] == ["7", "7_OD", "a"]
     assert problems == ["Taken for masks of the images beside them, and left out: A_OC.jpg, a_cup.png, a_disc.png."]
+
+
+def alone(folder):
+    """Four photographs and a mask whose image is not there."""
+    folder.mkdir()
+    for name in "abcd":
+        photograph(folder / f"{name}.png")
+    Image.fromarray((DISC * 255).astype(np.uint8)).save(folder / "lost_disc.png")
+    return folder
+
+
+def test_a_mask_without_its_image_is_no_case_no_reference_and_nothing_to_rank(tinymig, tmp_path):
+    from napari_tinymig.annotations.reference_folder import reference_items
+    from napari_tinymig.viewer.cases.folder import cases_of
+
+    folder = alone(tmp_path / "in")
+    cases, [problem] = cases_of(folder)
+    assert [case.name for case in cases] == ["a", "b", "c", "d"]
+    assert problem.startswith("lost_disc.png is a mask by its name")
+    assert [i.path.name for i in reference_items(folder) if not i.problem] == ["a.png", "b.png", "c.png", "d.png"]
+    done = tinymig("next", "in", "--task", "optic", code=1)
+    assert len(done.stdout.splitlines()) == 4
+    assert "lost_disc.png is a mask by its name" in done.stderr
+
+
+def test_next_names_the_masks_beside_the_images_it_ranks(tinymig, tmp_path):
+    annotated(tmp_path / "in")
+    done = tinymig("next", "in", "--task", "optic", code=0)
+    assert "left out: A_OC.jpg, a_cup.png, a_disc.png, a_mask.png." in done.stderr
+    assert len(done.stdout.splitlines()) == 3
+
+
+def test_no_prompt_mends_a_mask_as_if_it_were_the_image(tinymig, tmp_path):
+    (tmp_path / "clicks.json").write_text(
+        '{"format": 1, "task": "any", "start": "empty", '
+        '"prompts": [{"kind": "click", "positions": [[150, 250]], "label": 1}]}'
+    )
+    folder = annotated(tmp_path / "in")
+    done = tinymig("prompt", folder / "a_disc.png", "--prompts", "clicks.json", "-o", "out", code=2)
+    assert "a_disc.png is a mask by its name" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_mask_teaches_an_adapted_model_nothing(parent, tmp_path):
+    from napari_tinymig.jobs.adapting import adapt_to
+
+    folder = alone(tmp_path / "in")
+    (folder / "d.png").unlink()
+    for number in range(3):
+        Image.fromarray((DISC * 255).astype(np.uint8)).save(folder / f"lost{number}_mask.png")
+    with pytest.raises(ValueError, match=r"only [0-3] of 7 images can be used"):
+        adapt_to(parent.path, [folder], tmp_path / "out")

@@ -163,7 +163,7 @@ def next_image(
     from rich.console import Console
     from rich.progress import Progress
 
-    from ..formats import find_images
+    from ..formats import find_images, masks_left_out
     from ..models.registry import default_model
     from ..predict.predictor import Predictor
     from ..sets.next_image import look_at, of_another_task, rank
@@ -173,6 +173,8 @@ def next_image(
         raise ValueError(" ".join(i.problem for i in items[:3]))
     if not items:
         raise ValueError(f"no image left in {', '.join(map(str, folder))}; expected images that are not in the set yet")
+    if masks := masks_left_out(folder):
+        say(masks)
     predictor = Predictor(model or default_model(task), "cpu")
     if doubt := of_another_task(items, predictor.task.name):
         say(doubt)

@@ -31,7 +31,7 @@ def prompt(
     """Write the mask that prompts make, in the image's own grid, and its numbers."""
     from ..batch.folder import check_folder
     from ..formats import mask_paths, open_input, write_mask
-    from ..formats.find import find_inputs
+    from ..formats.find import find_scans
     from ..measures.csv_table import row_of
     from ..prompts.records import read_prompts, write_prompts
 
@@ -39,8 +39,8 @@ def prompt(
     task = task or str(settings.get("task", "any"))
     start = start or str(settings.get("start", "auto"))
     engine = engine or str(settings.get("engine", "student"))
-    items = find_inputs([image])
-    scan_file = open_input(image)
+    items = find_scans([image])
+    scan_file = open_input(items[0] if len(items) == 1 else image)
     check_folder(out)
     target = mask_paths(out, items[:1])[0]
     refuse_existing(target, overwrite)

@@ -41,6 +41,7 @@ _MAX_DICOM_DEPTH = 3
 def find_inputs(paths: Iterable[str | Path]) -> list[InputItem]:
     """The images that `paths` (files, folders, DICOM series folders) stand for, in order, each once.
 
+    For what is opened as it is: a mask given by its name is an item like any other. A model looks at `find_scans`.
     Nothing is raised: a path that does not exist, an empty folder or a file of an unknown type becomes an item whose
     `problem` is raised by `open_input`, so that every other input is still done.
     """
@@ -70,8 +71,8 @@ def find_inputs(paths: Iterable[str | Path]) -> list[InputItem]:
 
 
 def find_images(paths: Iterable[str | Path]) -> list[InputItem]:
-    """As `find_inputs`, but a folder of images/ and labels/ (an annotation set, a domain folder) means its images/."""
-    return find_inputs([_images_of(Path(p)) for p in paths])
+    """As `find_scans`, but a folder of images/ and labels/ (an annotation set, a domain folder) means its images/."""
+    return find_scans([_images_of(Path(p)) for p in paths])
 
 
 def find_scans(paths: Iterable[str | Path]) -> list[InputItem]:

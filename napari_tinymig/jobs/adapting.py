@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..base.errors import MissingExtra, TinyMIGError
 from ..base.records import Scan
-from ..formats import find_inputs, open_input
+from ..formats import find_scans, open_input
 from ..models.file import ModelFile
 from ..network.seen_frame import SeenFrame
 from ..predict.predictor import Predictor
@@ -27,16 +27,16 @@ FEWEST_IMAGES = 4
 def adapt_to(model: str | Path, inputs: Sequence[Path], out: Path) -> ModelFile:
     """OUT/adapted.safetensors: the model with its BatchNorm statistics mixed with those of the images in `inputs`.
 
-    The same model and images give the same file. What it is worth is in benchmarks/shift.md; it may harm. Images that
-    cannot be read, or in which the model finds no region of interest, teach nothing. Raises MissingExtra without the
-    [train] extra, ValueError where fewer than four images are left.
+    The same model and images give the same file. What it is worth is in benchmarks/shift.md; it may harm. Masks, and
+    images that cannot be read or in which the model finds no region of interest, teach nothing. Raises MissingExtra
+    without the [train] extra, ValueError where fewer than four images are left.
     """
     try:
         from napari_tinymig.training.networks.batchnorm import adapt_batchnorm
     except ModuleNotFoundError as e:
         raise MissingExtra("--adapt", "train") from e
     predictor = Predictor(model, "cpu")
-    items = find_inputs(inputs)
+    items = find_scans(inputs)
     picks = np.unique(np.linspace(0, len(items) - 1, min(len(items), MOST_IMAGES)).round().astype(int))
     grids: list[NDArray[Any]] = []
     taught = 0

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from napari_tinymig.base.errors import TinyMIGError, UnreadableInput
 from napari_tinymig.base.records import Scan
-from napari_tinymig.formats import find_inputs, mask_paths, open_input, write_mask
+from napari_tinymig.formats import find_scans, mask_paths, open_input, write_mask
 from napari_tinymig.models.file import read_model_file
 from napari_tinymig.network.run import NetworkOutput, OnnxNetwork
 from napari_tinymig.predict.predictor import Predictor
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 def images_in(folder: str, output_folder: str) -> list[dict[str, Any]]:
     """One record per image of a folder: 'image', what to read, and 'mask', where its mask goes."""
-    items = find_inputs([folder])
+    items = find_scans([folder])
     return [{"image": i, "mask": m} for i, m in zip(items, mask_paths(Path(output_folder), items), strict=True)]
 
 
