@@ -123,10 +123,14 @@ def test_an_unreachable_hub_is_said_at_once_with_the_way_out(monkeypatch, tmp_pa
         open_backbone(BackboneSpec(name="test_resnet"))
 
 
-def test_importing_the_backbones_prints_no_warning_of_another_library():
+def test_a_fine_tune_starts_without_timm_and_timm_prints_no_warning_of_another_library():
     import subprocess
     import sys
 
-    code = "import napari_tinymig.training.networks.weights, timm"
+    code = (
+        "import sys, napari_tinymig.training.finetune.pipeline, napari_tinymig.training.networks.weights\n"
+        "assert 'timm' not in sys.modules and 'torchvision' not in sys.modules\n"
+        "import timm"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "torch.jit.interface" not in done.stderr

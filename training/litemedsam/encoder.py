@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
 WIDTHS = (64, 128, 160, 320)
@@ -154,6 +153,8 @@ class ImageEncoder(nn.Module):
     """Images (B, 3, 256, 256) in 0..1 -> embedding (B, 256, 64, 64)."""
 
     def __init__(self) -> None:
+        from timm.layers import LayerNorm2d  # here, so that no other training waits for timm
+
         super().__init__()
         self.patch_embed = Stem(WIDTHS[0])
         self.layers = nn.ModuleList(_stage(level) for level in range(len(WIDTHS)))

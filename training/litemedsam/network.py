@@ -11,7 +11,6 @@ import math
 
 import torch
 import torch.nn.functional as F
-from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
 from .encoder import EMBEDDING, ImageEncoder
@@ -71,6 +70,8 @@ class PromptEncoder(nn.Module):
     """Boxes -> two corner tokens each. Points and masks have weights in the file, which are kept and not used."""
 
     def __init__(self) -> None:
+        from timm.layers import LayerNorm2d  # here, so that no other training waits for timm
+
         super().__init__()
         self.pe_layer = PositionCode()
         self.point_embeddings = nn.ModuleList(nn.Embedding(1, EMBEDDING) for _ in range(4))
@@ -184,6 +185,8 @@ class MaskDecoder(nn.Module):
     """Embedding and prompt tokens -> one mask a prompt (the first of SAM's four mask tokens)."""
 
     def __init__(self) -> None:
+        from timm.layers import LayerNorm2d
+
         super().__init__()
         self.transformer = TwoWayTransformer()
         self.iou_token, self.mask_tokens = nn.Embedding(1, EMBEDDING), nn.Embedding(4, EMBEDDING)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -120,6 +119,8 @@ def mobilenet(init_weights: str | None, name: str = "mobilenetv2_100") -> nn.Mod
     HubUnreachable, which says how to give a file, and ModelFileError for a file that does not fit.
     """
     if init_weights is None:
+        import timm  # a second of start-up that a plain student never pays
+
         return timm.create_model(name, pretrained=False, pad_type="same")
     try:
         return create_pretrained(name, None if init_weights == "imagenet" else init_weights, pad_type="same")

@@ -7,7 +7,6 @@ import hashlib
 import logging
 from typing import Any
 
-import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -168,6 +167,8 @@ def _medical(spec: TeacherSpec, normalisation: str) -> Teacher:
 
 
 def _of_timm(spec: TeacherSpec, normalisation: str) -> Teacher:
+    import timm  # a second of start-up that a run without this teacher never pays
+
     if not timm.is_model(spec.name):
         close = timm.list_models(f"*{spec.name.split('_')[0]}*")[:5]
         raise ValueError(
@@ -185,6 +186,8 @@ Created = tuple[nn.Module, list[int] | None, tuple[int, ...], tuple[int, ...], i
 
 def _create(spec: TeacherSpec, size: int) -> Created:
     """The timm network with its weights, the tapped layers and sentences about what was mapped."""
+    import timm
+
     with torch.device("meta"):
         plan: Any = timm.create_model(spec.name, num_classes=0)
     reductions = [f["reduction"] for f in plan.feature_info] if isinstance(plan.feature_info, list) else []
