@@ -208,3 +208,54 @@ def test_a_linear_probe_has_one_column_and_no_prompt_to_show(viewer):
     panel.answer.show_look(image, prompted, "probe.safetensors")
     assert panel.answer.rows.rows()["ill"] == "0.75   0.25"
     assert not panel.answer.prompt_button.isHidden()
+
+
+def test_an_answer_names_its_image_and_goes_with_it(viewer):
+    from napari_tinymig.jobs.classifying import ClassifierAnswer
+    from napari_tinymig.viewer.classify.panel import ClassifyPanel
+
+    panel = dock(viewer, ClassifyPanel)
+    panel.classifier.setText("probe.safetensors")
+    first = viewer.add_image(striped(0, 1), name="first film")
+    p, picture = np.float32([0.25, 0.75]), np.zeros((64, 64, 3), np.uint8)
+    found = ClassifierAnswer(("calm", "ill"), p, p, 0.0, 40.0, picture, picture, "probe@1")
+
+    def answered():
+        panel.answer.show_look(first, found, "probe.safetensors")
+        panel.refresh()
+        assert not panel.answer.isHidden()
+
+    answered()
+    assert panel.answer.heading.text() == "Answer: first film"
+    click(panel, "Show what it sees")  # a picture of the answer is no other image
+    assert not panel.answer.isHidden()
+    first.name = "renamed"
+    assert panel.answer.heading.text() == "Answer: renamed"
+    assert "'renamed'" in panel.answer.line.text()
+    second = viewer.add_image(striped(1, 1), name="second film")
+    assert panel.layers.layer == second
+    assert panel.answer.isHidden()
+    viewer.layers.selection.active = viewer.layers["renamed"]
+    answered()
+    panel.classifier.setText("other.safetensors")
+    panel.refresh()
+    assert panel.answer.isHidden()
+    panel.classifier.setText("probe.safetensors")
+    answered()
+    viewer.layers.remove("renamed")
+    assert panel.answer.isHidden()
+
+
+def test_an_answer_for_an_image_unlike_the_examples_is_not_green(viewer):
+    from napari_tinymig.jobs.classifying import ClassifierAnswer
+    from napari_tinymig.viewer.classify.panel import ClassifyPanel
+
+    panel = dock(viewer, ClassifyPanel)
+    image = viewer.add_image(striped(0, 1), name="film")
+    p, picture = np.float32([0.25, 0.75]), np.zeros((64, 64, 3), np.uint8)
+    tones = []
+    for score in (40.0, 100.0, None):
+        found = ClassifierAnswer(("calm", "ill"), p, p, 0.0, score, None, picture, "probe@1")
+        panel.answer.show_look(image, found, "probe.safetensors")
+        tones.append(panel.answer.badge.property("tone"))
+    assert tones == ["good", "warn", "warn"]

@@ -6,12 +6,14 @@ import nibabel
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from qtpy.QtCore import QEvent, QObject
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 from viewer_parts import open_file, photograph, spin, volume
 
 from napari_tinymig.tasks.prostate import PROSTATE
 from napari_tinymig.viewer.cases.worklist import hold_worklist, let_worklist_go
 from napari_tinymig.viewer.napari_io.layers import result_layer
-from napari_tinymig.viewer.parts.numbers import NumberRows
+from napari_tinymig.viewer.parts.numbers import BigNumber, NumberRows
 from napari_tinymig.viewer.parts.theme import MARGIN, MIN_WIDTH
 from napari_tinymig.viewer.planes.panel import PlanesPanel
 from napari_tinymig.viewer.segment.panel import SegmentPanel
@@ -100,3 +102,82 @@ def test_a_bar_is_never_full_while_the_mask_is_still_added(viewer, qtbot):
     told((3, 3))
     assert panel.bar.maximum() == 0  # moves without saying how far
     panel.release()
+
+
+def middle_of(layer):
+    return np.asarray(layer.extent.world)[:, -2:].mean(axis=0)
+
+
+def test_a_case_in_the_corner_of_all_images_together_is_framed_once_it_is_alone(viewer, book):
+    large = viewer.add_image(photograph((600, 640)), name="large")
+    small = viewer.add_image(photograph((100, 120)), name="small")
+    viewer.reset_view()
+    np.testing.assert_allclose(viewer.scene.camera.center[-2:], middle_of(large), atol=1)
+    far_away = viewer.scene.camera.zoom
+    book.alone()
+    np.testing.assert_allclose(viewer.scene.camera.center[-2:], middle_of(small), atol=1)
+    assert viewer.scene.camera.zoom > 3 * far_away
+    book.step(-1)
+    viewer.scene.camera.zoom = 7.0
+    book.step(1)
+    book.step(-1)
+    assert viewer.scene.camera.zoom == 7.0
+
+
+def test_a_user_who_moved_the_camera_finds_it_where_it_was_when_the_case_is_alone(viewer, book):
+    viewer.add_image(photograph((600, 640)), name="large")
+    viewer.add_image(photograph((300, 320)), name="small")
+    viewer.scene.camera.center, viewer.scene.camera.zoom = (0.0, 140.0, 170.0), 5.0
+    book.alone()
+    np.testing.assert_allclose(viewer.scene.camera.center[-2:], (140, 170))
+    assert viewer.scene.camera.zoom == 5.0
+
+
+def test_what_was_said_of_cases_goes_with_them(viewer, book, qtbot):
+    opened = SegmentPanel(viewer)
+    qtbot.addWidget(opened)
+    viewer.add_image(photograph(), name="first")
+    opened.worklist.said.emit("1 of 1 segmented.", "good")
+    assert opened.message.text() == "1 of 1 segmented."
+    viewer.layers.clear()
+    assert opened.message.text() == ""
+    opened.worklist.said.emit("This is the last case.", "plain")
+    viewer.add_image(photograph(), name="second")
+    assert opened.message.text() == ""
+    opened.release()
+
+
+def test_a_changed_digit_lays_nothing_out_again_and_a_longer_number_is_not_cut(qtbot):
+    class Laid(QObject):
+        times = 0
+
+        def eventFilter(self, watched, event):
+            self.times += event.type() == QEvent.Type.LayoutRequest
+            return False
+
+    holder, laid = QWidget(), Laid()
+    qtbot.addWidget(holder)
+    column, rows, big = QVBoxLayout(holder), NumberRows(live=True), BigNumber()
+    column.addWidget(big)
+    column.addWidget(rows)
+    holder.show()
+
+    def show(volume, slice_area):
+        big.show_number("gland volume", volume)
+        rows.set_rows({"ellipsoid formula": volume, "slice 9": slice_area})
+        spin(0.1)
+
+    show("40.4 mL", "9.1 cm²")
+    show("40.5 mL", "9.2 cm²")
+    for watched in (holder, rows):
+        watched.installEventFilter(laid)
+    show("41.7 mL", "9.4 cm²")
+    assert laid.times == 0
+    show("1000000.7 mL", "123456789.0 cm²")
+    assert laid.times > 0
+    values = [label for label in rows.findChildren(QLabel) if label.text().endswith(("mL", "cm²"))]
+    assert len(values) == 2
+    for label in values:
+        assert label.width() >= label.sizeHint().width()
+    assert len({label.mapTo(holder, label.rect().topRight()).x() for label in values}) == 1
+    assert big.width() >= big.sizeHint().width()

@@ -178,3 +178,17 @@ def test_no_title_of_a_dock_is_cut(viewer):
         (label,) = [n for n in enclosing_dock(panel).titleBarWidget().findChildren(QLabel) if title in n.text()]
         assert label.sizeHint().width() <= label.width(), label.text()
     assert label.text().startswith("Segment ("), "a short one keeps the name of the plugin"
+
+
+def test_segmenting_all_from_the_list_of_cases_stays_at_the_list_which_takes_the_room_there_is(viewer):
+    choose(viewer, "Segment")
+    choose(viewer, "Cases")
+    cases = panels(viewer)["Cases"]
+    for name in ("first", "second"):
+        viewer.add_image(photograph(), rgb=True, name=name)
+    spin(0.3)
+    assert cases.list.height() > 300  # five lines are 250 px
+    click(cases, "Segment all")
+    wait_until(lambda: "of 2 segmented" in cases.message.text(), 60, "the run")
+    spin(0.3)
+    assert in_front(viewer, "Cases")

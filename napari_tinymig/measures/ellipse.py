@@ -21,12 +21,17 @@ class Ellipse:
 
 
 def extent(mask: NDArray[np.bool_]) -> tuple[tuple[int, int], ...]:
-    """(first, last + 1) along every axis of the smallest box that holds the mask; zeros for an empty mask."""
+    """(first, last + 1) along every axis of the smallest box that holds the mask; zeros for an empty mask.
+
+    The whole array is read twice, as bytes, however many axes it has: this runs while a user paints.
+    """
     bounds = []
-    for axis in range(mask.ndim):
-        others = tuple(a for a in range(mask.ndim) if a != axis)
-        hits = np.flatnonzero(mask.any(axis=others))
+    shadow = mask if mask.dtype in (np.bool_, np.uint8) else mask != 0
+    for _ in range(mask.ndim):
+        others = tuple(range(1, shadow.ndim))
+        hits = np.flatnonzero(np.maximum.reduce(shadow, axis=others, initial=False) if others else shadow)
         bounds.append((int(hits[0]), int(hits[-1]) + 1) if hits.size else (0, 0))
+        shadow = np.maximum.reduce(shadow, axis=0, initial=False)  # all axes but the first
     return tuple(bounds)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..docks.keys import CASE_KEYS
-from ..docks.tabs import open_panel
+from ..docks.tabs import front_panel, open_panel
 from ..napari_io.planes import PLANES, is_volume, show_in_3d, show_plane, stand_as_scanned
 from .worklist import Worklist
 
@@ -29,11 +29,17 @@ def actions(worklist: Worklist) -> dict[str, Callable[[], Any]]:
         viewer.layers.selection.active = mask
         mask.mode = "paint"
 
+    def segment_all() -> None:
+        in_front = front_panel(viewer)
+        panel("Segment").segment_all_cases()
+        if in_front == "Cases":  # it shows how far they are
+            panel(in_front)
+
     return {
         "next": lambda: book.step(1),
         "previous": lambda: book.step(-1),
         "segment": lambda: panel("Segment").segment(),
-        "segment_all": lambda: panel("Segment").segment_all_cases(),
+        "segment_all": segment_all,
         "correct": correct,
         "readout": lambda: panel("Live read-out"),
         "save": worklist.save,

@@ -19,7 +19,7 @@ from .case import Case
 from .folder import cases_of, mask_layer, read_case
 from .glances import Glances, look_at
 from .remembered import restore
-from .showing import remember_view, show_alone
+from .showing import lost_among_all, remember_view, show_alone
 
 QUIET_MS = 250  # after the last stroke: then state and number are looked at again
 
@@ -45,8 +45,8 @@ class CaseBook(QObject):
         self.current: Case | None = None
         self.folder: Path | None = None
         self.one_at_a_time = False
-        self._moving = False
         self._touched: list[Labels] = []
+        self._moving = False
         self.keeper = hold_keeper(viewer)
         self.keeper.stored.connect(self._stored)
         self._quiet = QTimer(self)
@@ -87,6 +87,7 @@ class CaseBook(QObject):
             case.image = layer
             if case not in self.cases:
                 self.cases.append(case)
+                self.said.emit("", "plain")  # what was said spoke of other cases
             self._listen(layer.events.name, self._renamed)
         else:
             owner = self._add_mine or owner_of(layer, self.cases, self.current)
@@ -147,6 +148,7 @@ class CaseBook(QObject):
         the next image: it is hidden, and stays in napari's list."""
         if case.item is None:
             self.cases.remove(case)
+            self.said.emit("", "plain")
         for layer in case.layers if any(other.image is not None for other in self.cases) else []:
             layer.visible = False
         if case is self.current:
@@ -155,8 +157,7 @@ class CaseBook(QObject):
             self.moved.emit()
 
     def _renamed(self, event: Any) -> None:
-        case = self.case_of(event.source)
-        if case is not None:
+        if (case := self.case_of(event.source)) is not None:
             case.name = event.source.name
             self.changed.emit()
 
@@ -229,9 +230,10 @@ class CaseBook(QObject):
             return
         self._wanted = None
         self.opening.cancel()
-        self._show(case)
-        if mixed and before is not None and is_volume(before.image) and scanned_axis(before.image) != 0:
-            before.view = None  # in the view of all series together nobody chose its plane
+        lost = mixed and before is not None and before.image is not None and lost_among_all(self.viewer, before.image)
+        self._show(case, lost and case is before)
+        if before is not None and (lost or (mixed and is_volume(before.image) and scanned_axis(before.image) != 0)):
+            before.view = None  # in the view of all images together nobody chose its plane or place
 
     def _opened(self, layers: list[Any]) -> None:
         case, self._wanted = self._wanted, None
@@ -255,14 +257,14 @@ class CaseBook(QObject):
         self._wanted = None
         self.said.emit(str(error), "bad")
 
-    def _show(self, case: Case) -> None:
-        """Hide every other case, show this one as it was left."""
+    def _show(self, case: Case, lost: bool = False) -> None:
+        """Hide every other case, show this one as it was left, or framed where it was lost among all."""
         before, self._moving = self.current, True
         try:
             if before is not None and before is not case:
                 remember_view(self.viewer, before)
             self.slices.follow(case.image)
-            show_alone(self.viewer, case, before, self.cases)
+            show_alone(self.viewer, case, before, self.cases, lost)
         finally:
             self._moving = False
         self.current = case

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QSize, Qt, QTimer
+from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QIcon, QImage, QPixmap
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QListWidget, QListWidgetItem, QProgressBar, QSlider
 
@@ -65,6 +65,7 @@ class CasesPanel(Panel):
         self.list.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # keys belong to the image
         self.list.itemClicked.connect(self._clicked)
         section.add(self.list)
+        self._list_card = section
         section.add(
             row(
                 button("◀ Previous", lambda: self.act["previous"](), tip=f"Key: {CASE_KEYS['previous'].shown}"),
@@ -127,10 +128,7 @@ class CasesPanel(Panel):
         """Show or hide the card of keys; shown, it is scrolled to."""
         self.keys_card.setVisible(self.keys_card.isHidden())
         if not self.keys_card.isHidden():
-            QTimer.singleShot(0, self._scroll_to_keys)
-
-    def _scroll_to_keys(self) -> None:
-        self.scroll_area.ensureWidgetVisible(self.keys_card, 0, 0)
+            self.scroll_to(self.keys_card)
 
     # --- the list ----------------------------------------------------------------------------------------------
 
@@ -138,6 +136,7 @@ class CasesPanel(Panel):
         cases = self.book.cases
         self.empty.setVisible(not cases)
         self.list.setVisible(bool(cases))
+        self.give_room(self._list_card, bool(cases))
         self.go.setEnabled(bool(cases) and not self.worklist.work.running)
         while self.list.count() > len(cases):
             self.list.takeItem(self.list.count() - 1)

@@ -11,9 +11,9 @@ from ..napari_io.planes import is_volume, leave_3d, stand_as_scanned, stay_in_3d
 from .case import Case, View
 
 
-def show_alone(viewer: Any, case: Case, before: Case | None, cases: Iterable[Case]) -> None:
+def show_alone(viewer: Any, case: Case, before: Case | None, cases: Iterable[Case], lost: bool) -> None:
     """Hide all layers of every other case; show those of `case` that were not hidden, with its camera, plane and slice.
-    before: the case on show so far, whose view was remembered."""
+    before: the case on show so far, whose view was remembered. lost: `lost_among_all` said so of `case`."""
     for other in cases:
         for layer in other.all_layers if other is not case else []:
             layer.visible = False
@@ -22,6 +22,8 @@ def show_alone(viewer: Any, case: Case, before: Case | None, cases: Iterable[Cas
     viewer.layers.selection.active = case.mask or case.image
     if case is not before:
         _restore_view(viewer, case)
+    elif lost:
+        frame(viewer, case.image)
 
 
 def show_layer_alone(viewer: Any, layer: Any) -> None:
@@ -42,11 +44,24 @@ def remember_view(viewer: Any, case: Case) -> None:
     )
 
 
+def lost_among_all(viewer: Any, image: Any) -> bool:
+    """Whether the camera looks at every layer together, as napari leaves it when one is added and nobody moved it, and
+    an image is a smaller part of that, perhaps in a corner."""
+    seen = list(viewer.dims.displayed)
+    if image.ndim < len(seen) or viewer.dims.ndisplay != 2:
+        return False
+    whole = np.asarray(viewer.layers.extent.world)[:, seen]
+    own = np.asarray(image.extent.world)[:, [axis - viewer.dims.ndim for axis in seen]]
+    near = 0.02 * float(np.ptp(whole, axis=0).max())
+    centre = np.asarray(viewer.scene.camera.center)[-2:]
+    return bool(np.abs(centre - whole.mean(axis=0)).max() <= near < np.abs(whole - own).max())
+
+
 def _restore_view(viewer: Any, case: Case) -> None:
     view, camera, dims = case.view, viewer.scene.camera, viewer.dims
     if view is None or len(view.order) != dims.ndim:
         stand_as_scanned(viewer, case.image)
-        _frame(viewer, case.image)
+        frame(viewer, case.image)
         return
     leave_3d(viewer)
     dims.order, dims.point = view.order, view.point
@@ -56,7 +71,7 @@ def _restore_view(viewer: Any, case: Case) -> None:
     camera.center, camera.zoom = view.center, view.zoom
 
 
-def _frame(viewer: Any, image: Any) -> None:
+def frame(viewer: Any, image: Any) -> None:
     """Put an image into the middle of the canvas, whole.
 
     napari cannot frame a flat image in a window that knows a volume, too: then the zoom at which everything fits is

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from qtpy.QtWidgets import QComboBox
 
 from ...jobs.classifying import ClassifierAnswer
+from ...reports.numbers import Tone
 from ..napari_io.layer_geometry import KEY
 from ..napari_io.layers import geometry_of, grid_shape
 from ..parts.numbers import NumberRows
@@ -49,17 +50,38 @@ class ClassAnswerSection(Section):
 
     def show_look(self, layer: Image, found: ClassifierAnswer, classifier: str) -> None:
         """Show what the file `classifier` says of `layer`."""
+        self._leave()
         self.seen, self.layer, self.classifier = found, layer, classifier
+        self.panel.listen(layer.events.name, self._say_image)
         best = int(found.probabilities.argmax())
-        self.badge.say(f"{found.classes[best]}  {found.probabilities[best]:.0%}", found.model_id, "good")
+        self._say_image()
+        trusted = found.shift_score is not None and found.shift_score <= FAR
+        tone: Tone = "good" if trusted else "warn"
+        self.badge.say(f"{found.classes[best]}  {found.probabilities[best]:.0%}", found.model_id, tone)
         self.rows.set_rows(_rows(found))
-        self.line.setText(_distance_sentence(layer, found))
         self.evidence_class.clear()
         self.evidence_class.addItems(list(found.classes))
         self.evidence_class.setCurrentIndex(best)
         for made in (self.prompt_button, self.prompted_button):  # without a prompt there is nothing to see
             made.setVisible(found.prompt is not None)
         self.show()
+
+    def follow(self, layer: Image | None, classifier: str) -> None:
+        """Go, once another image is chosen than the answer speaks of, or another classifier."""
+        if layer != self.layer or classifier != self.classifier:  # not `is`: napari hands out proxies of layers
+            self._leave()
+            self.hide()
+
+    def _leave(self) -> None:
+        if self.layer is not None:
+            self.panel.stop_listening_to(self.layer.events.name, self._say_image)
+        self.seen = self.layer = None
+
+    def _say_image(self, event: object = None) -> None:
+        """The image's name, as it is now."""
+        if self.layer is not None and self.seen is not None:
+            self.heading.setText(f"Answer: {self.layer.name}")
+            self.line.setText(_distance_sentence(self.layer, self.seen))
 
     # --- the prompt --------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from napari.layers import Layer
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QFileDialog, QHeaderView, QLineEdit, QTableWidget, QTableWidgetItem, QVBoxLayout, QWidget
 
 from ...formats.declared import image_suffixes
@@ -59,7 +59,11 @@ class Examples(QWidget):
         self.table.verticalHeader().hide()
         self.table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
         self.table.setSelectionBehavior(QTableWidget.SelectionBehavior.SelectRows)
+        for fixed in (0, 1):
+            self.table.horizontalHeader().setSectionResizeMode(fixed, QHeaderView.ResizeMode.ResizeToContents)
         self.table.horizontalHeader().setSectionResizeMode(2, QHeaderView.ResizeMode.Stretch)
+        self.table.setWordWrap(False)
+        self.table.setTextElideMode(Qt.TextElideMode.ElideLeft)  # of a folder its own name is what counts
         self.table.setFixedHeight(118)
         column.addWidget(self.table)
         self.remove_button = button("Remove the selected rows", self.remove, "link")

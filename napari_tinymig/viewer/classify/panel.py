@@ -15,6 +15,7 @@ from ...measures.classification import FEWEST_CASES
 from ...models.classifier_file import read_classifier_card
 from ...recipes.backbones import OFFERED
 from ...recipes.classify import STRATEGIES
+from ..cases.belonging import is_source_image
 from ..napari_io.layers import kind_of, scan_of
 from ..parts.background import Work
 from ..parts.choosers import LayerChooser
@@ -110,7 +111,9 @@ class ClassifyPanel(Panel):
         self.classifier.editingFinished.connect(self.refresh)
         section.field("classifier", self.classifier, "Made above, or on another machine.")
         section.add(button("Open a classifier...", self._browse_classifier, "link"))
-        self.layers = LayerChooser(self, lambda layer: kind_of(layer) is not None, "no image")
+        self.layers = LayerChooser(
+            self, lambda layer: is_source_image(layer) and kind_of(layer) is not None, "no image"
+        )
         section.field("image", self.layers)
         self.ask = section.add(button("Classify", self.classify))
         self.empty = section.add(EmptyState("Train a classifier, or open one; then choose an image."))
@@ -138,6 +141,7 @@ class ClassifyPanel(Panel):
 
     def refresh(self) -> None:
         problem = self.examples.problem()
+        self.answer.follow(self.layers.layer, self.classifier.text())
         self.go.setEnabled(not problem and not self.running)
         self.go.setToolTip(problem)
         ready = bool(self.classifier.text().strip()) and self.layers.layer is not None
@@ -213,6 +217,7 @@ class ClassifyPanel(Panel):
         self.classifier.setText(str(path))
         self.say(f"The classifier ({path.stat().st_size / 1000:.0f} KB) is in {path}", "good")
         self.refresh()
+        self.scroll_to(self.ask)
 
     # --- its use -----------------------------------------------------------------------------------------------
 
@@ -232,7 +237,8 @@ class ClassifyPanel(Panel):
         if (question := self._question(layer)) is None:
             return
         path, weights, scan = question
-        self.work.start_call(lambda report: (layer, classifying.classify_scan(path, weights, scan, report)))
+        asked = self.classifier.text()
+        self.work.start_call(lambda report: (layer, classifying.classify_scan(path, weights, scan, report), asked))
         self.refresh()
 
     def _question(self, layer: Any) -> tuple[Any, Any, Any] | None:
@@ -248,9 +254,11 @@ class ClassifyPanel(Panel):
         self.refresh()
 
     def _answered(self, result: Any) -> None:
-        layer, found = result
+        layer, found, asked = result
         if isinstance(found, classifying.ClassifierAnswer):
-            self.answer.show_look(layer, found, self.classifier.text())
+            if layer in self.viewer.layers:
+                self.answer.show_look(layer, found, asked)
+                self.scroll_to(self.answer)
         else:
             self.answer.add_evidence(layer, *found)
         self.refresh()
@@ -267,7 +275,7 @@ class ClassifyPanel(Panel):
         path, weights, scan = question
 
         def find(report: Any) -> Any:
-            return layer, (index, name, classifying.evidence(path, weights, scan, index, label, how, report))
+            return layer, (index, name, classifying.evidence(path, weights, scan, index, label, how, report)), path
 
         self.work.start_call(find)
         self.refresh()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -100,14 +101,21 @@ def frame_on_show(layer: Layer, point: Sequence[float], flat: bool = False) -> t
     return tuple(int(np.clip(i, 0, n - 1)) for i, n in zip(index, finest(layer).shape))
 
 
+@lru_cache
+def _mm_of(unit: Any) -> float | None:
+    """Millimetres of one unit (pint); None where it is no length. Kept: it is asked for at every stroke."""
+    quantity = 1 * unit
+    return float(quantity.to("millimeter").magnitude) if quantity.check("[length]") else None
+
+
 def spacing_mm(layer: Layer) -> tuple[float, ...] | None:
     """Pixel or voxel size in mm, array order, from scale and units; None where the units are no length."""
     sizes = []
     for unit, size in zip(layer.units, layer.scale):
-        quantity = 1 * unit
-        if not quantity.check("[length]"):
+        length = _mm_of(unit)
+        if length is None:
             return None
-        sizes.append(abs(float(size)) * float(quantity.to("millimeter").magnitude))
+        sizes.append(abs(float(size)) * length)
     return tuple(sizes) if all(np.isfinite(s) and s > 0 for s in sizes) else None
 
 

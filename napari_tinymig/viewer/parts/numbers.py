@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 
 from ...reports.numbers import NOT_MEASURABLE
@@ -13,6 +13,24 @@ from .theme import GAP
 
 LONGEST_NAME = 150
 """Of a row, on one line, px."""
+SPARE = 16
+"""Room for two more digits, px."""
+BIG_HEIGHT = 38
+FREE = 16777215
+"""The largest size that Qt knows, px."""
+
+
+def keep_still(label: QLabel, least_height: int = 0) -> None:
+    """Fix the size of a number on one line while it fits, so that a changed digit does not lay the whole panel out
+    again; a label that is not on show yet has not got its font, and stays free."""
+    if not label.isVisible():
+        label.setMinimumSize(0, least_height)
+        label.setMaximumSize(FREE, FREE)
+        return
+    wanted, fixed = label.sizeHint().expandedTo(QSize(0, least_height)), label.minimumSize()
+    spare = fixed.width() - wanted.width()
+    if fixed != label.maximumSize() or not 0 <= spare <= 2 * SPARE or fixed.height() != wanted.height():
+        label.setFixedSize(wanted.width() + SPARE, wanted.height())
 
 
 class BigNumber(QLabel):
@@ -22,18 +40,23 @@ class BigNumber(QLabel):
         super().__init__()
         with_role(self, "value")
         self.setTextFormat(Qt.TextFormat.RichText)  # only our own words and numbers are put in
-        self.setMinimumHeight(38)
+        self.setMinimumHeight(BIG_HEIGHT)
 
     def show_number(self, name: str, value: str) -> None:
         size = 20 if value != NOT_MEASURABLE else 12
         self.setText(f'{name} <span style="font-size:{size}pt">&nbsp;{value}</span>')
+        keep_still(self, BIG_HEIGHT)
 
 
 class NumberRows(QWidget):
-    """Names left, values right; rows are reused, so that live numbers do not flicker."""
+    """Names left, values right; rows are reused, so that live numbers do not flicker.
 
-    def __init__(self) -> None:
+    live: the values change while a user paints, and leave the panel's layout alone as long as they fit.
+    """
+
+    def __init__(self, live: bool = False) -> None:
         super().__init__()
+        self._live = live
         self._grid = QGridLayout(self)
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setHorizontalSpacing(GAP)
@@ -47,8 +70,9 @@ class NumberRows(QWidget):
             name, value = text_label("", "hint"), text_label("", "value", selectable=True)
             name.setWordWrap(False)
             value.setAlignment(Qt.AlignmentFlag.AlignRight)
-            for column, label in enumerate((name, value)):  # Top of the label itself would add an indent to its height
-                self._grid.addWidget(label, len(self._rows), column, Qt.AlignmentFlag.AlignTop)
+            top, right = Qt.AlignmentFlag.AlignTop, Qt.AlignmentFlag.AlignRight
+            for column, where in enumerate((top, top | right)):  # Top of the label itself would add an indent
+                self._grid.addWidget((name, value)[column], len(self._rows), column, where)
             self._rows.append((name, value))
         items = list(rows.items())
         for i, (name_label, value_label) in enumerate(self._rows):
@@ -61,6 +85,8 @@ class NumberRows(QWidget):
                     name_label.setWordWrap(long)  # it would widen the whole dock
                 name_label.setText(items[i][0])
                 value_label.setText(items[i][1])
+                if self._live:
+                    keep_still(value_label)
 
     def rows(self) -> dict[str, str]:
         """What is shown now."""

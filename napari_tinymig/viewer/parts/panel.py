@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from ...reports.numbers import Tone
@@ -80,6 +80,10 @@ class Panel(QWidget):
         self._whole.setStretch(0, int(given))
         self._whole.setStretch(1, int(not given))
         self.column.setStretchFactor(section, int(given))
+
+    def scroll_to(self, part: QWidget) -> None:
+        """Bring a part of the column into sight, once everything that was just changed has its place."""
+        QTimer.singleShot(0, lambda: None if self._gone else self.scroll_area.ensureWidgetVisible(part, 0, GAP))
 
     def listen(self, emitter: Any, callback: Callable[..., Any]) -> None:
         """Connect `callback` to a napari event for as long as the panel lives.

@@ -190,6 +190,8 @@ class Section(QFrame):
     def show_field(self, part: Any, shown: bool) -> None:
         """Show or hide a field made by `field`, with its label."""
         native = part.native if hasattr(part, "native") else part
+        if native.isHidden() != shown:
+            return
         for form in self.findChildren(QFormLayout):
             if form.indexOf(native) >= 0:
                 form.setRowVisible(native, shown)

@@ -56,7 +56,7 @@ class DoubtsLine(QWidget):
         extra = own.get("extra")
         models = doubts_in(extra) if isinstance(extra, Mapping) else ()
         predicted = own.get("predicted")
-        if predicted is None or not np.array_equal(mask.data, predicted):
+        if models and (predicted is None or not np.array_equal(mask.data, predicted)):
             models = ()
         self.reasons.setText(" ".join(dict.fromkeys((*self._judge(), *models))))
         self.setVisible(bool(self.reasons.text()))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Labels
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QComboBox
 
 from ...measures.clinical import measure, rim_profile
@@ -111,7 +111,8 @@ class ReadoutPanel(Panel):
         self.column.addWidget(self.empty)
         self.numbers = self.add_section()
         self.big = self.numbers.add(BigNumber())
-        self.rows = self.numbers.add(NumberRows())
+        self.numbers.column.setAlignment(self.big, Qt.AlignmentFlag.AlignLeft)
+        self.rows = self.numbers.add(NumberRows(live=True))
         self.rim = self.numbers.add(RimPlot(self.palette_colours))
         self.cup = CupSlider()
         self.numbers.field("cup drawn", self.cup, CupSlider.purpose)
