@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 PIP_FLAGS := --disable-pip-version-check --quiet
 # Two processes, a file each: the suite waits for subprocesses and windows as much as it computes.
 PYTEST_ARGS ?=
-PYTEST := python -m pytest -n 2 --dist loadfile
+PYTEST := python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 LIGHT := .venv-demo
 FULL := .venv
 

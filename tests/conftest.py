@@ -15,6 +15,16 @@ import pytest
 sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
 
 
+LONG = ("docs", "cli_finetune", "finetune", "exports", "benchmark", "cli_shift", "cli_segment", "cli_probe",
+        "gpu_benchmark", "cluster", "round_trips", "examples", "train", "reliability", "adapting")  # fmt: skip
+"""Test files of half a minute and more, beside those that open windows."""
+
+
+def pytest_collection_modifyitems(items):
+    """Long files first: of two processes none is left waiting for the other's last file."""
+    items.sort(key=lambda item: not item.path.stem.startswith(("test_viewer", *(f"test_{name}" for name in LONG))))
+
+
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
     """The folder with real data: TINYMIG_DATA, or ../shared/data beside the repository; skips where it is absent."""
@@ -45,12 +55,32 @@ def make_model(tmp_path):
     return make
 
 
-@pytest.fixture
-def tinymig(tmp_path, make_model):
-    """A function that runs `tinymig ARGS` in a process of its own, with toy models in TINYMIG_HOME.
+@pytest.fixture(scope="session")
+def warm():
+    """A function that runs `tinymig ARGUMENTS` in a process forked from one that has imported what most commands need.
 
-    tinymig(*args, code=None, **of subprocess.run) -> CompletedProcess. A traceback fails the test, and so does an exit
-    code other than `code`. tinymig.env: the environment of such a process.
+    warm(arguments, cwd, env) -> CompletedProcess.
+    """
+    from warm_tinymig import COMMON, Warm
+
+    def start(arguments, cwd, env):
+        command = [sys.executable, "-W", "ignore", "-m", "napari_tinymig", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, env=env, cwd=cwd, timeout=240)
+
+    if not sys.platform.startswith("linux"):
+        yield start
+        return
+    process = Warm(COMMON)
+    yield process.run
+    process.close()
+
+
+@pytest.fixture
+def tinymig(tmp_path, make_model, warm):
+    """A function that runs `tinymig ARGS` in a process of its own (see `warm`), with toy models in TINYMIG_HOME.
+
+    tinymig(*args, code=None) -> CompletedProcess. A traceback fails the test, and so does an exit code other than
+    `code`. tinymig.env: the environment of such a process.
     """
     from napari_tinymig.recipes.student import InputSpec
     from napari_tinymig.tasks.optic import OPTIC
@@ -71,9 +101,8 @@ def tinymig(tmp_path, make_model):
     (home / "models" / "defaults.json").write_text(json.dumps(defaults))
     env = os.environ | {"TINYMIG_HOME": str(home), "COLUMNS": "200"}
 
-    def run(*args, code=None, **kw):
-        command = [sys.executable, "-m", "napari_tinymig", *map(str, args)]
-        done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=tmp_path, timeout=120, **kw)
+    def run(*args, code=None):
+        done = warm(args, tmp_path, env)
         assert "Traceback" not in done.stderr + done.stdout, done.stderr
         if code is not None:
             assert done.returncode == code, (done.returncode, done.stdout, done.stderr)

@@ -193,7 +193,7 @@ def test_auto_without_a_gate_asks_for_the_task_or_finds_it(tinymig, tmp_path):
 def test_ctrl_c_keeps_what_is_done_and_the_next_run_goes_on(tinymig, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
-    for i in range(150):
+    for i in range(60):
         photograph(folder / f"{i:03}.png", seed=i)
     command = [sys.executable, "-m", "napari_tinymig", "segment", str(folder), "-o", "out", "--task", "optic"]
     process = subprocess.Popen(
@@ -214,11 +214,11 @@ def test_ctrl_c_keeps_what_is_done_and_the_next_run_goes_on(tinymig, tmp_path):
     assert "Traceback" not in stderr
     assert process.returncode == 1, (stdout, stderr)
     masks = len(list((tmp_path / "out").glob("*_mask.png")))
-    assert 5 <= masks < 150
+    assert 5 <= masks < 60
     assert len(rows_of(tmp_path / "out")) >= 1
     done = tinymig("segment", folder, "-o", "out", "--task", "optic", "--overwrite", code=0)
-    assert "150 done" in done.stdout
-    assert len(rows_of(tmp_path / "out")) == 150
+    assert "60 done" in done.stdout
+    assert len(rows_of(tmp_path / "out")) == 60
 
 
 def test_a_dask_cluster_does_the_same_work(tinymig, tmp_path):

@@ -39,13 +39,13 @@ def world(tmp_path, make_model):
     return tmp_path
 
 
-def run(*arguments, cwd, **environment):
-    command = [sys.executable, "-m", "napari_tinymig", "shift", *map(str, arguments)]
-    env = os.environ | environment
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, env=env)
+@pytest.fixture
+def run(warm):
+    """A function that runs `tinymig shift ARGUMENTS` in a process of its own, in the folder cwd."""
+    return lambda *arguments, cwd: warm(("shift", *arguments), cwd, os.environ)
 
 
-def test_two_folders_give_tables_figures_and_a_page(world):
+def test_two_folders_give_tables_figures_and_a_page(world, run):
     done = run("home", "away", "-o", "out", "--model", world / "eye.safetensors", "--permutations", 199, cwd=world)
     assert done.returncode == 0, done.stderr
     out = world / "out"
@@ -66,7 +66,7 @@ def test_two_folders_give_tables_figures_and_a_page(world):
     assert "differ" in done.stderr
 
 
-def test_masks_beside_the_images_are_read_and_foreign_sizes_left_alone(world):
+def test_masks_beside_the_images_are_read_and_foreign_sizes_left_alone(world, run):
     (world / "away" / "labels").mkdir()
     Image.fromarray(np.ones((120, 120), np.uint8)).save(world / "away" / "labels" / "away00.png")
     Image.fromarray(np.ones((7, 7), np.uint8)).save(world / "away" / "labels" / "away01.png")
@@ -74,7 +74,7 @@ def test_masks_beside_the_images_are_read_and_foreign_sizes_left_alone(world):
     assert done.returncode == 0, done.stderr
 
 
-def test_a_model_stands_for_its_training_images(world):
+def test_a_model_stands_for_its_training_images(world, run):
     model = world / "eye.safetensors"
     done = run(model, "away", "-o", "out", "--permutations", 199, "--limit", 6, "--theme", "dark", cwd=world)
     assert done.returncode == 0, done.stderr
@@ -82,14 +82,14 @@ def test_a_model_stands_for_its_training_images(world):
     assert "training images of eye" in (world / "out" / "report.html").read_text(encoding="utf-8")
 
 
-def test_one_single_image_says_what_cannot_be_said(world):
+def test_one_single_image_says_what_cannot_be_said(world, run):
     one = world / "away" / "images" / "away00.png"
     done = run(world / "eye.safetensors", one, "-o", "out", "--permutations", 99, cwd=world)
     assert done.returncode == 0, done.stderr
     assert "single image" in " ".join(done.stderr.split())
 
 
-def test_a_second_model_is_reported_beside_the_first(world):
+def test_a_second_model_is_reported_beside_the_first(world, run):
     model = world / "eye.safetensors"
     done = run("home", "away", "-o", "out", "--model", model, "--after", model, "--permutations", 99, cwd=world)
     assert done.returncode == 0, done.stderr
@@ -97,7 +97,7 @@ def test_a_second_model_is_reported_beside_the_first(world):
     assert (world / "out" / "shift_after.png").exists()
 
 
-def test_a_broken_file_is_left_out_said_and_counted(world):
+def test_a_broken_file_is_left_out_said_and_counted(world, run):
     (world / "away" / "images" / "broken.png").write_bytes(b"not a picture")
     done = run("home", "away", "-o", "out", "--model", world / "eye.safetensors", "--permutations", 99, cwd=world)
     assert done.returncode == 1
@@ -114,14 +114,14 @@ def test_a_broken_file_is_left_out_said_and_counted(world):
         (["home", "away", "-o", "out", "--model", "eye.safetensors", "--theme", "pink"], "expected light or dark"),
     ],
 )
-def test_what_cannot_be_done_is_a_sentence_and_exit_2(world, arguments, sentence):
+def test_what_cannot_be_done_is_a_sentence_and_exit_2(world, arguments, sentence, run):
     done = run(*arguments, cwd=world)
     assert done.returncode == 2
     assert sentence in " ".join(done.stderr.replace("│", " ").split())
     assert "Traceback" not in done.stderr
 
 
-def test_a_report_is_never_overwritten_unasked(world):
+def test_a_report_is_never_overwritten_unasked(world, run):
     (world / "out").mkdir()
     (world / "out" / "report.html").write_text("mine")
     done = run("home", "away", "-o", "out", "--model", "eye.safetensors", cwd=world)
@@ -130,13 +130,12 @@ def test_a_report_is_never_overwritten_unasked(world):
     assert (world / "out" / "report.html").read_text() == "mine"
 
 
-def test_segment_takes_matching_as_a_switch(world):
+def test_segment_takes_matching_as_a_switch(world, warm):
     image = world / "away" / "images" / "away00.png"
     distances = {}
     for how in ("none", "colour"):
-        command = [sys.executable, "-m", "napari_tinymig", "segment", str(image), "-o", how, "--task", "optic"]
-        command += ["--model", str(world / "eye.safetensors"), "--match", how]
-        done = subprocess.run(command, cwd=world, capture_output=True, text=True, timeout=120)
+        words = ("segment", image, "-o", how, "--task", "optic", "--model", world / "eye.safetensors", "--match", how)
+        done = warm(words, world, os.environ)
         assert done.returncode == 0, done.stderr
         distances[how] = float(rows_of(world / how / "measurements.csv")[0]["shift_score"])
     assert distances["none"] == 100
@@ -146,7 +145,9 @@ def test_segment_takes_matching_as_a_switch(world):
 def test_without_figures_the_advice_keeps_its_brackets(world):
     (world / "absent").mkdir()
     (world / "absent" / "matplotlib.py").write_text("raise ImportError('absent')\n")
-    words = (world / "eye.safetensors", "away", "-o", "out", "--permutations", 19, "--limit", 2)
-    done = run(*words, cwd=world, PYTHONPATH=str(world / "absent"))
+    command = [sys.executable, "-m", "napari_tinymig", "shift", str(world / "eye.safetensors"), "away", "-o", "out"]
+    command += ["--permutations", "19", "--limit", "2"]
+    env = os.environ | {"PYTHONPATH": str(world / "absent")}
+    done = subprocess.run(command, cwd=world, capture_output=True, text=True, timeout=120, env=env)
     assert done.returncode == 0, done.stderr
     assert "pip install 'napari-tinymig[viewer]'" in done.stderr
