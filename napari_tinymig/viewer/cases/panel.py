@@ -135,8 +135,9 @@ class CasesPanel(Panel):
     def _show_cases(self) -> None:
         cases = self.book.cases
         self.empty.setVisible(not cases)
-        self.list.setVisible(bool(cases))
-        self.give_room(self._list_card, bool(cases))
+        if self.list.isHidden() == bool(cases):
+            self.list.setVisible(bool(cases))
+            self.give_room(self._list_card, bool(cases))
         self.go.setEnabled(bool(cases) and not self.worklist.work.running)
         while self.list.count() > len(cases):
             self.list.takeItem(self.list.count() - 1)

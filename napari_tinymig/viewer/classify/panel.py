@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import napari.viewer
 
 METHODS = {
-    "prompt and probe (MoVL)": {"method": "movl", "strategy": STRATEGIES[0]},
+    "prompt + probe (MoVL)": {"method": "movl", "strategy": STRATEGIES[0]},
     "probe, then prompt": {"method": "movl", "strategy": STRATEGIES[1]},
     "probe, then both": {"method": "movl", "strategy": STRATEGIES[2]},
     "linear probe (seconds)": {"method": "lp", "prompt.kind": "none"},

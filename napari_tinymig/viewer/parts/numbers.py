@@ -44,8 +44,10 @@ class BigNumber(QLabel):
 
     def show_number(self, name: str, value: str) -> None:
         size = 20 if value != NOT_MEASURABLE else 12
+        before = self.text()
         self.setText(f'{name} <span style="font-size:{size}pt">&nbsp;{value}</span>')
-        keep_still(self, BIG_HEIGHT)
+        if before not in ("", self.text()):
+            keep_still(self, BIG_HEIGHT)
 
 
 class NumberRows(QWidget):
@@ -84,8 +86,9 @@ class NumberRows(QWidget):
                 if long != name_label.wordWrap():
                     name_label.setWordWrap(long)  # it would widen the whole dock
                 name_label.setText(items[i][0])
+                changed = value_label.text() not in ("", items[i][1])  # the first value of a row is not waited for
                 value_label.setText(items[i][1])
-                if self._live:
+                if self._live and changed:
                     keep_still(value_label)
 
     def rows(self) -> dict[str, str]:
