@@ -1,6 +1,9 @@
 """Put a trained model into the package: its development scores into the header, its card beside it.
 
-python benchmarks/bundle.py runs/optic-sdg/best.safetensors --scores runs/optic-sdg-eval/summary.csv --cup-head cup-sdg
+    python benchmarks/bundle.py runs/optic-sdg/best.safetensors --scores runs/optic-sdg-eval/summary.csv
+    python benchmarks/bundle.py runs/prompt/best.safetensors --name prompt --trained-on drishti_gs1 "silver (6 of 8)"
+
+The card of a prompted student is written by hand: its scores are benchmarks/prompts.md.
 """
 
 from __future__ import annotations
@@ -39,6 +42,9 @@ def main() -> None:
     parser.add_argument("--scores", type=Path, nargs="*", default=[], help="summary.csv of tinymig evaluate")
     parser.add_argument("--name", help="name in the package; default: the model's own")
     parser.add_argument("--cup-head", help="name of the bundled cup head that has a say in the model's cups")
+    parser.add_argument(
+        "--trained-on", nargs="+", help="words for the header in place of the folders' names and their images' hashes"
+    )
     arguments = parser.parse_args()
     model = read_model_file(arguments.model)
     name = arguments.name or model.header.name
@@ -48,10 +54,15 @@ def main() -> None:
     spec = model.header.input
     if arguments.cup_head:
         spec = spec.model_copy(update={"cup_head": arguments.cup_head})
-    header = model.header.model_copy(update={"name": name, "scores": scores, "input": spec})
+    lineage = model.header.lineage
+    if arguments.trained_on:
+        lineage = lineage.model_copy(update={"domains": tuple(arguments.trained_on), "data_hashes": ()})
+    changes = {"name": name, "scores": scores, "input": spec, "lineage": lineage}
+    header = model.header.model_copy(update=changes)
     written = write_model_file(MODELS / f"{name}.safetensors", header, model.weights(), model.onnx)
-    facts = tomllib.loads((HERE / "cards.toml").read_text(encoding="utf-8")).get(name, {})
-    write_card(written, MODELS / f"{name}.md", **facts)
+    if header.kind != "prompted":
+        facts = tomllib.loads((HERE / "cards.toml").read_text(encoding="utf-8")).get(name, {})
+        write_card(written, MODELS / f"{name}.md", **facts)
     print(f"{written.path}: {written.model_id}, {written.path.stat().st_size / 1e6:.1f} MB")
 
 

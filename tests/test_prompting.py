@@ -151,7 +151,7 @@ def test_a_run_goes_on_from_a_prompted_student_and_its_file_tells_no_path(folder
     *_, last = train(later, [folder], tmp_path / "later")
     header = read_model_file(tmp_path / "later" / "best.safetensors").header
     assert last.kind == "done"
-    assert header.extra["started_from"] == read_model_file(first).model_id
+    assert header.extra["encoder_start"] == f"the student {read_model_file(first).model_id}"
     assert str(tmp_path) not in header.model_dump_json()
 
 

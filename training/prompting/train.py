@@ -39,7 +39,7 @@ def starting_network(recipe: PromptRecipe) -> PromptNetwork:
 def start_in_words(recipe: PromptRecipe) -> str:
     """Where the first weights came from."""
     start = recipe.student.init_weights
-    return "random" if start in (None, "none") else open_model(str(start)).model_id
+    return "random" if start in (None, "none") else f"the student {open_model(str(start)).model_id}"
 
 
 def without_start(recipe: PromptRecipe) -> PromptRecipe:
@@ -80,6 +80,6 @@ def train(
             if stopped:
                 break
     domains = tuple(p.name for p in sources)
-    facts = {"train_seconds": seconds, "started_from": start_in_words(recipe)}
+    facts = {"train_seconds": seconds, "encoder_start": start_in_words(recipe)}
     model = save_prompted(out / "best.safetensors", network, without_start(recipe), domains, hashes, facts)
     yield Message("stopped" if stopped else "done", text=str(model.path))
