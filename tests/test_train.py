@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from safetensors.torch import load_file, save_file
 
 from napari_tinymig.base.errors import ModelFileError, OutputRefused, UnreadableInput
 from napari_tinymig.base.records import Message
+from napari_tinymig.base.safe_files import refused_writes
 from napari_tinymig.models.file import read_model_file
 from napari_tinymig.recipes.student import load_recipe, recipe_from_dict, shipped_recipes
 from napari_tinymig.recipes.train import OptimSpec
@@ -202,6 +204,29 @@ def test_without_a_held_out_case_it_is_said_that_the_last_epoch_is_kept(tmp_path
     one = fundus_domain(tmp_path / "one", 1)
     messages = list(train(recipe(optim__epochs=1, optim__batch=1), one, out=tmp_path / "run"))
     assert any(m.kind == "warning" and "the last epoch is kept" in m.text for m in messages)
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "curve.png"])
+def test_a_table_or_curve_that_cannot_be_written_is_a_sentence_with_what_to_do(eyes, tmp_path, name):
+    out = tmp_path / "run"
+
+    def in_the_way():
+        if not (out / name).is_dir():
+            (out / name).unlink(missing_ok=True)
+            (out / name).mkdir()
+        return False
+
+    with pytest.raises(OutputRefused, match=rf"cannot write .*{name}.*mend that, then go on with --resume"):
+        list(train(recipe(), eyes, out=out, stop=in_the_way))
+    (out / name).rmdir()
+    assert list(train(recipe(), eyes, out=out, resume=True))[-1].kind == "done"
+
+
+def test_a_failure_that_is_no_write_of_the_run_stays_what_it_is(tmp_path):
+    with pytest.raises(FileNotFoundError), refused_writes(tmp_path / "run", "go on"):
+        (tmp_path / "elsewhere.png").read_bytes()
+    with pytest.raises(OutputRefused, match="No space left on device"), refused_writes(tmp_path / "run", "go on"):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_a_checkpoint_that_cannot_be_written_is_a_sentence_and_leaves_no_half_file(eyes, tmp_path, monkeypatch):

@@ -64,6 +64,7 @@ TEMPORARY = re.compile(r"\.(tmp|part|begun)$")
 
 def worker(_: list[str]) -> None:
     """The fine-tuning of a worker's process, in the run's folder."""
+    from napari_tinymig.training.__main__ import explain
     from napari_tinymig.training.finetune.run import run_job
 
     from napari_tinymig.base.safe_files import FolderLock
@@ -75,10 +76,14 @@ def worker(_: list[str]) -> None:
     spec = {"steps": 6, "device": "cpu", "folds": "none", "name": "tuned", "minutes": 1.0}
     settings = {"model": str(folder / "student.safetensors"), "data": str(folder / "other"), "spec": spec}
     settings |= {"resume": (out / "plan.json").exists(), "asked": 0.0}
-    for message in run_job(settings, lambda: False):
-        print(message.kind, message.text)
-        if message.kind == "failed":
-            raise SystemExit(1)
+    try:
+        for message in run_job(settings, lambda: False):
+            print(message.kind, message.text)
+            if message.kind == "failed":
+                raise SystemExit(1)
+    except Exception as e:  # a worker says in a sentence what ended it
+        print(explain(e, out))
+        raise SystemExit(1) from e
     lock.release()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import getpass
 import importlib
 import json
@@ -10,6 +11,7 @@ import os
 import platform
 import re
 import secrets
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Any
 
@@ -44,6 +46,23 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 _LEFT = re.compile(r"\..+\.(\d+|[0-9a-f]{12})\.(tmp|part)")
+
+
+@contextlib.contextmanager
+def refused_writes(out: Path, then: str) -> Iterator[None]:
+    """A write inside `out` that the system refuses, or a full disk, becomes OutputRefused: what failed, what to do.
+
+    then: what to do once there is room and permission. Other failures pass as they are.
+    """
+    try:
+        yield
+    except OSError as e:
+        full = e.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+        name = os.fspath(e.filename) if isinstance(e.filename, str | os.PathLike) else ""
+        if not full and out not in Path(name).parents:
+            raise
+        reason = e.strerror or e
+        raise OutputRefused(f"cannot write {name or f'into {out}'} ({reason}); mend that, then {then}") from e
 
 
 def sweep(folder: Path) -> None:

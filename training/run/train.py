@@ -17,7 +17,7 @@ from torch import nn
 
 from napari_tinymig.base.errors import ModelFileError, OutputRefused, TinyMIGError
 from napari_tinymig.base.records import Message, MessageKind
-from napari_tinymig.base.safe_files import FolderLock
+from napari_tinymig.base.safe_files import FolderLock, refused_writes
 from napari_tinymig.models.file import ModelFile, read_model_file
 from napari_tinymig.models.registry import open_model
 from napari_tinymig.recipes.student import Lineage, ModelHeader, Recipe
@@ -62,7 +62,7 @@ def train(
     _open_run(out, recipe, resume)
     lock = FolderLock(out, what="this run")
     try:
-        with (out / "log.jsonl").open("a", encoding="utf-8") as log:
+        with refused_writes(out, "go on with --resume"), (out / "log.jsonl").open("a", encoding="utf-8") as log:
             for message in _train(recipe, _folders(source), list(targets), out, where, resume, stop):
                 log.write(message.to_json() + "\n")
                 log.flush()
