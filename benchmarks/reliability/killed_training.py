@@ -70,13 +70,13 @@ def worker(_: list[str]) -> None:
     from napari_tinymig.base.safe_files import FolderLock
 
     out, folder = Path("out").resolve(), Path.cwd()
-    out.mkdir(exist_ok=True)
-    os.chdir(out)
-    lock = FolderLock(out, what="the run's folder")
     spec = {"steps": 6, "device": "cpu", "folds": "none", "name": "tuned", "minutes": 1.0}
     settings = {"model": str(folder / "student.safetensors"), "data": str(folder / "other"), "spec": spec}
-    settings |= {"resume": (out / "plan.json").exists(), "asked": 0.0}
     try:
+        out.mkdir(exist_ok=True)
+        os.chdir(out)
+        lock = FolderLock(out, what="the run's folder")
+        settings |= {"resume": (out / "plan.json").exists(), "asked": 0.0}
         for message in run_job(settings, lambda: False):
             print(message.kind, message.text)
             if message.kind == "failed":
