@@ -45,9 +45,6 @@ def write_atomic(path: Path, data: bytes) -> None:
             temporary.unlink(missing_ok=True)
 
 
-_LEFT = re.compile(r"\..+\.(\d+|[0-9a-f]{12})\.(tmp|part)")
-
-
 @contextlib.contextmanager
 def refused_writes(out: Path, then: str) -> Iterator[None]:
     """A write inside `out` that the system refuses, or a full disk, becomes OutputRefused: what failed, what to do.
@@ -63,6 +60,9 @@ def refused_writes(out: Path, then: str) -> Iterator[None]:
             raise
         reason = e.strerror or e
         raise OutputRefused(f"cannot write {name or f'into {out}'} ({reason}); mend that, then {then}") from e
+
+
+_LEFT = re.compile(r"\..+\.(\d+|[0-9a-f]{12})\.(tmp|part)")
 
 
 def sweep(folder: Path) -> None:

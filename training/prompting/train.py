@@ -56,11 +56,11 @@ def train(
     """
     out.mkdir(parents=True, exist_ok=True)
     yield Message("started", text=f"{recipe.name}: {len(sources)} sources")
+    torch.manual_seed(recipe.seed)
+    network, seconds, stopped = starting_network(recipe), 0.0, False  # before the minutes that reading takes
     frames, hashes = load_frames(sources, recipe)
     objects = int(frames.is_object.sum())
     yield Message("log", text=f"{objects} objects, {len(frames) - objects} frames of natural regions")
-    torch.manual_seed(recipe.seed)
-    network, seconds, stopped = starting_network(recipe), 0.0, False
     with (out / "log.jsonl").open("w", encoding="utf-8", buffering=1) as log:  # line by line: a run can be watched
         for number, stage in enumerate(recipe.stages):
             seed = recipe.seed + number
