@@ -152,6 +152,13 @@ def test_a_misspelt_name_is_told_the_nearest_one(written, home):
         registry.find_model("optic-clinik")
 
 
+def test_a_model_asked_for_by_its_id_is_that_one_or_refused(written, home):
+    added = registry.add_model(written.path, "mine")
+    assert registry.find_model(added.model_id.replace(added.header.name, "mine")) == added.path
+    with pytest.raises(ModelFileError, match=r"'mine' here is .*@[0-9a-f]{8}; expected mine@00000000; ask for 'mine'"):
+        registry.find_model("mine@00000000")
+
+
 def test_a_taken_name_is_refused_and_a_bundled_model_cannot_be_removed(written, home, tmp_path):
     registry.add_model(written.path, "mine")
     with pytest.raises(OutputRefused, match="exists already"):

@@ -14,6 +14,7 @@ from napari_tinymig.training.prompting.train import starting_network, train
 from napari_tinymig.training.prompting.users import Marks, correct, deep_point, loose_box, stroke
 from PIL import Image
 
+from napari_tinymig.base.errors import OutputRefused
 from napari_tinymig.models.file import read_model_file
 from napari_tinymig.models.registry import find_model
 from napari_tinymig.prompts.network import PromptedStudent
@@ -139,6 +140,16 @@ def test_a_run_that_is_stopped_keeps_its_student(folder, tmp_path):
     *_, last = train(recipe, [folder], tmp_path / "run", stop=lambda: True)
     assert last.kind == "stopped"
     assert read_model_file(tmp_path / "run" / "best.safetensors").header.kind == "prompted"
+
+
+def test_a_run_folder_that_cannot_be_written_is_a_sentence(folder, tmp_path):
+    recipe = load_prompt_recipe("prompt", TINY | {"stages": [{"size": 64, "minutes": 0.01}]})
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputRefused, match="cannot write the run folder .*choose a folder that can be written"):
+        list(train(recipe, [folder], tmp_path / "file" / "run"))
+    (tmp_path / "run" / "log.jsonl").mkdir(parents=True)
+    with pytest.raises(OutputRefused, match=r"cannot write .*log.jsonl.*mend that, then train again"):
+        list(train(recipe, [folder], tmp_path / "run"))
 
 
 def test_a_run_goes_on_from_a_prompted_student_and_its_file_tells_no_path(folder, tmp_path):

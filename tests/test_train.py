@@ -15,7 +15,7 @@ import pytest
 import torch
 from drawn import fundus_domain, prostate_domain
 from napari_tinymig.training.run.loop import learning_rate
-from napari_tinymig.training.run.train import pick_device, to_toml, train
+from napari_tinymig.training.run.train import build_student, pick_device, to_toml, train
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -23,6 +23,7 @@ from napari_tinymig.base.errors import ModelFileError, OutputRefused, Unreadable
 from napari_tinymig.base.records import Message
 from napari_tinymig.base.safe_files import refused_writes
 from napari_tinymig.models.file import read_model_file
+from napari_tinymig.models.registry import open_model
 from napari_tinymig.recipes.student import load_recipe, recipe_from_dict, shipped_recipes
 from napari_tinymig.recipes.train import OptimSpec
 
@@ -187,6 +188,14 @@ def test_two_runs_do_not_share_a_folder(eyes, tmp_path):
         list(train(recipe(), eyes, out=tmp_path / "run"))
     first.close()
     assert list(train(recipe(), eyes, out=tmp_path / "run"))[-1].kind == "done"
+
+
+def test_a_bundled_student_is_a_start_by_its_name():
+    shipped = open_model("optic-sdg")
+    spec = shipped.header.student.model_dump() | {"init_weights": "optic-sdg"}
+    student = build_student(recipe(**{f"student__{k}": v for k, v in spec.items()}))
+    for name, value in shipped.weights().items():
+        np.testing.assert_array_equal(student.state_dict()[name].numpy(), np.asarray(value, np.float32), err_msg=name)
 
 
 def test_a_misspelt_target_is_found_before_the_training(eyes, tmp_path):

@@ -72,7 +72,10 @@ def list_models() -> list[Entry]:
 
 
 def find_model(name_or_path: str | Path) -> Path:
-    """Path of a model given by name or by file. Raises ModelFileError naming the nearest known name."""
+    """Path of a model given by name, by name@id or by file.
+
+    Raises UnknownName with the nearest known name, ModelFileError where the model of that name has another id.
+    """
     text = str(name_or_path)
     path = Path(text).expanduser()
     if path.suffix == SUFFIX or path.is_file():
@@ -80,8 +83,14 @@ def find_model(name_or_path: str | Path) -> Path:
             raise ModelFileError(f"no model file at {path}; expected a name ({', '.join(model_paths())}) or a file.")
         return path
     known = model_paths()
-    name = text.split("@")[0]
+    name, _, wanted = text.partition("@")
     if name in known:
+        found = entry(name, known[name]).model_id if wanted else None
+        if found and found.split("@")[-1] != wanted:
+            raise ModelFileError(
+                f"the model '{name}' here is {found}; expected {text}; ask for '{name}' to take it as it is, or for "
+                f"the file of the other one."
+            )
         return known[name]
     hint = did_you_mean(name, known, f"known models: {', '.join(known) or 'none'}")
     raise UnknownName(f"no model named '{text}'; expected a known name or a .safetensors file; {hint}")

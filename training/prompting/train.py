@@ -7,7 +7,9 @@ from pathlib import Path
 
 import torch
 
+from napari_tinymig.base.errors import OutputRefused
 from napari_tinymig.base.records import Message
+from napari_tinymig.base.safe_files import refused_writes
 from napari_tinymig.models.registry import open_model
 from napari_tinymig.recipes.prompted import PromptRecipe
 
@@ -52,9 +54,20 @@ def train(
 ) -> Iterator[Message]:
     """Teach a prompted student on some folders; out/best.safetensors holds it, out/log.jsonl the messages.
 
-    stop: asked at every message; True ends the run and keeps the student so far.
+    stop: asked at every message; True ends the run and keeps the student so far. Raises OutputRefused where the disk is
+    full or `out` cannot be written.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise OutputRefused(
+            f"cannot write the run folder {out} ({e.strerror}); choose a folder that can be written"
+        ) from e
+    with refused_writes(out, "train again: a prompted training cannot be resumed"):
+        yield from _train(recipe, sources, out, stop)
+
+
+def _train(recipe: PromptRecipe, sources: Sequence[Path], out: Path, stop: Callable[[], bool]) -> Iterator[Message]:
     yield Message("started", text=f"{recipe.name}: {len(sources)} sources")
     torch.manual_seed(recipe.seed)
     network, seconds, stopped = starting_network(recipe), 0.0, False  # before the minutes that reading takes

@@ -19,7 +19,7 @@ from napari_tinymig.base.errors import ModelFileError, OutputRefused, TinyMIGErr
 from napari_tinymig.base.records import Message, MessageKind
 from napari_tinymig.base.safe_files import FolderLock, refused_writes
 from napari_tinymig.models.file import ModelFile, read_model_file
-from napari_tinymig.models.registry import open_model
+from napari_tinymig.models.registry import model_paths, open_model
 from napari_tinymig.recipes.student import Lineage, ModelHeader, Recipe
 
 from ..data.batches import Batches
@@ -206,7 +206,8 @@ def _score_target(model: Path, folder: Path, epoch: int, epochs: int) -> Message
 def build_student(recipe: Recipe) -> nn.Module:
     """The network that a recipe trains: the student, or a baseline.
 
-    `init_weights` may also name a model file of this project: every tensor of equal name and shape starts from it.
+    `init_weights` may also name a model of this project, by name or file: every tensor of equal name and shape starts
+    from it.
     """
     outputs = len(recipe.task.regions) + (recipe.loss.head == "softmax")
     start = recipe.student.init_weights
@@ -222,8 +223,10 @@ def build_student(recipe: Recipe) -> nn.Module:
 
 
 def _own_model(start: str) -> ModelFile | None:
-    """The model file that `init_weights` names, None for 'imagenet' and for other programs' weights."""
+    """The model that `init_weights` names, by name or by file; None for 'imagenet' and for other programs' weights."""
     path = Path(start)
+    if not path.exists() and start.partition("@")[0] in model_paths():
+        return open_model(start)
     if path.suffix != ".safetensors" or not path.is_file():
         return None
     with safe_open(path, "np") as stored:
