@@ -12,7 +12,7 @@ from napari_tinymig.measures.csv_table import row_of, table_columns
 from napari_tinymig.measures.declared import DECLARED, Measure
 from napari_tinymig.samples.drawn import fundus_sample
 
-OPTIC_RIM_AREA = Measure("rim_area_px", "rim area", "px", 0, column=True)
+OPTIC_RIM_AREA = Measure("rim_area_px", "rim area", "px²", 0, column=True)
 
 
 def rim_area_px(labels: np.ndarray) -> float:
@@ -27,7 +27,7 @@ def main() -> dict[str, str]:
     prediction.measures[OPTIC_RIM_AREA.key] = rim_area_px(prediction.labels)
     row = row_of(prediction)
     assert OPTIC_RIM_AREA.key in table_columns()
-    sys.stdout.write(f"rim area {row[OPTIC_RIM_AREA.key]} px of a disc of {row['disc_area_px']} px\n")
+    sys.stdout.write(f"rim area {row[OPTIC_RIM_AREA.key]} px² of a disc of {row['disc_area_px']} px²\n")
     return row
 
 

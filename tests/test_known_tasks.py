@@ -142,7 +142,7 @@ def test_a_further_measure_of_disc_and_cup_is_a_row_of_the_read_out_too(monkeypa
     readout.task.setCurrentIndex(readout.task.findData("optic"))
     readout.measure_now()
     assert readout.rows.rows()["rim area"] == "10800 px"
-    assert readout.rows.rows()["disc, cup area"] == "14400, 3600 px"  # its own place, and no row besides
+    assert readout.rows.rows()["disc, cup area"] == "14400, 3600 px²"  # its own place, and no row besides
     assert not {"disc area", "cup area"} & set(readout.rows.rows())
 
 

@@ -58,8 +58,8 @@ def test_where_the_pixel_size_is_known_areas_and_their_ranges_are_in_mm2():
     rows = dict(number_rows(labels, OPTIC, (0.02, 0.02)))
     assert rows["disc area"].endswith("mm²")
     assert rows["cup area"].endswith("mm²")
-    assert not [v for v in rows.values() if v.endswith("px")]
-    assert dict(number_rows(labels, OPTIC, None))["disc area"].endswith(" px")
+    assert not [v for v in rows.values() if v.endswith(("px", "px²"))]
+    assert dict(number_rows(labels, OPTIC, None))["disc area"].endswith(" px²")
     text, _ = words(replace(scan, spacing_mm=(0.02, 0.02)), labels)
     assert "(1.60 to 2.40)" in text  # 4000 and 6000 px of 0.0004 mm²
 

@@ -56,13 +56,40 @@ def test_undo_of_a_second_prediction_takes_its_numbers_along(viewer, segment_pan
     make_model("generous", OPTIC, [-0.6, -0.2], folder=model_folder, input=InputSpec(size=96))
     viewer.add_image(eye(1), rgb=True, name="eye")
     segment_panel.segmented()
+    card = segment_panel.result_card
+    first, said = card.rows.rows(), segment_panel.elapsed.text()
     segment_panel.list_tasks()
     segment_panel.model.setCurrentText("generous")
     mask = segment_panel.segmented()
     assert mask.metadata["tinymig"]["model_id"].startswith("generous@")
+    assert card.rows.rows() != first
     mask.undo()
     segment_panel.book.settle()
-    assert segment_panel.result_card.isHidden()
+    assert not card.isHidden()
+    assert card.stale.isHidden()
+    assert (card.rows.rows(), segment_panel.elapsed.text()) == (first, said)
+
+
+def test_stepping_to_a_case_that_was_segmented_shows_what_was_said_of_it(viewer, segment_panel):
+    for i in (1, 2, 3):
+        viewer.add_image(eye(i), rgb=True, name=f"eye {i}")
+    segment_panel.task.setCurrentIndex(segment_panel.task.findData("optic"))
+    card, book = segment_panel.result_card, segment_panel.book
+    for case in (book.cases[0], book.cases[1]):
+        book.go(case)
+        segment_panel.segmented()
+    numbers = card.rows.rows()
+    book.go(book.cases[0])
+    assert card.heading.text() == "Result: eye 1"
+    book.cases[0].mask.data_setitem((np.array([3]), np.array([3])), 1)
+    book.settle()
+    book.go(book.cases[1])
+    assert card.heading.text() == "Result: eye 2"
+    assert (card.rows.rows(), card.stale.isHidden()) == (numbers, True)
+    book.go(book.cases[0])
+    assert not card.stale.isHidden()
+    book.go(book.cases[2])  # never segmented
+    assert card.isHidden()
 
 
 def test_closing_everything_leaves_no_number(viewer, segment_panel, shift_panel):  # noqa: F811

@@ -27,7 +27,7 @@ def test_the_readout_follows_paint_and_undo(viewer, models):
     wait_until(lambda: "0.57" in panel.big.text(), 1.0, "the number to follow the brush")
     layer.undo()
     wait_until(lambda: "0.50" in panel.big.text(), 1.0, "the number to follow undo")
-    assert panel.rows.rows()["disc, cup area"] == "10201, 2601 px"
+    assert panel.rows.rows()["disc, cup area"] == "10201, 2601 px²"
     panel.eye.setCurrentIndex(1)
     wait_until(lambda: "rim, nasal" in panel.rows.rows(), 1.0)
 

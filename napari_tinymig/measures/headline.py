@@ -71,6 +71,6 @@ def words_of_values(values: Mapping[str, float | None], noun: str = "object") ->
 
 
 def pixels_of_values(values: Mapping[str, float | None]) -> list[str]:
-    """'disc area 312 px' of every declared measure in pixels with a column in the table."""
-    shown = [m for m in DECLARED.values() if m.column and m.unit == "px" and values.get(m.key) is not None]
-    return [f"{m.title} {values[m.key]:.{m.digits}f} px" for m in shown]
+    """'disc area 312 px²' of every declared measure in pixels with a column in the table."""
+    shown = [m for m in DECLARED.values() if m.column and m.unit in ("px", "px²") and values.get(m.key) is not None]
+    return [f"{m.title} {values[m.key]:.{m.digits}f} {m.unit}" for m in shown]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from napari.layers import Labels, Layer
@@ -17,6 +19,9 @@ from .case import Case
 ABOUT = ("model_id", "measures", "extra", "uncertainty", "shift_score", "seconds", "status")
 MOST_PREDICTIONS = 5
 """Predictions that one mask remembers, so that undo finds the numbers that belong to its labels."""
+
+_answers: WeakKeyDictionary[Labels, list[tuple[tuple[int, ...], Prediction]]] = WeakKeyDictionary()
+"""Mask -> the latest predictions that it showed, without their arrays, each with the frame of its image."""
 
 
 def name_of_frame(image: Layer, frame: tuple[int, ...]) -> str:
@@ -35,7 +40,17 @@ def add_result(
     mask = result_layer(image, labels, task, f"{name_of_frame(image, frame)} mask", about, frame)
     for extra in probability_layers(image, prediction, task, frame):
         viewer.add_layer(extra)
-    return put_result(viewer, case, mask), kept
+    shown = put_result(viewer, case, mask)
+    slim = replace(prediction, labels=prediction.labels[:0], probabilities=None, uncertainty_map=None)
+    _answers[shown] = [*_answers.get(shown, []), (frame, slim)][-MOST_PREDICTIONS:]
+    return shown, kept
+
+
+def answer_of(mask: Labels, frame: tuple[int, ...]) -> Prediction | None:
+    """The prediction of a frame whose numbers a mask carries now, without its arrays; None where none was made."""
+    numbers = mask.metadata.get(KEY, {}).get("measures")
+    known = [p for of, p in _answers.get(mask, []) if of == frame and p.measures == numbers]
+    return known[-1] if known else None
 
 
 def put_result(viewer: Any, case: Case | None, new: Labels) -> Labels:

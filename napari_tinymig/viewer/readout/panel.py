@@ -212,7 +212,7 @@ class ReadoutPanel(Panel):
         if DISC_AREA_MM2 in values:
             rows["disc area"] = with_unit(values[DISC_AREA_MM2], "mm²")
         else:
-            rows["disc, cup area"] = f"{values[DISC_AREA_PX]:.0f}, {values[CUP_AREA_PX]:.0f} px"
+            rows["disc, cup area"] = f"{values[DISC_AREA_PX]:.0f}, {values[CUP_AREA_PX]:.0f} px²"
         if profile is not None:
             for name, width in profile.sectors.items():
                 rows[f"rim, {name}"] = with_unit(width, profile.unit, 1 if profile.unit == "px" else 2)
@@ -230,7 +230,7 @@ class ReadoutPanel(Panel):
             self.big.show_number("gland volume", with_unit(values[VOLUME_ML], "mL", 1))
         index = self._slice_of(layer)
         plane = np.count_nonzero(labels[index]) if 0 <= index < len(labels) else 0
-        here = f"{plane} px" if spacing is None else with_unit(plane * spacing[1] * spacing[2] / 100, "cm²", 1)
+        here = f"{plane} px²" if spacing is None else with_unit(plane * spacing[1] * spacing[2] / 100, "cm²", 1)
         self.rows.set_rows(
             {
                 "transverse diameter": with_unit(values[TRANSVERSE_MM], "mm", 0),
@@ -243,7 +243,7 @@ class ReadoutPanel(Panel):
         )
 
     def _show_area(self, values: dict[str, float]) -> None:
-        self.big.show_number("area", f"{values[AREA_PX]:.0f} px")
+        self.big.show_number("area", f"{values[AREA_PX]:.0f} px²")
         rows = {"part of the frame": with_unit(100 * values[AREA_FRACTION], "%", 1)}
         rows["separate objects"] = f"{values[OBJECTS]:.0f}"
         if AREA_MM2 in values:

@@ -12,7 +12,7 @@ from ...base.records import Prediction
 from ...tasks.table import TASKS
 from ...tasks.task import Task
 from ..cases.actions import bind_keys, release_keys
-from ..cases.results import add_result, name_of_frame
+from ..cases.results import add_result, answer_of, name_of_frame
 from ..cases.worklist import hold_worklist, let_worklist_go
 from ..docks.keys import with_key
 from ..masks.locked_edits import locked_layers
@@ -209,10 +209,28 @@ class SegmentPanel(Panel):
         shown, open_layers = self._shown_of, self.viewer.layers
         if shown is not None and (shown != (self.images.layer, self.frame) or self.result not in open_layers):
             self._show_no_result()
+        self._show_known_result()
 
     def _follow_result(self) -> None:
         if self._shown_of and self.result and not self.result_card.follow(self.result, name_of_frame(*self._shown_of)):
             self._show_no_result()
+        self._show_known_result()
+
+    def _show_known_result(self) -> None:
+        """A case that was segmented before shows what was said of it: its prediction's numbers, names and doubts."""
+        image = self.images.layer
+        case = self.book.case_of(image) if image is not None and not self.work.running else None
+        mask = case.mask if case is not None else None
+        if self._shown_of is not None or mask is None or (known := answer_of(mask, self.frame)) is None:
+            return
+        self.result = mask
+        self._show_result(image, self.frame, known)
+        self.result_card.follow(mask, name_of_frame(image, self.frame))
+
+    def _show_result(self, image: Layer, frame: tuple[int, ...], prediction: Prediction) -> None:
+        self._shown_of = image, frame
+        self.result_card.show_prediction(prediction, name_of_frame(image, frame))
+        self.elapsed.setText(f"{prediction.seconds:.2f} s, {prediction.model_id.split('@')[0]}")
 
     def _show_no_result(self) -> None:
         self._shown_of = None
@@ -295,9 +313,7 @@ class SegmentPanel(Panel):
         self.book.alone()
         if still_chosen:
             self.images.choose(image)  # a probability layer that was just added is not the image meant
-            self._shown_of = image, frame
-            self.result_card.show_prediction(prediction, name_of_frame(image, frame))
-            self.elapsed.setText(f"{prediction.seconds:.2f} s, {prediction.model_id.split('@')[0]}")
+            self._show_result(image, frame, prediction)
 
     def _case_moved(self) -> None:
         """Another case is on show: its image is the one to be segmented."""
