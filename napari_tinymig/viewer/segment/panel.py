@@ -12,7 +12,7 @@ from ...base.records import Prediction
 from ...tasks.table import TASKS
 from ...tasks.task import Task
 from ..cases.actions import bind_keys, release_keys
-from ..cases.results import add_result, answer_of, name_of_frame
+from ..cases.results import add_result
 from ..cases.worklist import hold_worklist, let_worklist_go
 from ..docks.keys import with_key
 from ..masks.locked_edits import locked_layers
@@ -27,6 +27,7 @@ from ..parts.settings import setting
 from ..parts.style import Badge, QuietLabel, button, primary_button, row, text_label
 from ..parts.task_guess import TaskGuess, guess_task
 from .all_cases import AllCases
+from .case_result import CaseResult
 from .device import say_device
 from .region import ROIS, region_of
 from .result_card import ResultCard
@@ -49,13 +50,12 @@ class SegmentPanel(Panel):
         bind_keys(self.worklist)
         self._guess: TaskGuess | None = None
         self._asked: tuple[Layer, tuple[int, ...]] | None = None  # the image, and which of its frames
-        self.result: Labels | None = None
-        self._shown_of: tuple[Layer, tuple[int, ...]] | None = None  # image and frame that the result card speaks of
         self.result_card = ResultCard(napari_viewer, lambda: self.book.step(1))
         self._image_section()
         self._model_section()
         self._run_section()
         self.column.addWidget(self.result_card)
+        self.shown = CaseResult(self.result_card, self.elapsed, self.book)
         self.guessing = Work(self, self._guessed, self.say_error)
         tick = lambda seconds: self.elapsed.setText(f"{seconds:.1f} s")  # noqa: E731
         self.work = Work(self, self._answered, self.say_error, self._progressed, tick, self._ended)
@@ -64,9 +64,9 @@ class SegmentPanel(Panel):
         self.model.currentIndexChanged.connect(self._refresh_state)
         self.roi.currentIndexChanged.connect(self._refresh_state)
         follow_layers_and_models(self, self._refresh_state, self.list_tasks)
-        self.listen(napari_viewer.dims.events.current_step, self._forget_stale_result)
+        self.listen(napari_viewer.dims.events.current_step, self._follow_choice)
         self.book.moved.connect(self._case_moved)
-        self.book.changed.connect(self._follow_result)
+        self.book.changed.connect(self.shown.follow_mask)
         self.worklist.said.connect(self.say)
         self._wanted = False  # a press while the task is still looked for
         say_device(self.device)
@@ -185,7 +185,7 @@ class SegmentPanel(Panel):
     def _refresh_state(self, event: Any = None) -> None:
         """Show what can be done now: empty state, region choice, what is locked, and why the button is off."""
         layer = self.images.layer
-        self._forget_stale_result()
+        self._follow_choice()
         self.empty.setText(why_no_image(self.viewer.layers, frames=True) or NOTHING_OPEN)
         self.empty.setVisible(layer is None)
         self.samples.setVisible(layer is None)
@@ -204,38 +204,15 @@ class SegmentPanel(Panel):
         self.hint.setText(reason)
         self.hint.setVisible(bool(reason) and layer is not None)
 
-    def _forget_stale_result(self, event: Any = None) -> None:
-        """Numbers live as long as their image, or frame, is chosen and their mask is open; then the card goes."""
-        shown, open_layers = self._shown_of, self.viewer.layers
-        if shown is not None and (shown != (self.images.layer, self.frame) or self.result not in open_layers):
-            self._show_no_result()
-        self._show_known_result()
+    def _follow_choice(self, event: Any = None) -> None:
+        """Numbers live as long as their image, or frame, is chosen and their mask is open; a known case's come back."""
+        if not self.work.running:
+            self.shown.follow_choice(self.images.layer, self.frame, self.viewer.layers)
 
-    def _follow_result(self) -> None:
-        if self._shown_of and self.result and not self.result_card.follow(self.result, name_of_frame(*self._shown_of)):
-            self._show_no_result()
-        self._show_known_result()
-
-    def _show_known_result(self) -> None:
-        """A case that was segmented before shows what was said of it: its prediction's numbers, names and doubts."""
-        image = self.images.layer
-        case = self.book.case_of(image) if image is not None and not self.work.running else None
-        mask = case.mask if case is not None else None
-        if self._shown_of is not None or mask is None or (known := answer_of(mask, self.frame)) is None:
-            return
-        self.result = mask
-        self._show_result(image, self.frame, known)
-        self.result_card.follow(mask, name_of_frame(image, self.frame))
-
-    def _show_result(self, image: Layer, frame: tuple[int, ...], prediction: Prediction) -> None:
-        self._shown_of = image, frame
-        self.result_card.show_prediction(prediction, name_of_frame(image, frame))
-        self.elapsed.setText(f"{prediction.seconds:.2f} s, {prediction.model_id.split('@')[0]}")
-
-    def _show_no_result(self) -> None:
-        self._shown_of = None
-        self.result_card.hide()
-        self.elapsed.setText("")
+    @property
+    def result(self) -> Labels | None:
+        """The layer of the latest result."""
+        return self.shown.mask
 
     def why_not(self) -> str:
         if self.images.layer is None:
@@ -277,7 +254,7 @@ class SegmentPanel(Panel):
             self.say_error(e)
             return
         self._asked = (self.images.layer, self.frame)  # type: ignore[assignment]
-        self._show_no_result()
+        self.shown.hide()
         self.bar.setRange(0, 0)
         self.bar.show()
         self.cancel.show()
@@ -307,13 +284,13 @@ class SegmentPanel(Panel):
             self.say("The image was closed while it was segmented; nothing was added.", "warn")
             return
         still_chosen = (image, frame) == (self.images.layer, self.frame)
-        self.result, kept = add_result(self.viewer, self.book.case_of(image), image, frame, prediction, task)
+        mask, kept = add_result(self.viewer, self.book.case_of(image), image, frame, prediction, task)
         if kept:
             self.say(f"{kept} locked pixels were kept as you painted them.", "good")
         self.book.alone()
         if still_chosen:
             self.images.choose(image)  # a probability layer that was just added is not the image meant
-            self._show_result(image, frame, prediction)
+            self.shown.show(image, frame, mask, prediction)
 
     def _case_moved(self) -> None:
         """Another case is on show: its image is the one to be segmented."""
@@ -329,7 +306,7 @@ class SegmentPanel(Panel):
         self.work.cancel()
         self.guessing.cancel()
         self.book.moved.disconnect(self._case_moved)
-        self.book.changed.disconnect(self._follow_result)
+        self.book.changed.disconnect(self.shown.follow_mask)
         self.worklist.said.disconnect(self.say)
         self.all.released()
         release_keys(self.worklist)
