@@ -23,10 +23,16 @@ class CaseResult:
         self.card, self.elapsed, self.book = card, elapsed, book
         self.mask: Labels | None = None
         self._of: tuple[Layer, tuple[int, ...]] | None = None
+        self._asked: tuple[Layer, tuple[int, ...]] | None = None
+
+    def wait_for(self, image: Layer, frame: tuple[int, ...]) -> None:
+        """A prediction begins: no number until it is there, and none of an older one should it fail."""
+        self.hide()
+        self._asked = (image, frame)
 
     def show(self, image: Layer, frame: tuple[int, ...], mask: Labels, prediction: Prediction) -> None:
         """Show what was predicted of one frame of an image."""
-        self.mask, self._of = mask, (image, frame)
+        self.mask, self._of, self._asked = mask, (image, frame), None
         self.card.show_prediction(prediction, name_of_frame(image, frame))
         self.elapsed.setText(f"{prediction.seconds:.2f} s, {prediction.model_id.split('@')[0]}")
 
@@ -40,7 +46,9 @@ class CaseResult:
         """Another image or frame is chosen, or layers came and went: hide what is not of it, show what is known."""
         if self._of is not None and (self._of != (image, frame) or self.mask not in layers):
             self.hide()
-        if self._of is None and image is not None:
+        if self._asked is not None and self._asked != (image, frame):
+            self._asked = None
+        if self._of is None and image is not None and self._asked is None:
             self._recall(image, frame)
 
     def follow_mask(self) -> None:

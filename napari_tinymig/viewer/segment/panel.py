@@ -254,7 +254,7 @@ class SegmentPanel(Panel):
             self.say_error(e)
             return
         self._asked = (self.images.layer, self.frame)  # type: ignore[assignment]
-        self.shown.hide()
+        self.shown.wait_for(*self._asked)
         self.bar.setRange(0, 0)
         self.bar.show()
         self.cancel.show()
