@@ -1,10 +1,10 @@
-"""Several looks at one region, averaged: from further away, from nearer, mirrored. Steadier than one look."""
+"""Several looks at one region, averaged: further away, nearer, mirrored, in even contrast. Steadier than one look."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..base.geometry import Box, place
 from ..base.records import Placement
 from .labels_from_logits import region_logits
+from .local_contrast import equalise_local_contrast
 from .normalise import inside_frame, network_input
 from .seen_frame import SeenFrame
 
@@ -22,9 +23,17 @@ if TYPE_CHECKING:
 PlaceIn = Callable[[Box], tuple[NDArray[Any], Placement]]
 """What lies in a box, on the network's grid (s, s, 3), and the record that undoes it (`geometry.place`)."""
 
-PHOTOGRAPH_LOOKS: tuple[tuple[float, bool], ...] = ((1.4, True), (0.75, True))
-"""(side in units of the first look's, mirrored) of the further looks (chosen on a development set)."""
-NEARER_LOOK: tuple[tuple[float, bool], ...] = ((0.87, True),)
+
+class Look(NamedTuple):
+    """A further, mirrored look. side: in units of the first look's. equalised: in even local contrast (photographs)."""
+
+    side: float
+    equalised: bool = False
+
+
+PHOTOGRAPH_LOOKS = (Look(1.4, equalised=True), Look(0.75))
+"""The further looks at a region of a photograph (chosen on development sets)."""
+NEARER_LOOK = (Look(0.87),)
 """The same for slices of volumes and for frames without a region of interest (chosen on development sets)."""
 
 
@@ -33,18 +42,18 @@ def averaged_logits(
     frame: SeenFrame,
     network: Network,
     header: ModelHeader,
-    looks: tuple[tuple[float, bool], ...] = PHOTOGRAPH_LOOKS,
+    looks: tuple[Look, ...] = PHOTOGRAPH_LOOKS,
 ) -> NDArray[np.float32]:
     """Logits (R, s, s): the mean of the first look's and those of further looks at the same place of a photograph
     (H, W, 3), or of whatever `pixels` puts on the grid."""
     place_in: PlaceIn = pixels if callable(pixels) else partial(place, pixels, size=header.input.size)
     first = region_logits(frame.logits, header)  # (R, s, s)
-    boxes = [_zoomed(frame.placement.box, side) for side, _ in looks]
-    batch = [_input(place_in, box, mirrored, header) for box, (_, mirrored) in zip(boxes, looks)]
+    boxes = [_zoomed(frame.placement.box, look.side) for look in looks]
+    batch = [_mirrored_input(place_in, box, look, header) for box, look in zip(boxes, looks)]
     outputs = network.run(np.stack(batch)).logits
     total, weight = first.copy(), np.ones(first.shape[1:], np.float32)
-    for raw, box, (_, mirrored) in zip(outputs, boxes, looks):
-        logits, covered = _on_grid_of(frame, region_logits(raw, header)[..., :: -1 if mirrored else 1], box)
+    for raw, box in zip(outputs, boxes):
+        logits, covered = _on_grid_of(frame, region_logits(raw, header)[..., ::-1], box)
         total += logits
         weight += covered
     return total / weight
@@ -57,10 +66,10 @@ def _zoomed(box: Box, factor: float) -> Box:
     return (cy - hy, cx - hx, cy + hy, cx + hx)
 
 
-def _input(place_in: PlaceIn, box: Box, mirrored: bool, header: ModelHeader) -> NDArray[np.float32]:
+def _mirrored_input(place_in: PlaceIn, box: Box, look: Look, header: ModelHeader) -> NDArray[np.float32]:
     grid, placement = place_in(box)  # (s, s, 3)
-    ready = network_input(grid, inside_frame(placement), header.input)  # (3, s, s)
-    return np.ascontiguousarray(ready[..., ::-1]) if mirrored else ready
+    grid = equalise_local_contrast(grid) if look.equalised else grid
+    return np.ascontiguousarray(network_input(grid, inside_frame(placement), header.input)[..., ::-1])  # (3, s, s)
 
 
 def _on_grid_of(
