@@ -204,11 +204,8 @@ def _score_target(model: Path, folder: Path, epoch: int, epochs: int) -> Message
 
 
 def build_student(recipe: Recipe) -> nn.Module:
-    """The network that a recipe trains: the student, or a baseline.
-
-    `init_weights` may also name a model of this project, by name or file: every tensor of equal name and shape starts
-    from it.
-    """
+    """The network that a recipe trains: the student, or a baseline. Where `init_weights` is a model of this project, by
+    name or file, every tensor of equal name and shape starts from it."""
     outputs = len(recipe.task.regions) + (recipe.loss.head == "softmax")
     start = recipe.student.init_weights
     parent = _own_model(start) if start and recipe.network == "student" else None
