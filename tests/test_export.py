@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import onnx
 import pytest
@@ -19,6 +21,7 @@ from napari_tinymig.training.networks.saved import load_student
 from napari_tinymig.training.networks.student import Student, StudentOutput
 from napari_tinymig.training.task_gate.train import CLASSES, SPEC
 
+from napari_tinymig.base.errors import ModelFileError
 from napari_tinymig.models.file import read_model_file
 from napari_tinymig.network.run import OnnxNetwork
 from napari_tinymig.recipes.student import InputSpec, ModelHeader, StudentSpec
@@ -57,6 +60,34 @@ def test_the_file_answers_as_the_student_it_was_made_from(tmp_path, encoder):
     for stage, mean, std in zip(expected.stages, output.stage_means, output.stage_stds):
         np.testing.assert_allclose(mean, stage.mean((2, 3)).numpy(), atol=1e-3)
         np.testing.assert_allclose(std, stage.std((2, 3), unbiased=False).numpy(), atol=1e-3)
+
+
+@pytest.mark.parametrize("bias", [-60.0, -15.0, 15.0])
+def test_a_frame_that_surely_holds_nothing_is_an_answer_in_onnx_too(tmp_path, bias):
+    spec = StudentSpec(encoder="mobile", decoder=16, presence=True)
+    student = lived(spec)
+    torch.nn.init.constant_(student.presence.bias, bias)
+    model = saved(tmp_path / "m.safetensors", student, spec)
+    x = np.random.default_rng(0).normal(0, 1, (1, 3, 64, 64)).astype(np.float32)
+    with torch.no_grad():
+        expected = load_student(model)(torch.from_numpy(x)).logits.numpy()
+    np.testing.assert_allclose(OnnxNetwork(model, 1).run(x).logits, expected.clip(-100, 100), atol=2e-3)
+
+
+def test_minus_infinity_everywhere_is_nothing_and_nan_is_a_broken_graph(tmp_path, monkeypatch):
+    network = OnnxNetwork(saved(tmp_path / "m.safetensors"), 1)
+    x = np.zeros((1, 3, 64, 64), np.float32)
+    whole = network._session.run(None, {network._input: x})
+
+    def answer(value):
+        logits = [np.full_like(v, value) if name == "logits" else v for name, v in zip(network._outputs, whole)]
+        monkeypatch.setattr(network, "_session", SimpleNamespace(run=lambda *asked: logits))
+        return network.run(x).logits
+
+    assert (answer(-np.inf) == -100).all()
+    for broken in (np.nan, np.inf):
+        with pytest.raises(ModelFileError, match="gives NaN or infinity"):
+            answer(broken)
 
 
 def test_a_student_of_a_million_and_a_half_parameters_makes_a_file_below_eight_megabytes(tmp_path):

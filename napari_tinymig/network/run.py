@@ -216,9 +216,9 @@ class OnnxNetwork:
         whole = answers[0] if len(parts) == 1 else [np.concatenate(each) for each in zip(*answers)]
         values = dict(zip(self._outputs, whole, strict=True))
         logits = values["logits"]
-        if np.isnan(logits).any() or np.isinf(logits).all():
+        if np.isnan(logits).any() or np.isposinf(logits).all():
             raise ModelFileError(f"{self._path}: the graph gives NaN or infinity; expected numbers; {ADVICE}.")
-        values["logits"] = np.clip(logits, -CERTAIN, CERTAIN)  # a probability of 0 in float32 is a logit of -inf
+        values["logits"] = np.clip(logits, -CERTAIN, CERTAIN)  # surely nothing, in float32, is a logit of -inf
         means = tuple(values[f"mean{i}"] for i in range(STAGES) if f"mean{i}" in values)
         stds = tuple(values[f"std{i}"] for i in range(STAGES) if f"std{i}" in values)
         return NetworkOutput(values["logits"], means, stds)

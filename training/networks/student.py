@@ -202,8 +202,9 @@ class Student(nn.Module):
             deepest = stages[-1]
             pooled = torch.cat([deepest.mean((2, 3)), deepest.amax((2, 3))], 1)  # (B, 2C)
             present = self.presence(pooled)
-            # a frame without the object pulls every pixel down by the log-probability of presence
-            logits = logits + F.logsigmoid(present)[:, :, None, None]
+            # a frame without the object pulls every pixel down by the log-probability of presence, written so that it
+            # stays finite: ONNX has no log-sigmoid, and the log of ONNX Runtime's sigmoid is -inf from -18 on
+            logits = logits - F.softplus(-present)[:, :, None, None]
         return StudentOutput(logits, tuple(stages), present)  # type: ignore[arg-type]
 
 
