@@ -243,8 +243,9 @@ def main() -> None:
         counts.update(more)
         done, peak = numbers.stop, max(peak, memory)
         for i, said in found:
-            if said not in broken:
-                broken[said] = i
+            once = f"{said}, input {i}" if "process ended" in said else said  # those say nothing of their cause
+            if once not in broken:
+                broken[once] = i
                 print(f"input {i}, {drawn(args.seed, i, whole)[0]}: {said}", flush=True)
                 if args.keep is not None:
                     keep(args.keep, args.seed, i, said, whole)

@@ -27,6 +27,7 @@ from .scan_file import (
     refuse_constant,
     too_large,
 )
+from .tiff_lzw import check_lzw
 
 # Sizes are checked here before decoding. Set once: catch_warnings is not safe where several threads read photographs.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -235,6 +236,7 @@ def _decode_odd_tiff(path: Path, source: Source) -> tuple[NDArray[Any], int]:
         if height * width > MAX_PHOTOGRAPH_PIXELS:
             raise too_large(height * width, f"{width} x {height}", path.name, MAX_PHOTOGRAPH_PIXELS)
         _refuse_stack(path, source)
+        check_lzw(page, path.name)
         pixels = np.asarray(page.asarray()).squeeze()
         photometric = tifffile.PHOTOMETRIC(page.photometric).name
         planar = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and pixels.ndim == 3
