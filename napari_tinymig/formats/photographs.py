@@ -27,16 +27,13 @@ from .scan_file import (
     refuse_constant,
     too_large,
 )
-from .tiff_lzw import check_lzw
+from .tiff.odd import ORIENTATION_TAG, Source, decode_odd_tiff, refuse_stack
 
 # Sizes are checked here before decoding. Set once: catch_warnings is not safe where several threads read photographs.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
-ORIENTATION_TAG = 0x0112
 FORMATS: dict[str, Format] = {"PNG": "png", "JPEG": "jpeg", "MPO": "jpeg", "TIFF": "tiff", "BMP": "bmp", "WEBP": "webp"}
 _OPENERS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")  # MPO, several JPEGs in one, is opened as JPEG
-Source = Path | io.BytesIO
-"""A file, or what was read of it already."""
 _GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 
 
@@ -137,7 +134,7 @@ def decode_picture_file(
     except UnidentifiedImageError as e:
         start = _start_of(source, 12)
         if path.suffix.lower() in (".tif", ".tiff") or start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-            return (*_decode_odd_tiff(path, source), "tiff")
+            return (*decode_odd_tiff(path, source), "tiff")
         found = "text" if start and all(32 <= b < 127 or b in b"\r\n\t" for b in start) else f"bytes {start[:8]!r}"
         raise UnreadableInput(
             f"{path.name} starts with {found}, which is no PNG, JPEG, TIFF, BMP or WebP picture; expected a "
@@ -159,9 +156,9 @@ def _decode_picture(picture: Image.Image, path: Path, labels: bool, source: Sour
         raise too_large(width * height, f"{width} x {height}", path.name, MAX_PHOTOGRAPH_PIXELS)
     kind = FORMATS[picture.format or ""]
     if kind == "tiff":
-        _refuse_stack(path, source)
+        refuse_stack(path, source)
         if _pillow_cuts(picture):
-            return (*_decode_odd_tiff(path, source), "tiff")
+            return (*decode_odd_tiff(path, source), "tiff")
     orientation = int(picture.getexif().get(ORIENTATION_TAG, 1))
     orientation = orientation if 1 <= orientation <= 8 else 1
     if kind == "png" and _sixteen_bit_colour(_start_of(source, 26)):
@@ -175,7 +172,7 @@ def _decode_picture(picture: Image.Image, path: Path, labels: bool, source: Sour
         # Pillow turns a TIFF upright while decoding, and no other format: as stored, it is turned back
         return turn_back(_pixels(picture, labels), orientation), orientation, kind
     except OSError:
-        return (*_decode_odd_tiff(path, source), "tiff")
+        return (*decode_odd_tiff(path, source), "tiff")
 
 
 def _pillow_cuts(picture: Any) -> bool:
@@ -203,58 +200,6 @@ def _pixels(picture: Image.Image, labels: bool) -> NDArray[Any]:
 def _sixteen_bit_colour(header: bytes) -> bool:
     """Whether a PNG's header says 16 bits and colour, which Pillow would cut to 8 bits without looking at the range."""
     return len(header) == 26 and header[24] == 16 and header[25] in (2, 6)
-
-
-def _refuse_stack(path: Path, source: Source) -> None:
-    """Raise UnsupportedInput for a TIFF of several full-size pages; thumbnails and pyramids are fine."""
-    import tifffile
-
-    with tifffile.TiffFile(_apart(source)) as tif:
-        first = tif.pages[0].shape
-        pages = sum(1 for page in tif.pages if page.shape == first)
-    if pages > 1:
-        raise UnsupportedInput(
-            f"{path.name} holds {pages} pages of equal size; expected one photograph; save the page you mean alone, "
-            "or a volume as NIfTI, NRRD or MHA."
-        )
-
-
-def _apart(source: Source) -> Source:
-    """A source that another reader may move about in."""
-    return io.BytesIO(source.getvalue()) if isinstance(source, io.BytesIO) else source
-
-
-def _decode_odd_tiff(path: Path, source: Source) -> tuple[NDArray[Any], int]:
-    """A TIFF that Pillow refuses (16-bit RGB, planar, float, other compressions, BigTIFF): pixels and orientation."""
-    import tifffile
-
-    with tifffile.TiffFile(_apart(source)) as tif:
-        page = tif.pages[0]
-        if not isinstance(page, tifffile.TiffPage):
-            page = page.aspage()
-        height, width = page.imagelength, page.imagewidth
-        if height * width > MAX_PHOTOGRAPH_PIXELS:
-            raise too_large(height * width, f"{width} x {height}", path.name, MAX_PHOTOGRAPH_PIXELS)
-        _refuse_stack(path, source)
-        check_lzw(page, path.name)
-        pixels = np.asarray(page.asarray()).squeeze()
-        photometric = tifffile.PHOTOMETRIC(page.photometric).name
-        planar = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and pixels.ndim == 3
-        tag = page.tags.get(ORIENTATION_TAG)
-        colormap = page.colormap
-    orientation = int(tag.value) if tag is not None and 1 <= int(tag.value) <= 8 else 1
-    if planar:
-        pixels = np.moveaxis(pixels, 0, -1)
-    if photometric == "PALETTE" and colormap is not None:
-        pixels = eight_bit(np.moveaxis(np.asarray(colormap)[:, pixels], 0, -1))
-    elif photometric == "MINISWHITE":
-        pixels = np.asarray(pixels.max() - pixels)
-    elif photometric == "SEPARATED" and pixels.ndim == 3 and pixels.shape[2] >= 4:
-        cmyk = eight_bit(pixels[..., :4])
-        pixels = np.asarray(Image.frombytes("CMYK", cmyk.shape[1::-1], cmyk.tobytes()).convert("RGB"))
-    if pixels.ndim == 3:
-        pixels = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., 0]
-    return pixels, orientation
 
 
 def exif_with_orientation(orientation: int) -> bytes:

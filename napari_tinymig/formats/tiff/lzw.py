@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from ..base.errors import UnreadableInput
+from ...base.errors import UnreadableInput
 
 if TYPE_CHECKING:
     import tifffile

@@ -1,0 +1,1 @@
+"""TIFFs that Pillow does not decode as they are."""
