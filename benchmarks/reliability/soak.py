@@ -64,7 +64,6 @@ class Day:
     def open_picture(self) -> None:
         """A new photograph in the place of the old."""
         self.viewer.layers.clear()
-        run_until(lambda: False, 0.3)  # as a hand would: cleared and filled in one turn, the drawing library can end it
         self.viewer.add_image(np.roll(self.pixels, self.count, 1), rgb=True, name=f"eye {self.count}")
         self.count += 1
         run_until(lambda: self.panels["segment"].go.isEnabled(), 60)

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from ...reports.numbers import Tone
 from ..docks.tabs import DockTab
+from ..napari_io.own_context import draw_in_own_context
 from .style import MessageLine, Section, text_label
 from .theme import GAP, MARGIN, MIN_WIDTH, Palette, palette, style_sheet
 
@@ -34,6 +35,7 @@ class Panel(QWidget):
         self._listening: list[tuple[Any, Callable[..., Any]]] = []
         self._docked = False
         self._gone = False
+        draw_in_own_context(napari_viewer)
         self._dock_tab = DockTab(self, napari_viewer, self.tab, Panel)
         self.message = MessageLine()
         self._content = QWidget()
