@@ -85,7 +85,7 @@ def test_the_loss_is_the_same_with_and_without_the_cache_under_identity_and_mirr
     asked = Batch(clean, clean, target, ones.bool(), ones, torch.arange(3), theta)
     stored = Batch(clean, clean, target, ones.bool(), ones, torch.arange(3), theta, frame, 1.0)
     without, first, second = (objective(student, b, 0.0)["loss"].item() for b in (asked, stored, stored))
-    assert first == pytest.approx(without, abs=1e-4)
+    assert first == pytest.approx(without, rel=2e-6)  # float32 sums in another order
     assert second == first
 
 

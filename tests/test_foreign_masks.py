@@ -62,7 +62,7 @@ def test_soft_edges_without_a_legend_ask_for_the_two_codes_they_are_of(tinymig, 
     said = tinymig("measure", "m.png", "-o", "out", code=1).stdout
     assert "holds the label codes 255; task 'optic' knows 0, 1, 2; say what they mean, e.g. --labels 0:0,255:1." in said
     done = tinymig("measure", "m.png", "-o", "out", "--labels", "0:0,255:1", code=0)
-    assert f"disc area {int((soft.astype(np.uint8) >= 128).sum())} px" in done.stdout
+    assert f"disc area {int((soft.astype(np.uint8) >= 128).sum())} px²" in done.stdout
     assert "told apart as the codes 0, 255" in done.stdout
 
 
@@ -81,7 +81,7 @@ def test_colours_without_a_legend_are_named_with_the_option_that_maps_them(tinym
     assert "label codes #000000, #00ff00, #ff0000" in said
     assert '--labels "#000000:0,#00ff00:1,#ff0000:2"' in said
     done = tinymig("measure", "m.png", "-o", "out", "--labels", COLOUR_LEGEND, code=0)
-    assert f"disc area {DISC.sum()} px, cup area {CUP.sum()} px" in done.stdout
+    assert f"disc area {DISC.sum()} px², cup area {CUP.sum()} px²" in done.stdout
 
 
 def test_greys_of_a_24_bit_bitmap_are_codes(tmp_path):
@@ -114,7 +114,7 @@ def test_a_legend_is_told_once_for_a_folder_and_kept_beside_its_masks(tinymig, t
     assert "The label codes are kept in m/tinymig-labels.json for the next time" in done.stdout
     done = tinymig("measure", "m", "-o", "out", code=0)
     assert f"Label codes as kept in m/tinymig-labels.json: {GREY_LEGEND} (--labels replaces them)." in done.stdout
-    assert done.stdout.count(f"disc area {DISC.sum()} px, cup area {CUP.sum()} px") == 2
+    assert done.stdout.count(f"disc area {DISC.sum()} px², cup area {CUP.sum()} px²") == 2
     done = tinymig("compare", "m", "n", "-o", "c", "--labels-b", GREY_LEGEND, code=0)
     assert "Label codes as kept in m/" in done.stdout
     assert (tmp_path / "n" / "tinymig-labels.json").is_file()
