@@ -13,7 +13,8 @@ def draw_in_own_context(viewer: Any) -> None:
     ended the process at the next repaint (seen with Mesa's software drivers). A viewer without such a canvas, or a
     napari that is built otherwise, is left as it is.
     """
-    canvas = getattr(getattr(getattr(viewer, "window", None), "_qt_viewer", None), "canvas", None)
+    real = getattr(viewer, "__wrapped__", viewer)  # plugins get a proxy that warns of private names
+    canvas = getattr(getattr(getattr(real, "window", None), "_qt_viewer", None), "canvas", None)
     context = getattr(getattr(canvas, "_scene_canvas", None), "context", None)
     native = getattr(canvas, "native", None)
     if context is None or not hasattr(native, "makeCurrent") or hasattr(context, "finish_anywhere"):
