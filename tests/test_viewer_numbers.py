@@ -92,6 +92,29 @@ def test_stepping_to_a_case_that_was_segmented_shows_what_was_said_of_it(viewer,
     assert card.isHidden()
 
 
+def test_a_panel_that_is_opened_later_shows_what_was_said_of_the_case_on_show(viewer, models):  # noqa: F811
+    from napari_tinymig.viewer.cases.worklist import hold_worklist
+    from napari_tinymig.viewer.segment.panel import SegmentPanel
+
+    viewer.add_image(eye(1), rgb=True, name="eye")
+    worklist = hold_worklist(viewer)
+    worklist.segment(worklist.book.cases, "optic", None)
+    wait_until(lambda: worklist.book.cases[0].state == "segmented", what="the mask")
+    panel = dock(viewer, SegmentPanel)
+    wait_until(lambda: not panel.result_card.isHidden(), what="the result")
+    assert panel.result_card.heading.text() == "Result: eye"
+
+
+def test_cases_that_are_segmented_together_show_the_result_of_the_one_on_show(viewer, segment_panel):
+    for i in (1, 2):
+        viewer.add_image(eye(i), rgb=True, name=f"eye {i}")
+    book = segment_panel.book
+    segment_panel.worklist.segment(book.cases, "optic", None)
+    wait_until(lambda: all(c.state == "segmented" for c in book.cases), what="the masks")
+    wait_until(lambda: not segment_panel.result_card.isHidden(), what="the result")
+    assert segment_panel.result_card.heading.text() == f"Result: {book.current.name}"
+
+
 def test_closing_everything_leaves_no_number(viewer, segment_panel, shift_panel):  # noqa: F811
     from napari_tinymig.viewer.readout.panel import ReadoutPanel
 

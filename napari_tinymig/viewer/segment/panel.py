@@ -66,7 +66,7 @@ class SegmentPanel(Panel):
         follow_layers_and_models(self, self._refresh_state, self.list_tasks)
         self.listen(napari_viewer.dims.events.current_step, self._follow_choice)
         self.book.moved.connect(self._case_moved)
-        self.book.changed.connect(self.shown.follow_mask)
+        self.book.changed.connect(self._follow_book)
         self.worklist.said.connect(self.say)
         self._wanted = False  # a press while the task is still looked for
         say_device(self.device)
@@ -209,6 +209,10 @@ class SegmentPanel(Panel):
         if not self.work.running:
             self.shown.follow_choice(self.images.layer, self.frame, self.viewer.layers)
 
+    def _follow_book(self) -> None:
+        self.shown.follow_mask()
+        self._follow_choice()
+
     @property
     def result(self) -> Labels | None:
         """The layer of the latest result."""
@@ -306,7 +310,7 @@ class SegmentPanel(Panel):
         self.work.cancel()
         self.guessing.cancel()
         self.book.moved.disconnect(self._case_moved)
-        self.book.changed.disconnect(self.shown.follow_mask)
+        self.book.changed.disconnect(self._follow_book)
         self.worklist.said.disconnect(self.say)
         self.all.released()
         release_keys(self.worklist)
