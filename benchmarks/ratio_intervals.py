@@ -8,6 +8,10 @@ eight corrupted versions, through the product as it ships: locator, three looks,
 asked on refuge_like and origa_a, from which nothing was taken. Beside it: the header's own factor, that of the plain
 eyes alone, and factors fitted on one of the two sets, which a single-source model may not use. --kept: every eye's
 answer, truth and unit; read where it is there.
+
+--pooled: for a student of several centres made with halves held out (benchmarks/optic_sources.md), DATA holding the
+other halves: the factor is the conformal 90 % quantile of all their eyes. --into: the model, made alike with every eye,
+that gets it.
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ from PIL import Image
 from napari_tinymig.base.records import Scan
 from napari_tinymig.formats import open_input
 from napari_tinymig.measures.overlap import vertical_ratio
-from napari_tinymig.models.file import write_model_file
+from napari_tinymig.models.file import read_model_file, write_model_file
 from napari_tinymig.predict.predictor import Predictor
 from napari_tinymig.recipes.student import Recipe
 from napari_tinymig.sets.survey import CORRUPTED_VERSIONS, corrupted_version
@@ -99,6 +103,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of drishti_gs1, refuge_like and origa_a")
     parser.add_argument("--kept", type=Path, required=True)
     parser.add_argument("-o", "--out", type=Path, help="the model with the rule's factor")
+    parser.add_argument("--pooled", action="store_true", help="calibrate on every eye of refuge_like and origa_a")
+    parser.add_argument("--into", type=Path, help="the model that gets the factor; default: the one that was asked")
     given = parser.parse_args()
     predictor = Predictor(given.model, "cpu", 1)
     rows = answers(predictor, given.data, given.kept)
@@ -111,6 +117,7 @@ def main() -> None:
         f"{len(home)} plain source eyes, Student's t": interval_quantile(home),
         "fitted on refuge_like": conformal(scores(rows, "refuge_like")),
         "fitted on origa_a": conformal(scores(rows, "origa_a")),
+        "fitted on both, eyes pooled": conformal(scores(rows, "refuge_like", "origa_a")),
     }
     print(predictor.model_id)
     print("| factor | | refuge_like: coverage, width | origa_a: coverage, width |")
@@ -122,11 +129,13 @@ def main() -> None:
             cells.append(f"{(scores(rows, where) <= factor).mean():.3f}, {2 * factor * units.mean():.3f}")
         print(f"| {name} | {factor:.2f} | {' | '.join(cells)} |")
     if given.out:
-        ratio = {"factor": rule, "n": len(home), "views": len(changed)}
-        interval = trust["interval"] | {"ratio": ratio}
-        statistics = predictor.header.statistics | {"trust": trust | {"interval": interval}}
-        header = predictor.header.model_copy(update={"statistics": statistics})
-        model = predictor.model
+        others = int(sum(r["set"] in ("refuge_like", "origa_a") for r in rows))
+        pooled = {"factor": round(factors["fitted on both, eyes pooled"], 3), "n": others, "views": others}
+        ratio = pooled if given.pooled else {"factor": rule, "n": len(home), "views": len(changed)}
+        model = read_model_file(given.into) if given.into else predictor.model
+        trust = model.header.statistics["trust"]
+        statistics = model.header.statistics | {"trust": trust | {"interval": trust["interval"] | {"ratio": ratio}}}
+        header = model.header.model_copy(update={"statistics": statistics})
         print(write_model_file(given.out, header, model.weights(), model.onnx).model_id)
 
 
