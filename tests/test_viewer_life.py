@@ -151,6 +151,38 @@ def test_an_error_in_the_thread_is_a_sentence_in_the_panel(make_napari_viewer_pr
     assert panel.message.property("tone") == "bad"
 
 
+@pytest.mark.parametrize("ends", ["answer", "error", "cancelled"])
+def test_a_call_that_ended_is_kept_by_nothing(make_napari_viewer_proxy, ends):
+    """napari lists each worker as a task for as long as it runs, and would keep all of a day's."""
+    from napari_tinymig.viewer.parts.background import Work
+    from napari_tinymig.viewer.parts.panel import Panel
+
+    viewer = make_napari_viewer_proxy()
+    panel = dock(viewer, Panel)
+    tasks = viewer.__wrapped__.window._task_status_manager._tasks
+    work, kept, let_go = Work(panel, lambda _: None, lambda _: None), [], threading.Event()
+
+    def call(report):
+        let_go.wait(5)
+        report()
+        if ends == "error":
+            raise ValueError("no")
+
+    before = set(tasks)
+    for _ in range(3):
+        work.start_call(call)
+        kept.append(weakref.ref(work._worker))
+        assert len(set(tasks) - before) == 1  # a window that closes now says that it is busy
+        if ends == "cancelled":
+            work.cancel()
+        let_go.set()
+        wait_until(lambda: not work.running and set(tasks) == before, 5)
+        let_go.clear()
+    spin(0.2)
+    gc.collect()
+    assert [ref() for ref in kept] == [None, None, None]
+
+
 CLOSE_WHILE_RUNNING = """
 import time, threading, warnings
 warnings.simplefilter("ignore", DeprecationWarning)

@@ -10,6 +10,8 @@ from typing import Any
 from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
 
+from ..napari_io.finished_tasks import forget_when_finished
+
 
 class Stopped(Exception):
     """Raised by `report` inside a call that was cancelled; let it pass."""
@@ -31,8 +33,8 @@ class _Failed:
 class _Call:
     """One request: what is called, and the Work that waits for it, None once it waits no longer.
 
-    Workers of napari live as long as the program (they hold themselves through their own signals), so a call lets go
-    of its arguments when it ends, and of its Work when it is cancelled: nothing large stays.
+    A call lets go of its arguments when it ends, and of its Work when it is cancelled, so that nothing large waits for
+    a worker that is slow to stop.
     """
 
     def __init__(self, work: Work, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]):
@@ -139,6 +141,7 @@ class Work:
 
     def _launch(self, call: _Call, worker: Any) -> None:
         worker.returned.connect(call.result)
+        forget_when_finished(worker)
         self._call, self._worker = call, worker
         self._started = time.perf_counter()
         self._timer.start()
