@@ -337,3 +337,10 @@ def test_case_keys_belong_to_nobody_else_are_listed_and_leave_with_the_panel(vie
     viewer.window.remove_dock_widget("all")
     spin(0.2)
     assert not any(coerce_keybinding(key.key) in viewer.keymap for key in CASE_KEYS.values())
+
+
+def test_the_end_of_the_list_says_what_to_do_where_there_is_one_case_alone():
+    from napari_tinymig.viewer.cases.case import end_of_list
+
+    assert end_of_list(1, 1) == end_of_list(1, -1) == "This is the only case; open more images, or a folder of them."
+    assert [end_of_list(3, by) for by in (1, -1)] == ["This is the last case.", "This is the first case."]

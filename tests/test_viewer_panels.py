@@ -124,7 +124,58 @@ def test_locked_edits_survive_a_new_prediction(viewer, models):
     second = segment(segmenting, "optic")
     assert second is not first
     assert (second.data[[5, 6], [7, 7]] == 2).all()
-    assert "2 locked pixels" in segmenting.message.text()
+    assert (first.visible, second.visible) == (False, True), "two masks over each other show neither"
+    told = "2 locked pixels were kept as you painted them. 'eye mask', which you mended, stays as a hidden layer."
+    assert segmenting.message.text() == told
+
+
+def test_a_mended_mask_that_is_not_locked_stays_hidden_too(viewer, models):
+    from napari_tinymig.viewer.segment.panel import SegmentPanel
+
+    panel = dock(viewer, SegmentPanel)
+    viewer.add_image(photograph(), rgb=True, name="eye")
+    first = segment(panel, "optic")
+    first.data_setitem((np.array([5]), np.array([7])), 2)
+    second = segment(panel, "optic")
+    assert (first.visible, second.visible, first.data[5, 7], second.data[5, 7]) == (False, True, 2, 0)
+    assert panel.message.text() == "'eye mask', which you mended, stays as a hidden layer."
+
+
+def test_clean_islands_says_why_it_leaves_two_large_parts(viewer, models):
+    from napari_tinymig.tasks.optic import OPTIC
+    from napari_tinymig.viewer.correct import CorrectPanel
+    from napari_tinymig.viewer.napari_io.layers import result_layer
+
+    image = viewer.add_image(photograph(), rgb=True, name="eye")
+    labels = np.zeros((300, 320), np.uint8)
+    labels[50:80, 50:80], labels[150:165, 150:170] = 1, 1  # 900 and 300 px
+    viewer.add_layer(result_layer(image, labels, OPTIC, "mask", {}))
+    panel = dock(viewer, CorrectPanel)
+    panel.edits["clean"]()
+    assert panel.message.text() == (
+        "Islands: none of the 2 parts is smaller than a tenth of the largest; erase what does not belong with the "
+        "brush and label 0."
+    )
+    panel.edits["lock"]()
+    assert panel.message.text() == "", "another key, another answer"
+    panel.edits["smooth"]()
+    assert panel.message.text().startswith("Smooth: ")
+
+
+def test_an_answer_to_a_key_goes_by_itself_and_takes_nothing_newer_along(viewer, monkeypatch):
+    from napari_tinymig.viewer.parts import style
+    from napari_tinymig.viewer.parts.panel import Panel
+
+    monkeypatch.setattr(style, "PASSING_MS", 150)
+    panel = dock(viewer, Panel)
+    panel.say("This is the last case.", "passing")
+    assert not panel.message.isHidden()
+    assert panel.message.text() == "This is the last case."
+    wait_until(panel.message.isHidden, 5)
+    panel.say("This is the last case.", "passing")
+    panel.say("The disk is full; free some space.", "bad")
+    spin(0.4)
+    assert panel.message.text() == "The disk is full; free some space."
 
 
 def test_every_correction_is_one_undo(viewer, models):

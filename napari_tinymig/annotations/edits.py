@@ -36,6 +36,11 @@ def clean_islands(mask: Mask, smallest: float = 0.1) -> Mask:
     return keep[labelled]
 
 
+def count_parts(mask: Mask) -> int:
+    """How many components (H, W) or (D, H, W) a mask has, touching by faces, edges or corners."""
+    return int(ndimage.label(mask, structure=np.ones((3,) * mask.ndim))[1])
+
+
 def fill_holes(mask: Mask, axis: int = 0) -> Mask:
     """The mask with holes filled; a volume slice by slice along `axis`, because an annotator sees holes in slices."""
     return _by_slice(mask, axis, ndimage.binary_fill_holes)

@@ -145,8 +145,19 @@ class CorrectPanel(Panel):
         self._put(layer, correct.each_region(labels, task, lambda m: change(m, **options)), what)
 
     def _put(self, layer: Labels, new: NDArray[Any], what: str) -> None:
+        """Put the labels in, and say what changed for as long as it takes to read it."""
         changed = put_labels(layer, new)
-        self.say(f"{what}: {changed} px changed." if changed else f"{what}: nothing to change.")
+        self.say(f"{what}: {changed} px changed." if changed else self._unchanged(new, what), "passing")
+
+    def _unchanged(self, labels: NDArray[Any], what: str) -> str:
+        """Why nothing changed."""
+        parts = correct.count_parts(labels > 0)
+        if what != "Islands" or parts < 2:
+            return f"{what}: nothing to change."
+        return (
+            f"Islands: none of the {parts} parts is smaller than a tenth of the largest; erase what does not belong "
+            "with the brush and label 0."
+        )
 
     def _smooth(self) -> None:
         self._edit("Smooth", correct.smooth, radius_px=float(self.radius.value()))
@@ -162,7 +173,7 @@ class CorrectPanel(Panel):
     def _volume(self) -> Labels | None:
         layer = self.layers.layer
         if layer is None or layer.ndim != 3:
-            self.say("This works on volumes; choose a 3-D labels layer.", "warn")
+            self.say("This works on volumes; choose a 3-D labels layer.", "passing")
             return None
         return layer
 
@@ -181,7 +192,7 @@ class CorrectPanel(Panel):
             return
         axis, index = self.slice_on_show(layer)
         if index + 1 >= layer.data.shape[axis]:
-            self.say("This is the last slice.", "warn")
+            self.say("This is the last slice.", "passing")
             return
         self._put(layer, correct.copy_slice(np.asarray(layer.data), index, index + 1, axis), "Copy")
         viewer_axis = axis + self.viewer.dims.ndim - layer.ndim
@@ -192,6 +203,7 @@ class CorrectPanel(Panel):
         layer = self.layers.layer
         if layer is not None:
             lock(layer, on)
+        self.say("")  # what was said of another edit
         self._say_locked()
 
     def _say_locked(self) -> None:

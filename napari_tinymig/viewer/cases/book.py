@@ -15,7 +15,7 @@ from ..napari_io.own_slices import OwnSlices
 from ..napari_io.planes import is_volume, scanned_axis
 from ..parts.background import Work
 from .belonging import is_source_image, owner_of, path_of
-from .case import Case
+from .case import Case, end_of_list
 from .folder import cases_of, mask_layer, read_case
 from .glances import Glances, look_at
 from .remembered import restore
@@ -209,7 +209,7 @@ class CaseBook(QObject):
         here = self._wanted or self.current
         at = self.cases.index(here) + by if here in self.cases else 0
         if not 0 <= at < len(self.cases):
-            self.said.emit("This is the last case." if by > 0 else "This is the first case.", "plain")
+            self.said.emit(end_of_list(len(self.cases), by), "passing")
             return
         self.go(self.cases[at])
 

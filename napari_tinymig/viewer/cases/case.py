@@ -68,3 +68,10 @@ class Case:
     def all_layers(self) -> list[Layer]:
         """The image, where it is open, and what belongs to it."""
         return self.layers if self.image is None else [self.image, *self.layers]
+
+
+def end_of_list(cases: int, by: int) -> str:
+    """What is said where a list of cases goes no further forwards (by 1) or backwards (-1)."""
+    if cases == 1:
+        return "This is the only case; open more images, or a folder of them."
+    return "This is the last case." if by > 0 else "This is the first case."

@@ -1,4 +1,4 @@
-"""A prediction as the mask of its image: its own untouched mask is replaced, as one undoable edit; others stay."""
+"""A prediction as the mask of its image: its own untouched mask is replaced, undoably; others stay, hidden."""
 
 from __future__ import annotations
 
@@ -31,19 +31,23 @@ def name_of_frame(image: Layer, frame: tuple[int, ...]) -> str:
 
 def add_result(
     viewer: Any, case: Case | None, image: Layer, frame: tuple[int, ...], prediction: Prediction, task: Task
-) -> tuple[Labels, int]:
-    """Show a prediction of an image of a case, or of one frame of it: the layer that holds the mask, and how many
-    locked pixels were kept in it. Probabilities that it carries become layers below the mask."""
+) -> tuple[Labels, str]:
+    """Show a prediction of an image of a case, or of one frame of it: the layer that holds the mask, and what became of
+    an earlier one ('': nothing to tell). Probabilities that it carries become layers below the mask."""
     locked = locked_layers(viewer.layers, image)
     labels, kept = with_locked_edits(prediction.labels.reshape(grid_shape(image, frame)), locked)
     about: dict[str, Any] = {key: getattr(prediction, key) for key in ABOUT}
     mask = result_layer(image, labels, task, f"{name_of_frame(image, frame)} mask", about, frame)
     for extra in probability_layers(image, prediction, task, frame):
         viewer.add_layer(extra)
+    earlier = case.mask if case is not None else None
     shown = put_result(viewer, case, mask)
     slim = replace(prediction, labels=prediction.labels[:0], probabilities=None, uncertainty_map=None)
     _answers[shown] = [*_answers.get(shown, []), (frame, slim)][-MOST_PREDICTIONS:]
-    return shown, kept
+    told = [f"{kept} locked pixels were kept as you painted them."] if kept else []
+    if earlier not in (None, shown) and not earlier.visible:
+        told.append(f"'{earlier.name}', which you mended, stays as a hidden layer.")
+    return shown, " ".join(told)
 
 
 def answer_of(mask: Labels, frame: tuple[int, ...]) -> Prediction | None:
@@ -57,10 +61,15 @@ def put_result(viewer: Any, case: Case | None, new: Labels) -> Labels:
     """Add a mask made by `result_layer`; the layer that shows it now.
 
     The newest mask of the case that lies in the same place, is for the same task, and is as it was predicted takes the
-    labels (Ctrl-Z gives the old ones back); a mended or locked mask stays, and the new one becomes a layer of its own.
+    labels (Ctrl-Z gives the old ones back); a mended or locked mask stays, hidden, and the new one becomes a layer of
+    its own: two masks over each other show neither.
     """
     own = untouched_mask(case, new)
     if own is None:
+        earlier = case.mask if case is not None else None
+        if case is not None and earlier is not None and _alike(earlier, new):
+            earlier.visible = False
+            case.hidden.add(earlier.unique_id)  # also in a case that is not on show now
         viewer.add_layer(new)
         return new
     kept = new.metadata[KEY]

@@ -6,7 +6,7 @@ Its looks come from napari's theme and follow it; what it listens to is left whe
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
@@ -113,8 +113,8 @@ class Panel(QWidget):
     def theme_changed(self) -> None:
         """Called after the theme changed, never before the panel is built; charts repaint here."""
 
-    def say(self, text: str, tone: Tone = "plain") -> None:
-        """Show one sentence at the foot of the panel; '' hides it."""
+    def say(self, text: str, tone: Tone | Literal["passing"] = "plain") -> None:
+        """Show one sentence at the foot of the panel; '' hides it; a "passing" one goes by itself."""
         self.message.say(text, tone)
 
     def say_error(self, error: BaseException | str) -> None:

@@ -8,9 +8,9 @@ dynamic property `role`, and the style sheet of the panel, made from napari's th
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
@@ -25,6 +25,9 @@ from qtpy.QtWidgets import (
 
 from ...reports.numbers import Tone
 from .theme import GAP, MARGIN, Role
+
+PASSING_MS = 6000
+"""How long an answer to a key stays (chosen: read twice, slowly)."""
 
 
 def with_role(widget: QWidget, role: Role) -> Any:
@@ -107,7 +110,10 @@ class Badge(QLabel):
 
 
 class MessageLine(QLabel):
-    """One line for what happened; hidden when there is nothing to say. Errors: found, expected, what to do."""
+    """One line for what happened; hidden when there is nothing to say. Errors: found, expected, what to do.
+
+    What is said in the tone "passing", an answer to one key, goes by itself after a few seconds.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -117,9 +123,16 @@ class MessageLine(QLabel):
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.hide()
 
-    def say(self, text: str, tone: Tone = "plain") -> None:
+        self._passing = QTimer(self)
+        self._passing.setSingleShot(True)
+        self._passing.timeout.connect(self.clear)
+
+    def say(self, text: str, tone: Tone | Literal["passing"] = "plain") -> None:
+        self._passing.stop()
+        if tone == "passing":
+            self._passing.start(PASSING_MS)
         self.setText(text)
-        self.setProperty("tone", tone)
+        self.setProperty("tone", "plain" if tone == "passing" else tone)
         restyle(self)
         self.setVisible(bool(text))
 

@@ -288,9 +288,9 @@ class SegmentPanel(Panel):
             self.say("The image was closed while it was segmented; nothing was added.", "warn")
             return
         still_chosen = (image, frame) == (self.images.layer, self.frame)
-        mask, kept = add_result(self.viewer, self.book.case_of(image), image, frame, prediction, task)
-        if kept:
-            self.say(f"{kept} locked pixels were kept as you painted them.", "good")
+        mask, told = add_result(self.viewer, self.book.case_of(image), image, frame, prediction, task)
+        if told:
+            self.say(told, "good")
         self.book.alone()
         if still_chosen:
             self.images.choose(image)  # a probability layer that was just added is not the image meant
