@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import contextlib
+import copy
 import gzip
 import os
 import struct
@@ -288,3 +289,9 @@ def test_an_nrrd_of_every_encoding_and_byte_order_is_read(tmp_path, encoding):
     for name in ("a.nrrd", "b.nhdr"):
         opened = open_input(tmp_path / name)
         assert np.array_equal(opened.geometry.to_stored(opened.scan.pixels), values)
+
+
+def test_what_a_file_says_of_itself_breaks_no_sentence_and_commands_no_terminal():
+    said = UnsupportedInput("a.dcm holds MONOCHRO\nE2, \x1b[2J and \x9b; é stays")
+    assert str(said) == r"a.dcm holds MONOCHRO\nE2, \x1b[2J and \x9b; é stays"
+    assert str(copy.copy(said)) == str(said)

@@ -112,6 +112,12 @@ class Scratch:
         self.path = Path(self._folder.name)
         self._held: Files = {}
 
+    def empty(self) -> None:
+        """Hold no file, whatever another process that was forked from the same one left here."""
+        for path in [*self.path.iterdir()]:
+            path.unlink()
+        self._held = {}
+
     def put(self, files: Files) -> None:
         """Make the folder hold these files and no other."""
         for name in self._held.keys() - files.keys():
@@ -174,6 +180,7 @@ def read_batch(seed: int, numbers: range, whole: dict[str, Files], told: int) ->
     counts: Counter[str] = Counter()
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 2)  # what decoders say of damage
+    SCRATCH.empty()
     for i in numbers:
         os.pwrite(told, f"{i:20d}".encode(), 0)
         _, _, files, masks = drawn(seed, i, whole)
@@ -216,6 +223,7 @@ def batch(seed: int, numbers: range, whole: dict[str, Files]) -> tuple[Counter[s
 def keep(folder: Path, seed: int, i: int, said: str, whole: dict[str, Files]) -> None:
     """Write input `i` into a folder of its own, as small as it can be made."""
     kind, name, files, _ = drawn(seed, i, whole)
+    SCRATCH.empty()
     if "process ended" not in said:
         files[name] = smallest(whole[kind][name], files[name], name, files)
     inside = folder / f"{kind.replace(' ', '_')}_{seed}_{i}"

@@ -20,8 +20,22 @@ def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:
     return f"did you mean '{close[0]}'?" if close else otherwise
 
 
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return repr(found[0])[1:-1]
+
+
 class TinyMIGError(Exception):
-    """Something that stops one input or one command, said in one sentence a user can act on."""
+    """Something that stops one input or one command, said in one sentence a user can act on.
+
+    Sentences quote what files hold, and a header may hold line breaks and a terminal's commands: control characters are
+    written as their escapes.
+    """
+
+    def __init__(self, *said: object):
+        super().__init__(*(_CONTROL.sub(_escaped, part) if isinstance(part, str) else part for part in said))
 
 
 class UnreadableInput(TinyMIGError):
