@@ -24,6 +24,7 @@ from prompt_users import USERS, User, run, summary
 
 from napari_tinymig.base.records import Scan
 from napari_tinymig.measures.overlap import dice
+from napari_tinymig.models.registry import open_model
 from napari_tinymig.prompts.network import prompted_student
 
 
@@ -94,6 +95,7 @@ def with_kept(table: list[dict[str, object]], file: Path) -> list[dict[str, obje
 def markdown(table: list[dict[str, object]], a: argparse.Namespace) -> str:
     """The table for people."""
     threads = os.environ.get("OMP_NUM_THREADS", "all")
+    automatic = ", ".join(f"`{open_model(name).model_id}`" for name in ("optic-sdg", "polyp-sdg", "prostate"))
     lines = [
         "# Prompts on development images",
         "",
@@ -103,7 +105,7 @@ def markdown(table: list[dict[str, object]], a: argparse.Namespace) -> str:
         "share of prompts that lowered Dice by more than 0.001, and by more than 0.01. `obeyed`: the clicked pixel has",
         f"the told label. Cap of prompts: {a.prompts} (NoC of an object that never gets there counts as the cap).",
         "A target measured again alone (`--only`) has its rows replaced; all other rows are of the run before.",
-        "Automatic masks: `optic-sdg`, `polyp-sdg`, `prostate` (the silver volumes used here taught `prostate`).",
+        f"Automatic masks: {automatic} (the silver volumes used here taught `prostate`).",
         "The frame of random walker and graph cut is placed around the truth, and the graph cut knows that the object",
         "lies in the frame's middle: advantages that a user's clicks do not give.",
         "",
