@@ -92,7 +92,7 @@ def test_a_made_up_task_is_measured_by_the_command_line_into_its_own_column(shel
         row = next(csv.DictReader(stream))
     assert (row["task"], row["turns"]) == ("shell", "4")
     wrong = CliRunner().invoke(app, [*call[:-1], "snail"])
-    assert "expected auto, optic, prostate, polyp, shell" in str(wrong.exception)
+    assert f"expected auto, {', '.join(FILES)}, shell" in str(wrong.exception)
 
 
 def test_a_made_up_task_is_drawn_reported_and_recognised(shell):
@@ -105,7 +105,7 @@ def test_a_made_up_task_is_drawn_reported_and_recognised(shell):
     assert (np.asarray(overlay_of(scan, prediction, shell)) == (0, 255, 0)).all(-1).sum() > 100
     assert number_rows(shell_mask(), shell, None) == [("turns of the shell", "4")]
     assert task_by_metadata(scan, {"modality": "XS"}) == "shell"
-    assert ask() == "name the task with --task optic, prostate, polyp or shell if you know it"
+    assert ask() == f"name the task with --task {', '.join(FILES)} or shell if you know it"
 
 
 def test_a_made_up_task_is_offered_and_read_out_in_the_viewer(shell, make_napari_viewer):
@@ -152,7 +152,9 @@ def test_the_preferences_page_lists_the_known_tasks():
     import yaml
 
     manifest = yaml.safe_load((Path(__file__).parent.parent / "napari.yaml").read_text(encoding="utf-8"))
-    assert list(manifest["contributions"]["configurations"]["models"]["properties"]) == list(TASKS)
+    pages = manifest["contributions"]["configurations"]
+    assert list(pages["models"]["properties"]) == list(TASKS)
+    assert pages["general"]["properties"]["task"]["enum"] == ["auto", *TASKS]
 
 
 def test_every_file_of_the_table_holds_the_task_of_its_name_and_the_first_photographs_are_meant_without_one():
